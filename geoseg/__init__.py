@@ -1,0 +1,40 @@
+"""geoseg: land-cover maps and polygons from satellite and drone scenes."""
+
+from __future__ import annotations
+
+import importlib
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "Band": "geoseg.scene",
+    "GeosegError": "geoseg.errors",
+    "Legend": "geoseg.legend",
+    "Mask": "geoseg.scene",
+    "ModelCard": "geoseg.models.base",
+    "Scene": "geoseg.scene",
+    "Window": "geoseg.grid",
+    "predict": "geoseg.api",
+    "run": "geoseg.api",
+    "vectorize": "geoseg.api",
+}
+__all__ = [
+    "Band",
+    "GeosegError",
+    "Legend",
+    "Mask",
+    "ModelCard",
+    "Scene",
+    "Window",
+    "__version__",
+    "predict",
+    "run",
+    "vectorize",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Import public names when they are first asked for (PEP 562)."""
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

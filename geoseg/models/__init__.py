@@ -1,0 +1,1 @@
+"""Segmentation models: the only home of torch, which loads when a model does, not before."""

@@ -1,0 +1,93 @@
+"""What geoseg asks of a model: a card, read before any weight is, and scores for chips."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.legend import Legend
+from geoseg.scene import Units
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """All that must be known about a model before its weights are loaded.
+
+    Attributes:
+        name: What workflows call it.
+        version: Semantic version of the weights.
+        bands: Common names of the input bands, in order.
+        units: What the numbers must be: ``"reflectance"`` (0..1) or ``"dn"`` (as stored).
+        mean: Per band, subtracted; in ``units``.
+        std: Per band, divided by; in ``units``.
+        legend: Classes in the order of the scores.
+        stride: Chip starts and sizes are multiples of it (2 ** downsamplings).
+        reach: How far a pixel's influence goes, in pixels (measured); None: unlimited.
+        size: Chip size in pixels the model works well with.
+        margin: Pixels at chip borders that are not used; at least ``reach`` for exact seams.
+        gsd: Ground sample distance range in metres that it was trained for.
+        architecture: Name and parameters to build the network, e.g.
+            ``{"name": "unet", "encoder": "mobilenetv2_100", "depth": 3}``.
+        weights: File name of the weights beside the card, its sha256, or None for untrained.
+        activation_bytes: Peak memory of a forward pass per chip pixel (measured).
+        about: Title, description, licence, training sets, metrics: for people and catalogs.
+    """
+
+    name: str
+    version: str
+    bands: tuple[str, ...]
+    units: Units
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    legend: Legend
+    stride: int = 32
+    reach: int | None = None
+    size: int = 512
+    margin: int = 64
+    gsd: tuple[float, float] | None = None
+    architecture: Mapping[str, Any] = field(default_factory=dict)
+    weights: str | None = None
+    sha256: str | None = None
+    activation_bytes: int = 1024
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Chips as they were read: ``physical = values * scale + offset``.
+
+    ``values`` ``(chip, band, y, x)`` of any numeric dtype, ``scale`` and ``offset`` ``(band,)``,
+    ``valid`` ``(chip, y, x)``. Pixels that are not valid enter the network as the band's mean.
+    """
+
+    values: NDArray[Any]
+    scale: NDArray[np.float32]
+    offset: NDArray[np.float32]
+    valid: NDArray[np.bool_]
+
+
+class Segmenter(Protocol):
+    """A loaded model, called from one thread at a time.
+
+    The same chip always gives the same bits, whatever else is in the batch.
+    """
+
+    @property
+    def card(self) -> ModelCard:
+        """What the model needs and gives."""
+        ...
+
+    def scores(self, batch: Batch) -> NDArray[np.float32]:
+        """Probabilities ``(chip, class, y, x)`` that sum to 1 over classes."""
+        ...
+
+    def classify(self, batch: Batch) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Index of the likeliest class, and its probability in percent, both ``(chip, y, x)``.
+
+        The first of equals wins; percent is rounded half to even, as ``np.rint`` does.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""Where and when blocks run: the only home of dask."""

@@ -1,0 +1,65 @@
+"""What a run is made of: a job that opens once per worker, and an outcome per block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from geoseg.grid import Window
+
+Report = Mapping[str, Any]
+"""What a block says of itself: small, JSON-able (counts, seconds, checksums)."""
+
+
+class BlockWork(Protocol):
+    """An opened job: model, files and stores are held. Called from several threads at once."""
+
+    def __call__(self, block: Window) -> Report:
+        """Do one block; doing it twice gives the same bytes."""
+        ...
+
+    def close(self) -> None:
+        """Let go of files and models."""
+        ...
+
+
+class Job(Protocol):
+    """What has to be done to every block of a scene. Small and picklable; holds no array."""
+
+    @property
+    def key(self) -> str:
+        """The same for the same work; workers keep one opened job per key."""
+        ...
+
+    def open(self) -> BlockWork:
+        """Load the model and open the files; happens once on each worker."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """One block is computed and stored."""
+
+    block: Window
+    report: Report
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """One block could not be computed; the others go on."""
+
+    block: Window
+    error: str
+    traceback: str = ""
+
+
+Outcome = Done | Failed
+
+
+class Executor(Protocol):
+    """Runs a job on every block, in any order; never raises for a block that fails."""
+
+    def run(self, job: Job, blocks: Iterable[Window]) -> Iterator[Outcome]:
+        """Outcomes as they come, exactly one for each block."""
+        ...

@@ -1,0 +1,1 @@
+"""What is done to one block. Each step is one recipe that reads like one."""

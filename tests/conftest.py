@@ -1,0 +1,18 @@
+"""Fixtures that every floor may use."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of real scenes; tests that need it skip where it is missing."""
+    base = Path(os.environ.get("GEOSEG_DATA", ROOT.parent / "shared" / "data"))
+    visible = base / "visible"
+    if not visible.is_dir():
+        pytest.skip(f"real scenes are not at {base} (set GEOSEG_DATA)")
+    return visible
