@@ -1,0 +1,250 @@
+"""A scene and a model to a plan: blocks, chips, bytes and memory. Reads no pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+
+from geoseg.errors import PlanError
+from geoseg.grid import Window, blocks
+from geoseg.models.base import ModelCard
+from geoseg.ops.stitch import NEEDS, Seams, Weights
+from geoseg.ops.tiling import Lattice, hull
+from geoseg.scene import Scene
+
+WORKER_BASE_BYTES = 900 * 2**20
+"""A worker with torch, rasterio and distributed loaded, before its first block (measured)."""
+
+LARGEST_CHIP = 1280
+LARGEST_BLOCK = 2560
+
+
+@dataclass(frozen=True, slots=True)
+class TilingWish:
+    """What the workflow asks for; None leaves the choice to the plan."""
+
+    size: int | None = None
+    margin: int | None = None
+    block: int | None = None
+    seams: Seams = "crop"
+    weights: Weights = "hann"
+    batch: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What a run may use: worker processes, blocks in flight on each, bytes of memory for each."""
+
+    workers: int
+    lanes: int
+    memory: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScenePlan:
+    """All that will be done to one scene. Small, picklable, the same for any executor.
+
+    ``blocks`` are those to compute, in reading order; ``skipped`` were left out because they lie
+    outside the area. ``chips`` and ``predictions_per_pixel`` are upper bounds: chips of nodata
+    are only known once they are read.
+    """
+
+    scene: Scene
+    card: ModelCard
+    lattice: Lattice
+    seams: Seams
+    weights: Weights
+    batch: int
+    block: int
+    blocks: tuple[Window, ...]
+    skipped: int
+    chips: int
+    predictions_per_pixel: float
+    bytes_read: int
+    bytes_written: int
+    memory_per_worker: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the scene."""
+        return int(self.scene.grid.shape[0]), int(self.scene.grid.shape[1])
+
+    @property
+    def exact(self) -> bool:
+        """Whether the tiled map equals the model run on the whole scene."""
+        return (
+            self.seams == "crop"
+            and self.card.reach is not None
+            and self.lattice.margin >= self.card.reach
+        )
+
+
+def plan_scene(
+    scene: Scene,
+    card: ModelCard,
+    wish: TilingWish,
+    resources: Resources,
+    *,
+    touches: Callable[[Window], bool] | None = None,
+) -> ScenePlan:
+    """Cut ``scene`` into blocks of chips that fit into the workers' memory.
+
+    ``touches`` says whether a block has a pixel inside the area of interest.
+
+    Raises:
+        SceneError: The scene lacks a band.
+        PlanError: Sizes do not fit together, or not into memory.
+    """
+    scene.select(card.bands)
+    shape = int(scene.grid.shape[0]), int(scene.grid.shape[1])
+    lattice = _choose_lattice(shape, card, wish, resources)
+    block = _choose_block(shape, lattice, wish, resources)
+    _check_memory(scene, card, lattice, wish, block, resources)
+    every = tuple(blocks(shape, block))
+    kept = tuple(b for b in every if touches is None or touches(b))
+    if not kept:
+        raise PlanError(f"scene {scene.id}: the area of interest touches none of its blocks")
+    by = NEEDS[wish.seams]
+    chips = [lattice.chips(shape, b, by=by) for b in kept]
+    count = sum(len(c) for c in chips)
+    predicted = count * int(np.prod(lattice.chip_shape(shape)))
+    return ScenePlan(
+        scene,
+        card,
+        lattice,
+        wish.seams,
+        wish.weights,
+        wish.batch,
+        block,
+        kept,
+        len(every) - len(kept),
+        count,
+        predicted / sum(b.shape[0] * b.shape[1] for b in kept),
+        sum(_area(hull(c)) for c in chips) * bytes_per_pixel(scene, card),
+        2 * sum(_area(b) for b in kept),
+        memory_needed(scene, card, lattice, wish, block, resources.lanes),
+    )
+
+
+def bytes_per_pixel(scene: Scene, card: ModelCard) -> int:
+    """Bytes of one pixel as read: the model's bands and the validity masks."""
+    dtype = np.result_type(*(np.dtype(b.dtype) for b in scene.select(card.bands)))
+    return len(card.bands) * dtype.itemsize + 1 + len(scene.masks)
+
+
+def memory_needed(
+    scene: Scene, card: ModelCard, lattice: Lattice, wish: TilingWish, block: int, lanes: int
+) -> int:
+    """Bytes a worker holds at most: the model at work, and ``lanes`` blocks in flight."""
+    shape = int(scene.grid.shape[0]), int(scene.grid.shape[1])
+    edge = min(block, max(shape)) + 2 * (
+        lattice.margin if wish.seams == "crop" else lattice.size - lattice.stride
+    )
+    per_block = edge * edge * (bytes_per_pixel(scene, card) + 2) + block * block * 4
+    if wish.seams == "blend":
+        # The scores of one block at a time are held in full, as a sum and as a mean.
+        per_block += block * block * 8 * len(card.legend.classes) // lanes
+    chip = int(np.prod(lattice.chip_shape(shape))) * wish.batch
+    return int(WORKER_BASE_BYTES + lanes * per_block + chip * card.activation_bytes)
+
+
+def _area(window: Window) -> int:
+    return window.shape[0] * window.shape[1]
+
+
+def _choose_margin(card: ModelCard, wish: TilingWish) -> int:
+    return card.margin if wish.margin is None else wish.margin
+
+
+def _choose_lattice(
+    shape: tuple[int, int], card: ModelCard, wish: TilingWish, resources: Resources
+) -> Lattice:
+    """The wished lattice, or the one that predicts the fewest pixels and keeps all workers busy."""
+    margin = _choose_margin(card, wish)
+    if wish.size is not None:
+        return Lattice(wish.size, margin, card.stride)
+    if card.reach is None:
+        # Networks that look everywhere are at their best on chips as large as those they learnt.
+        return Lattice(card.size, margin, card.stride)
+    return min(
+        _candidates(shape, margin, card.stride, resources),
+        key=lambda c: (_cost(shape, c, resources.workers), c.size),
+    )
+
+
+def _candidates(
+    shape: tuple[int, int], margin: int, stride: int, resources: Resources
+) -> Iterator[Lattice]:
+    """Chips whose owned parts divide the longer side evenly: slid-back chips waste the most."""
+    smallest = max(4 * margin, 2 * margin + stride, 256 // stride * stride)
+    longest = max(shape)
+    for count in range(1, 4096):
+        owned = ceil(ceil(longest / count) / stride) * stride
+        size = min(owned + 2 * margin, max(smallest, ceil(longest / stride) * stride))
+        if size <= smallest or count > longest // stride:
+            yield Lattice(max(size, smallest), margin, stride)
+            return
+        if size <= _largest_chip(resources):
+            yield Lattice(size, margin, stride)
+
+
+def _largest_chip(resources: Resources) -> int:
+    if resources.memory is None:
+        return LARGEST_CHIP
+    # A quarter of a gigabyte of activations is what a 1280 px chip of a small network takes.
+    room = max(0.1, (resources.memory - WORKER_BASE_BYTES) / 2**30)
+    return int(min(LARGEST_CHIP, LARGEST_CHIP * room**0.5))
+
+
+def _cost(shape: tuple[int, int], lattice: Lattice, workers: int) -> float:
+    """Pixels predicted for each pixel of the scene, by the busiest worker times all workers."""
+    counts = [1 if lattice.padded(n) <= lattice.size else ceil(n / lattice.stride) for n in shape]
+    chips = counts[0] * counts[1]
+    predicted = ceil(chips / workers) * workers * int(np.prod(lattice.chip_shape(shape)))
+    return round(predicted / (shape[0] * shape[1]), 3)
+
+
+def _choose_block(
+    shape: tuple[int, int], lattice: Lattice, wish: TilingWish, resources: Resources
+) -> int:
+    stride = lattice.stride
+    if wish.block is not None:
+        if wish.block % stride:
+            near = max(1, round(wish.block / stride)) * stride
+            raise PlanError(
+                f"tiling: block {wish.block} px is not a multiple of the chips' stride {stride} px "
+                f"(size {lattice.size} - 2 x margin {lattice.margin}); try {near}"
+            )
+        return wish.block
+    if all(lattice.padded(n) <= lattice.size for n in shape):
+        return max(stride, ceil(max(shape) / stride) * stride)
+    # Large blocks read less halo twice, but every worker should have some for each lane.
+    most = max(1, LARGEST_BLOCK // stride)
+    for cells in range(most, 0, -1):
+        count = ceil(shape[0] / (cells * stride)) * ceil(shape[1] / (cells * stride))
+        if count >= 2 * resources.workers * resources.lanes:
+            return cells * stride
+    return stride
+
+
+def _check_memory(
+    scene: Scene,
+    card: ModelCard,
+    lattice: Lattice,
+    wish: TilingWish,
+    block: int,
+    resources: Resources,
+) -> None:
+    if resources.memory is None:
+        return
+    needed = memory_needed(scene, card, lattice, wish, block, resources.lanes)
+    if needed > resources.memory:
+        raise PlanError(
+            f"scene {scene.id}: blocks of {block} px with chips of {lattice.size} px need "
+            f"{needed / 1e9:.1f} GB on each worker, {resources.memory / 1e9:.1f} GB are allowed; "
+            f"set a smaller tiling.block or tiling.size, fewer cluster.threads, or a larger "
+            f"cluster.memory"
+        )

@@ -1,0 +1,195 @@
+"""Segment a scene, block by block: load, infer, save."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.grid import Window, full_window
+from geoseg.io.base import Patch, Pixels, RasterStore
+from geoseg.models.base import Batch, Segmenter
+from geoseg.ops import stitch
+from geoseg.ops.classify import NO_CONFIDENCE, most_likely, to_codes
+from geoseg.ops.tiling import Chip, Lattice, hull
+
+
+@dataclass(frozen=True, slots=True)
+class Tiling:
+    """How a scene is cut for the model, and how the pieces are joined."""
+
+    lattice: Lattice
+    seams: stitch.Seams = "crop"
+    weights: stitch.Weights = "hann"
+    batch: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A block with all that its chips see.
+
+    ``patch`` covers ``at``, which may reach beyond the scene at its lower and right rim (see
+    :class:`geoseg.ops.tiling.Chip`); ``chips`` are those that have anything to decide here.
+    """
+
+    block: Window
+    at: Window
+    patch: Patch
+    chips: tuple[Chip, ...]
+    skipped: int
+
+    @property
+    def valid(self) -> NDArray[np.bool_]:
+        """Valid pixels of the block ``(y, x)``."""
+        return self.patch.valid[self.block.within(self.at).slices]
+
+
+@dataclass(frozen=True, slots=True)
+class Segmented:
+    """The classes (codes) and confidence (percent) of a block, both ``(y, x)`` uint8."""
+
+    classes: NDArray[np.uint8]
+    confidence: NDArray[np.uint8]
+
+
+def load(block: Window, pixels: Pixels, bands: tuple[str, ...], tiling: Tiling) -> Loaded:
+    """Read ``block`` with the halo that its chips need, padded to the model's stride."""
+    scene = full_window(pixels.grid)
+    by = stitch.NEEDS[tiling.seams]
+    chips = tiling.lattice.chips(scene.shape, block, by=by)
+    at = hull(chips)
+    patch = _padded(pixels.read(bands, at & scene), at, scene)
+    useful = tuple(c for c in chips if _decides(c, patch.valid, at, block, tiling))
+    return Loaded(block, at, patch, useful, len(chips) - len(useful))
+
+
+def infer(loaded: Loaded, segmenter: Segmenter, tiling: Tiling) -> Segmented:
+    """Predict the chips of a block and stitch them."""
+    stitched = _crop if tiling.seams == "crop" else _blend
+    index, percent = stitched(loaded, segmenter, tiling)
+    legend, valid = segmenter.card.legend, loaded.valid
+    percent[~valid] = NO_CONFIDENCE
+    return Segmented(to_codes(index, valid, legend.values, legend.nodata), percent)
+
+
+def _decides(
+    chip: Chip, valid: NDArray[np.bool_], at: Window, block: Window, tiling: Tiling
+) -> bool:
+    """Whether a valid pixel of the block depends on ``chip``: chips of nodata cost nothing."""
+    part = (chip.owns if tiling.seams == "crop" else chip.sees) & block
+    return bool(valid[part.within(at).slices].any())
+
+
+def _padded(patch: Patch, at: Window, scene: Window) -> Patch:
+    """``patch`` with pixels beyond the scene's rim added as not valid."""
+    below, right = max(0, at.y1 - scene.y1), max(0, at.x1 - scene.x1)
+    if not below and not right:
+        return patch
+    values = np.pad(patch.values, ((0, 0), (0, below), (0, right)))
+    valid = np.pad(patch.valid, ((0, below), (0, right)))
+    return Patch(values, patch.scale, patch.offset, valid)
+
+
+def _batches(loaded: Loaded, size: int) -> Iterator[tuple[tuple[Chip, ...], Batch]]:
+    patch = loaded.patch
+    for start in range(0, len(loaded.chips), size):
+        group = loaded.chips[start : start + size]
+        windows = [chip.sees.within(loaded.at).slices for chip in group]
+        values = np.stack([patch.values[:, rows, cols] for rows, cols in windows])
+        valid = np.stack([patch.valid[rows, cols] for rows, cols in windows])
+        yield group, Batch(values, patch.scale, patch.offset, valid)
+
+
+def _crop(
+    loaded: Loaded, segmenter: Segmenter, tiling: Tiling
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    index = np.zeros(loaded.block.shape, np.uint8)
+    percent = np.zeros(loaded.block.shape, np.uint8)
+    for chips, batch in _batches(loaded, tiling.batch):
+        for chip, classes, confidence in zip(chips, *segmenter.classify(batch), strict=True):
+            stitch.paste_owned(index, chip, loaded.block, classes)
+            stitch.paste_owned(percent, chip, loaded.block, confidence)
+    return index, percent
+
+
+def _blend(
+    loaded: Loaded, segmenter: Segmenter, tiling: Tiling
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    blend = stitch.Blend(loaded.block, len(segmenter.card.legend.classes), tiling.weights)
+    for chips, batch in _batches(loaded, tiling.batch):
+        for chip, scores in zip(chips, segmenter.scores(batch), strict=True):
+            blend.add(chip, scores)
+    return most_likely(blend.scores())
+
+
+class SegmentBlocks:
+    """A scene, a model and two stores, opened on a worker; called once for each block.
+
+    Implements :class:`geoseg.run.base.BlockWork`. Several blocks may be in flight: they read and
+    write in their callers' threads, and take turns in the one thread that holds the model, so
+    that reading ahead and writing behind overlap with the model's work.
+    """
+
+    def __init__(
+        self,
+        pixels: Pixels,
+        segmenter: Segmenter,
+        classes: RasterStore,
+        confidence: RasterStore,
+        tiling: Tiling,
+    ) -> None:
+        self._pixels, self._segmenter = pixels, segmenter
+        self._classes, self._confidence = classes, confidence
+        self._tiling = tiling
+        self._model_thread = ThreadPoolExecutor(1, thread_name_prefix="geoseg-model")
+
+    def __call__(self, block: Window) -> dict[str, Any]:
+        """Do one block; doing it twice gives the same bytes."""
+        start = perf_counter()
+        loaded = load(block, self._pixels, self._segmenter.card.bands, self._tiling)
+        read = perf_counter()
+        result, seconds = self._model_thread.submit(self._infer, loaded).result()
+        inferred = perf_counter()
+        self._classes.write(block, result.classes)
+        self._confidence.write(block, result.confidence)
+        return {
+            **_account(loaded, result, self._tiling.lattice.stride),
+            "seconds": {
+                "read": read - start,
+                "wait": inferred - read - seconds,
+                "infer": seconds,
+                "write": perf_counter() - inferred,
+            },
+        }
+
+    def close(self) -> None:
+        """Let go of files and of the model's thread."""
+        self._model_thread.shutdown()
+        self._pixels.close()
+
+    def _infer(self, loaded: Loaded) -> tuple[Segmented, float]:
+        start = perf_counter()
+        result = infer(loaded, self._segmenter, self._tiling)
+        return result, perf_counter() - start
+
+
+def _account(loaded: Loaded, result: Segmented, stride: int) -> dict[str, Any]:
+    """What a block says of itself: counts, checksums and how its seams look."""
+    valid = loaded.valid
+    codes, counts = np.unique(result.classes[valid], return_counts=True)
+    return {
+        "pixels": int(valid.size),
+        "valid": int(valid.sum()),
+        "chips": len(loaded.chips),
+        "skipped": loaded.skipped,
+        "counts": {int(code): int(n) for code, n in zip(codes, counts, strict=True)},
+        "confidence": int(result.confidence[valid].sum(dtype=np.int64)),
+        "seams": stitch.seam_steps(result.classes, valid, loaded.block, stride),
+        "crc": [crc32(result.classes.tobytes()), crc32(result.confidence.tobytes())],
+    }

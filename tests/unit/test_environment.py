@@ -1,0 +1,29 @@
+"""pyproject.toml and environment.yml ask for the same packages."""
+
+import re
+import tomllib
+
+from conftest import ROOT
+from ruamel.yaml import YAML
+
+CONDA_NAMES = {"dask": "dask-core", "geopandas": "geopandas-base", "torch": "pytorch"}
+ONLY_CONDA = {"python", "pip"}
+
+
+def split(requirement: str) -> tuple[str, str]:
+    name, version = re.fullmatch(r"([A-Za-z0-9._-]+)(.*)", requirement).groups()
+    return name, version
+
+
+def test_conda_environment_mirrors_the_project():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["test"], *extras["dev"]]
+    wanted = dict(split(r) for r in wanted if not r.startswith("geoseg"))
+    conda = YAML(typ="safe").load((ROOT / "environment.yml").read_text())["dependencies"]
+    given = dict(split(r) for r in conda)
+    python = given["python"]
+    for name in ONLY_CONDA:
+        given.pop(name)
+    assert given == {CONDA_NAMES.get(name, name): version for name, version in wanted.items()}
+    assert python == project["requires-python"]

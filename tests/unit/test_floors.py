@@ -1,0 +1,32 @@
+"""The rule of imports, as a test."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from conftest import ROOT
+
+
+def test_imports_only_go_down():
+    tool = Path(sys.executable).with_name("lint-imports")
+    out = subprocess.run(
+        [tool, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert out.returncode == 0, out.stdout
+
+
+def test_import_is_light():
+    code = (
+        "import sys, geoseg\n"
+        "heavy = ('torch', 'rasterio', 'distributed', 'numpy', 'pydantic', 'typer')\n"
+        "print([m for m in heavy if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+def test_public_names_resolve():
+    import geoseg
+
+    for name in geoseg.__all__:
+        assert getattr(geoseg, name)
