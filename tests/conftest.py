@@ -4,8 +4,15 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parents[1]
+
+# A loaded machine must not fail a test: no deadlines; the same examples in every run.
+settings.register_profile(
+    "geoseg", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("geoseg")
 
 
 @pytest.fixture(scope="session")
