@@ -1,0 +1,83 @@
+"""Files that appear whole or not at all: written beside their place, synced, then renamed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from geoseg.errors import ProductError
+
+_SUFFIX = ".part"
+_LONGEST_STEM = 60  # keeps the temporary name within the 255 bytes of common file systems
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Yield where to write; what lies there afterwards takes the place of ``path``.
+
+    The place is in a dot-named folder beside ``path`` and has the same file name, so that whatever
+    a library puts next to it (journals, overviews, sidecars) vanishes with the folder. Works for
+    files and for whole directories. If the body raises, ``path`` stays as it was.
+
+    Raises:
+        ProductError: The folder cannot be written to, or the body left nothing behind.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        room = tempfile.mkdtemp(
+            dir=path.parent, prefix=f".{path.name[:_LONGEST_STEM]}.", suffix=_SUFFIX
+        )
+    except OSError as error:
+        raise ProductError(f"{path}: cannot write here: {error.strerror}") from error
+    try:
+        made = Path(room, path.name)
+        yield made
+        if not made.exists():
+            raise ProductError(f"{path}: nothing was written")
+        _sync_tree(made)
+        _swap(made, path, Path(room, "replaced"))
+        _sync(path.parent)
+    except OSError as error:
+        raise ProductError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(room, ignore_errors=True)
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Write a whole file at once, atomically."""
+    with replacing(path) as made:
+        made.write_bytes(data)
+
+
+def remove_leftovers(folder: str | Path) -> list[Path]:
+    """Delete what killed writers left below ``folder``; only while nobody else writes there."""
+    found = sorted(Path(folder).rglob(f".*{_SUFFIX}"))
+    for leftover in found:
+        shutil.rmtree(leftover, ignore_errors=True)
+    return found
+
+
+def _swap(made: Path, path: Path, aside: Path) -> None:
+    # A folder cannot be renamed onto one that has something in it, nor a file onto a folder.
+    if path.is_dir() and not path.is_symlink():
+        os.replace(path, aside)  # noqa: PTH105 - pairs with the call below
+    os.replace(made, path)  # noqa: PTH105 - Path.replace returns a path nobody needs
+
+
+def _sync_tree(path: Path) -> None:
+    for inner in sorted(path.rglob("*")) if path.is_dir() else ():
+        _sync(inner)
+    _sync(path)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

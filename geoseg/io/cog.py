@@ -1,0 +1,210 @@
+"""Cloud-optimised GeoTIFFs of classes and confidence, streamed from a raster store."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.crs import CRS
+from rasterio.errors import RasterioError
+from rasterio.shutil import copy as copy_raster
+from rasterio.windows import Window as RasterWindow
+
+from geoseg.errors import ProductError
+from geoseg.grid import GeoBox, Window, full_window
+from geoseg.io.atomic import replacing
+from geoseg.io.base import RasterStore
+from geoseg.legend import Legend
+
+Tags = Mapping[str, str]
+
+CONFIDENCE_NODATA = 255
+SIDECAR = ".aux.xml"  # what GDAL appends to a raster's name, for what the raster cannot hold
+
+_CACHE_MIB = 64  # GDAL's block cache; by default it would take 5 % of the machine's memory
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """What tells one product from the other."""
+
+    description: str
+    nodata: int
+    overviews: str
+    known: NDArray[np.bool_]
+    """Which of the 256 numbers may occur, nodata included."""
+    names: str
+    """What is known, for the message."""
+    predictor: str
+    """``STANDARD`` stores differences: good for percents (-14 %), bad for class codes (+12 %)."""
+    colors: Mapping[int, tuple[int, int, int, int]] | None = None
+
+
+def write_class_cog(
+    store: RasterStore,
+    grid: GeoBox,
+    legend: Legend,
+    path: str | Path,
+    *,
+    tags: Tags,
+    blocksize: int = 512,
+) -> NDArray[np.int64]:
+    """Write ``store`` as a COG with the legend's palette and overviews by majority.
+
+    Args:
+        store: Class codes; read in strips of ``blocksize`` rows, never as a whole.
+        grid: Where its pixels lie.
+        legend: Gives palette and nodata.
+        path: The GeoTIFF; replaced only when the new one is complete.
+        tags: Provenance, kept as GDAL metadata in the file.
+        blocksize: Side of an internal tile, in pixels; a multiple of 16.
+
+    Returns:
+        How often each of the 256 numbers occurs.
+
+    Raises:
+        ProductError: The store holds a code that the legend does not name, or the file cannot be
+            written.
+    """
+    known = np.zeros(256, np.bool_)
+    known[[*legend.values, legend.nodata]] = True
+    layer = _Layer(
+        description=legend.name,
+        nodata=legend.nodata,
+        overviews="MODE",
+        known=known,
+        names=f"legend {legend.name!r} has {', '.join(str(v) for v in legend.values)}",
+        predictor="NO",
+        colors=_palette(legend),
+    )
+    return _write(store, grid, path, layer, tags, blocksize)
+
+
+def write_confidence_cog(
+    store: RasterStore,
+    grid: GeoBox,
+    path: str | Path,
+    *,
+    tags: Tags,
+    blocksize: int = 512,
+) -> NDArray[np.int64]:
+    """Write ``store`` (whole percent 0..100, 255 where there is none) as a COG.
+
+    Arguments, result and errors are those of :func:`write_class_cog`; overviews are averages of
+    what is not nodata.
+    """
+    known = np.zeros(256, np.bool_)
+    known[[*range(101), CONFIDENCE_NODATA]] = True
+    layer = _Layer(
+        description="confidence (percent)",
+        nodata=CONFIDENCE_NODATA,
+        overviews="AVERAGE",
+        known=known,
+        names=f"confidence is 0..100, or {CONFIDENCE_NODATA} where there is none",
+        predictor="STANDARD",
+    )
+    return _write(store, grid, path, layer, tags, blocksize)
+
+
+def _palette(legend: Legend) -> dict[int, tuple[int, int, int, int]]:
+    colors = {c.value: (*c.rgb, 255) for c in legend.classes}
+    return {**dict.fromkeys(range(256), (0, 0, 0, 255)), **colors, legend.nodata: (0, 0, 0, 0)}
+
+
+def _write(
+    store: RasterStore, grid: GeoBox, path: str | Path, layer: _Layer, tags: Tags, blocksize: int
+) -> NDArray[np.int64]:
+    path = Path(path)
+    settings = {"GDAL_CACHEMAX": _CACHE_MIB, "GDAL_NUM_THREADS": "2"}
+    with replacing(path) as made, rasterio.Env(**settings):
+        plain = made.with_name("plain.tif")
+        try:
+            counts = _write_plain(store, grid, plain, layer, tags, blocksize)
+            copy_raster(
+                plain,
+                made,
+                driver="COG",
+                COMPRESS="DEFLATE",
+                LEVEL=6,  # 9 saves 14 % of a class map's bytes for five times the time
+                PREDICTOR=layer.predictor,
+                BLOCKSIZE=blocksize,
+                OVERVIEWS="IGNORE_EXISTING",
+                OVERVIEW_RESAMPLING=layer.overviews,
+                BIGTIFF="IF_SAFER",
+                NUM_THREADS="2",
+            )
+        except RasterioError as error:
+            raise ProductError(f"{path}: cannot be written: {error}") from error
+        _move_sidecar(made, path)
+    return counts
+
+
+def _write_plain(
+    store: RasterStore, grid: GeoBox, path: Path, layer: _Layer, tags: Tags, blocksize: int
+) -> NDArray[np.int64]:
+    """The same raster as a plain tiled GeoTIFF: the COG driver can only copy."""
+    height, width = full_window(grid).shape
+    counts = np.zeros(256, np.int64)
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        height=height,
+        width=width,
+        count=1,
+        dtype="uint8",
+        crs=_crs(grid),
+        transform=grid.affine,
+        nodata=layer.nodata,
+        tiled=True,
+        blockxsize=blocksize,
+        blockysize=blocksize,
+        compress="zstd",
+        zstd_level=1,
+        bigtiff="if_safer",
+    ) as target:
+        if layer.colors is not None:
+            target.write_colormap(1, layer.colors)
+        target.set_band_description(1, layer.description)
+        target.update_tags(**tags)
+        for window, values in _strips(store, (height, width), blocksize):
+            counts += np.bincount(values.ravel(), minlength=256)
+            _check(counts, layer, window)
+            target.write(values, 1, window=RasterWindow(0, window.y0, width, values.shape[0]))
+    return counts
+
+
+def _strips(
+    store: RasterStore, shape: tuple[int, int], rows: int
+) -> Iterator[tuple[Window, NDArray[np.uint8]]]:
+    height, width = shape
+    for y0 in range(0, height, rows):
+        window = Window(y0, 0, min(y0 + rows, height), width)
+        yield window, store.read(window)
+
+
+def _check(counts: NDArray[np.int64], layer: _Layer, window: Window) -> None:
+    strange = np.flatnonzero((counts > 0) & ~layer.known)
+    if strange.size:
+        raise ProductError(
+            f"rows {window.y0} to {window.y1} hold the number {strange[0]}, but {layer.names}"
+        )
+
+
+def _crs(grid: GeoBox) -> CRS:
+    if grid.crs is None:
+        raise ProductError("a GeoTIFF needs a grid with a CRS; this one has none")
+    return CRS.from_wkt(grid.crs.wkt)
+
+
+def _move_sidecar(made: Path, path: Path) -> None:
+    """Keep what GDAL could only write beside the file, and drop what described an older file."""
+    fresh, old = (p.with_name(p.name + SIDECAR) for p in (made, path))
+    old.unlink(missing_ok=True)
+    if fresh.exists():
+        shutil.move(fresh, old)

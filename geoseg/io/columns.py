@@ -1,0 +1,85 @@
+"""Polygons on their way to files: record batches, their columns, names and units."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+GEOMETRY = "geometry"
+CLASS_CODE = "class_code"
+CLASS_NAME = "class_name"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """How a person reads one attribute."""
+
+    alias: str
+    description: str
+    unit: str = ""
+
+    @property
+    def label(self) -> str:
+        """Alias and unit, for a table's head."""
+        return f"{self.alias} ({self.unit})" if self.unit else self.alias
+
+
+KNOWN: dict[str, Column] = {
+    "polygon_id": Column("Polygon", "Stable identifier: the same polygon, the same name"),
+    CLASS_CODE: Column("Code", "Code of the class, as in the class raster"),
+    CLASS_NAME: Column("Class", "Name of the class"),
+    "area_m2": Column("Area", "Area on the ellipsoid, counted from pixels", "m²"),
+    "area_ha": Column("Area", "Area on the ellipsoid, counted from pixels", "ha"),
+    "perimeter_m": Column("Perimeter", "Length of all rings on the ellipsoid", "m"),
+    "pixels": Column("Pixels", "Number of pixels"),
+    "confidence_mean": Column("Confidence", "Mean confidence of the pixels", "%"),
+    "confidence_min": Column("Lowest confidence", "Lowest confidence of the pixels", "%"),
+    "date": Column("Date", "Day of acquisition"),
+    "scene": Column("Scene", "Identifier of the scene"),
+}
+
+SCHEMA = pa.schema(
+    [
+        pa.field(GEOMETRY, pa.binary(), nullable=False),
+        pa.field(CLASS_CODE, pa.int16()),
+        pa.field(CLASS_NAME, pa.string()),
+        pa.field("area_m2", pa.float64()),
+        pa.field("area_ha", pa.float64()),
+        pa.field("perimeter_m", pa.float64()),
+        pa.field("pixels", pa.int64()),
+        pa.field("confidence_mean", pa.float64()),
+        pa.field("polygon_id", pa.string()),
+    ]
+)
+"""What a layer without a single polygon looks like; others are as their batches say."""
+
+
+def describe(name: str) -> Column:
+    """How to show column ``name``; unknown ones show as they are called."""
+    return KNOWN.get(name, Column(name, ""))
+
+
+def attributes(schema: pa.Schema) -> tuple[str, ...]:
+    """Names of all columns but the geometry."""
+    return tuple(name for name in schema.names if name != GEOMETRY)
+
+
+def regroup(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
+    """The same polygons in batches of ``rows``: bytes must not depend on how they were computed."""
+    held: list[pa.RecordBatch] = []
+    count = 0
+    for batch in batches:
+        held.append(batch)
+        count += batch.num_rows
+        while count >= rows:
+            table = pa.Table.from_batches(held)
+            yield _one_batch(table.slice(0, rows))
+            held, count = table.slice(rows).to_batches(), count - rows
+    if count:
+        yield _one_batch(pa.Table.from_batches(held))
+
+
+def _one_batch(table: pa.Table) -> pa.RecordBatch:
+    return table.combine_chunks().to_batches()[0]

@@ -1,0 +1,119 @@
+"""Polygons as GeoParquet 1.1 with a bounding box per row, for databases and notebooks.
+
+Source: https://geoparquet.org/releases/v1.1.0/
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import shapely
+from numpy.typing import NDArray
+from pyproj import CRS
+
+from geoseg.errors import ProductError
+from geoseg.grid import GeoBox
+from geoseg.io.atomic import replacing
+from geoseg.io.columns import GEOMETRY, SCHEMA, regroup
+from geoseg.io.geopackage import crs_text
+
+_BBOX = "bbox"
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
+_TYPES = {3: "Polygon", 6: "MultiPolygon"}  # shapely.GeometryType
+_BOX_TYPE = pa.struct([pa.field(corner, pa.float64(), nullable=False) for corner in _CORNERS])
+
+
+def write_geoparquet(
+    path: str | Path,
+    batches: Iterable[pa.RecordBatch],
+    *,
+    grid_crs: GeoBox | str,
+    tags: Mapping[str, object],
+    rows_per_group: int = 16_384,
+) -> int:
+    """Write polygons, row group by row group.
+
+    Args:
+        path: The ``.parquet``; replaced only when the new one is complete.
+        batches: With a WKB column ``geometry`` and any attributes; cut anew into row groups, so
+            that the bytes do not depend on how they come.
+        grid_crs: The CRS of the geometries: the grid they come from, or WKT or ``EPSG:n``.
+        tags: Provenance, JSON-able; kept under the key ``geoseg``.
+        rows_per_group: What is held in memory and written at once.
+
+    Returns:
+        Number of polygons.
+
+    Raises:
+        ProductError: It cannot be written.
+    """
+    crs = CRS.from_user_input(crs_text(grid_crs))
+    extent = _Extent()
+    groups = regroup(batches, rows_per_group)
+    first = next(groups, None)
+    schema = SCHEMA if first is None else first.schema
+    rows = 0
+    with replacing(path) as made:
+        try:
+            with pq.ParquetWriter(
+                made, _with_box(schema), compression="zstd", compression_level=6
+            ) as writer:
+                while first is not None:
+                    writer.write_batch(_add_box(first, extent), row_group_size=rows_per_group)
+                    rows += first.num_rows
+                    first = next(groups, None)
+                # Extent and types are only known at the end; the footer is written last anyway.
+                writer.add_key_value_metadata(
+                    {
+                        "geo": json.dumps(_geo(crs, extent), sort_keys=True),
+                        "geoseg": json.dumps(tags, sort_keys=True, ensure_ascii=False),
+                    }
+                )
+        except (pa.ArrowException, shapely.errors.ShapelyError) as error:
+            raise ProductError(f"{path}: cannot be written: {error}") from error
+    return rows
+
+
+class _Extent:
+    """What the file's metadata says of all geometries."""
+
+    def __init__(self) -> None:
+        self.box: NDArray[np.float64] = np.array([np.inf, np.inf, -np.inf, -np.inf])
+        self.types: set[int] = set()
+
+    def add(self, geometries: NDArray[Any], boxes: NDArray[np.float64]) -> None:
+        self.types.update(np.unique(shapely.get_type_id(geometries)).tolist())
+        self.box[:2] = np.minimum(self.box[:2], boxes[:, :2].min(axis=0))
+        self.box[2:] = np.maximum(self.box[2:], boxes[:, 2:].max(axis=0))
+
+
+def _with_box(schema: pa.Schema) -> pa.Schema:
+    return schema.remove_metadata().append(pa.field(_BBOX, _BOX_TYPE, nullable=False))
+
+
+def _add_box(batch: pa.RecordBatch, extent: _Extent) -> pa.RecordBatch:
+    geometries = shapely.from_wkb(batch.column(GEOMETRY).to_numpy(zero_copy_only=False))
+    boxes = shapely.bounds(geometries)
+    extent.add(geometries, boxes)
+    columns = [pa.array(boxes[:, i], pa.float64()) for i in range(4)]
+    box = pa.StructArray.from_arrays(columns, fields=list(_BOX_TYPE))
+    return pa.RecordBatch.from_arrays([*batch.columns, box], schema=_with_box(batch.schema))
+
+
+def _geo(crs: CRS, extent: _Extent) -> dict[str, Any]:
+    column: dict[str, Any] = {
+        "encoding": "WKB",
+        "geometry_types": sorted(_TYPES.get(t, "Unknown") for t in extent.types),
+        "crs": crs.to_json_dict(),
+        "edges": "planar",
+        "covering": {_BBOX: {corner: [_BBOX, corner] for corner in _CORNERS}},
+    }
+    if extent.types:
+        column["bbox"] = extent.box.tolist()
+    return {"version": "1.1.0", "primary_column": GEOMETRY, "columns": {GEOMETRY: column}}

@@ -1,0 +1,250 @@
+"""Styles that QGIS (3.22 and newer) applies by itself: rasters, confidence ramps, polygons.
+
+A style is the children of the ``<qgis>`` element of a QML file; project files hold the same ones in
+their ``<maplayer>`` elements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from geoseg.io.atomic import write_bytes
+from geoseg.io.columns import CLASS_CODE, CLASS_NAME, describe
+from geoseg.legend import LandClass, Legend
+
+Style = list[ET.Element]
+
+VERSION = "3.22.0"  # the oldest QGIS that reads these; newer ones convert what they changed
+_DOCTYPE = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
+
+# Viridis (van der Walt & Smith, CC0): even steps of lightness, readable with any colour vision.
+RAMP = ((0, "#440154"), (25, "#3b528b"), (50, "#21918c"), (75, "#5ec962"), (100, "#fde725"))
+
+_LAYER_FLAGS = ("Identifiable", "Removable", "Searchable")
+RASTER_ATTRIBUTES = {"minScale": "1e+08", "maxScale": "0", "hasScaleBasedVisibilityFlag": "0"}
+VECTOR_ATTRIBUTES = {
+    **RASTER_ATTRIBUTES,
+    "labelsEnabled": "0",
+    "readOnly": "0",
+    "simplifyDrawingHints": "1",
+    "simplifyLocal": "1",
+    "simplifyDrawingTol": "1",
+    "simplifyAlgorithm": "0",
+    "simplifyMaxScale": "1",
+    "symbologyReferenceScale": "-1",
+}
+
+
+def write_class_qml(path: str | Path, legend: Legend) -> None:
+    """Write the style of a class raster: exactly the legend's classes, names and colours."""
+    write_bytes(path, _document(class_style(legend), RASTER_ATTRIBUTES).encode())
+
+
+def write_confidence_qml(path: str | Path) -> None:
+    """Write the style of a confidence raster: a ramp from 0 to 100 percent."""
+    write_bytes(path, _document(confidence_style(), RASTER_ATTRIBUTES).encode())
+
+
+def polygon_qml(classes: Sequence[LandClass], fields: Sequence[str]) -> str:
+    """The style of polygons as QML text.
+
+    Args:
+        classes: One category each, by ``class_code``.
+        fields: Attributes in their order, to give the known ones their aliases.
+    """
+    return _document(polygon_style(classes, fields), VECTOR_ATTRIBUTES)
+
+
+def write_polygon_qml(
+    path: str | Path, classes: Sequence[LandClass], fields: Sequence[str]
+) -> None:
+    """Write :func:`polygon_qml` to a file, for formats that cannot hold a style."""
+    write_bytes(path, polygon_qml(classes, fields).encode())
+
+
+def class_style(legend: Legend) -> Style:
+    """A paletted renderer; nodata is transparent and has no row."""
+    renderer = _renderer("paletted")
+    palette = ET.SubElement(renderer, "colorPalette")
+    for entry in legend.classes:
+        attributes = {"value": str(entry.value), "color": entry.color, "label": entry.name}
+        ET.SubElement(palette, "paletteEntry", {**attributes, "alpha": "255"})
+    return _raster_style(renderer)
+
+
+def confidence_style() -> Style:
+    """A single-band pseudocolour renderer, interpolated between the stops of the ramp."""
+    renderer = _renderer("singlebandpseudocolor")
+    renderer.attrib.update(classificationMin="0", classificationMax="100")
+    shader = ET.SubElement(ET.SubElement(renderer, "rastershader"), "colorrampshader")
+    shader.attrib.update(
+        colorRampType="INTERPOLATED",
+        classificationMode="1",
+        clip="0",
+        labelPrecision="0",
+        minimumValue="0",
+        maximumValue="100",
+    )
+    shader.append(_ramp())
+    for value, color in RAMP:
+        item = {"value": str(value), "color": color, "label": f"{value} %", "alpha": "255"}
+        ET.SubElement(shader, "item", item)
+    legend = {"useContinuousLegend": "1", "suffix": " %", "orientation": "2", "direction": "0"}
+    ET.SubElement(shader, "rampLegendSettings", legend)
+    return _raster_style(renderer)
+
+
+def image_style(bands: tuple[int, int, int], limits: Sequence[tuple[float, float]] = ()) -> Style:
+    """A true-colour renderer of three bands (from 1), each stretched from its low to its high.
+
+    Without ``limits`` the numbers are shown as they are, which suits bytes.
+    """
+    red, green, blue = (str(band) for band in bands)
+    renderer = _renderer("multibandcolor")
+    del renderer.attrib["band"]
+    renderer.attrib.update(redBand=red, greenBand=green, blueBand=blue)
+    for color, (low, high) in zip(("red", "green", "blue"), limits, strict=bool(limits)):
+        stretch = ET.SubElement(renderer, f"{color}ContrastEnhancement")
+        stretch.append(_element("minValue", f"{low:.10g}"))
+        stretch.append(_element("maxValue", f"{high:.10g}"))
+        stretch.append(_element("algorithm", "StretchToMinimumMaximum"))
+    return _raster_style(renderer)
+
+
+def polygon_style(classes: Sequence[LandClass], fields: Sequence[str]) -> Style:
+    """Categories by class code, each filled with its colour and thinly outlined; no labels."""
+    renderer = ET.Element(
+        "renderer-v2",
+        {
+            "type": "categorizedSymbol",
+            "attr": CLASS_CODE,
+            "symbollevels": "0",
+            "forceraster": "0",
+            "enableorderby": "0",
+            "referencescale": "-1",
+        },
+    )
+    categories = ET.SubElement(renderer, "categories")
+    symbols = ET.SubElement(renderer, "symbols")
+    for index, entry in enumerate(classes):
+        category = {"value": str(entry.value), "label": entry.name, "symbol": str(index)}
+        ET.SubElement(categories, "category", {**category, "render": "true", "type": "long"})
+        symbols.append(_fill_symbol(str(index), entry.rgb))
+    preview = _element("previewExpression", f'"{CLASS_NAME}"')
+    aliases = ET.Element("aliases")
+    for index, field in enumerate(fields):
+        alias = {"field": field, "name": describe(field).label, "index": str(index)}
+        ET.SubElement(aliases, "alias", alias)
+    legend = ET.Element("legend", {"type": "default-vector", "showLabelLegend": "0"})
+    style = [_flags(), renderer, _element("blendMode", "0"), _element("layerOpacity", "1")]
+    return [*style, legend, aliases, preview]
+
+
+def _fill_symbol(name: str, rgb: tuple[int, int, int]) -> ET.Element:
+    darker = tuple(round(0.6 * channel) for channel in rgb)
+    symbol = ET.Element(
+        "symbol",
+        {"name": name, "type": "fill", "alpha": "1", "clip_to_extent": "1", "force_rhr": "0"},
+    )
+    layer = ET.SubElement(
+        symbol, "layer", {"class": "SimpleFill", "enabled": "1", "locked": "0", "pass": "0"}
+    )
+    options = ET.SubElement(layer, "Option", type="Map")
+    for key, value in {
+        "color": ",".join(map(str, (*rgb, 255))),
+        "joinstyle": "bevel",
+        "offset": "0,0",
+        "offset_unit": "MM",
+        # A shade of the fill: black lines would swallow small polygons when zoomed out.
+        "outline_color": ",".join(map(str, (*darker, 255))),
+        "outline_style": "solid",
+        "outline_width": "0.1",
+        "outline_width_unit": "MM",
+        "style": "solid",
+    }.items():
+        ET.SubElement(options, "Option", {"name": key, "type": "QString", "value": value})
+    return symbol
+
+
+def _ramp() -> ET.Element:
+    ramp = ET.Element("colorramp", {"name": "[source]", "type": "gradient"})
+    options = ET.SubElement(ramp, "Option", type="Map")
+    stops = ":".join(f"{value / 100:g};{_rgba(color)}" for value, color in RAMP[1:-1])
+    for key, value in {
+        "color1": _rgba(RAMP[0][1]),
+        "color2": _rgba(RAMP[-1][1]),
+        "discrete": "0",
+        "rampType": "gradient",
+        "stops": stops,
+    }.items():
+        ET.SubElement(options, "Option", {"name": key, "type": "QString", "value": value})
+    return ramp
+
+
+def _rgba(color: str) -> str:
+    return ",".join(map(str, (*LandClass(0, "", color).rgb, 255)))
+
+
+def _renderer(kind: str) -> ET.Element:
+    renderer = ET.Element(
+        "rasterrenderer",
+        {"type": kind, "band": "1", "opacity": "1", "alphaBand": "-1", "nodataColor": ""},
+    )
+    ET.SubElement(renderer, "rasterTransparency")
+    limits = ET.SubElement(renderer, "minMaxOrigin")
+    for tag, text in (
+        ("limits", "None"),
+        ("extent", "WholeRaster"),
+        ("statAccuracy", "Estimated"),
+        ("cumulativeCutLower", "0.02"),
+        ("cumulativeCutUpper", "0.98"),
+        ("stdDevFactor", "2"),
+    ):
+        ET.SubElement(limits, tag).text = text
+    return renderer
+
+
+def _raster_style(renderer: ET.Element) -> Style:
+    pipe = ET.Element("pipe")
+    provider = ET.SubElement(pipe, "provider")
+    # Codes must not be interpolated, and percents and images are shown as they are.
+    ET.SubElement(
+        provider,
+        "resampling",
+        {
+            "enabled": "false",
+            "maxOversampling": "2",
+            "zoomedInResamplingMethod": "nearestNeighbour",
+            "zoomedOutResamplingMethod": "nearestNeighbour",
+        },
+    )
+    pipe.append(renderer)
+    ET.SubElement(pipe, "brightnesscontrast", {"brightness": "0", "contrast": "0", "gamma": "1"})
+    ET.SubElement(pipe, "huesaturation", {"saturation": "0", "grayscaleMode": "0"})
+    ET.SubElement(pipe, "rasterresampler", maxOversampling="2")
+    ET.SubElement(pipe, "resamplingStage").text = "resamplingFilter"
+    return [_flags(), pipe, _element("blendMode", "0")]
+
+
+def _flags() -> ET.Element:
+    flags = ET.Element("flags")
+    for flag in _LAYER_FLAGS:
+        ET.SubElement(flags, flag).text = "1"
+    return flags
+
+
+def _element(tag: str, text: str) -> ET.Element:
+    element = ET.Element(tag)
+    element.text = text
+    return element
+
+
+def _document(style: Style, attributes: dict[str, str]) -> str:
+    root = ET.Element(
+        "qgis", {"version": VERSION, "styleCategories": "AllStyleCategories", **attributes}
+    )
+    root.extend(style)
+    ET.indent(root)
+    return _DOCTYPE + ET.tostring(root, encoding="unicode") + "\n"

@@ -1,0 +1,255 @@
+"""One-band rasters as Zarr v2 arrays: one chunk a block, so that writers never meet.
+
+Version 2 of the format, since GDAL (and with it QGIS) up to 3.10 cannot read version 3. Arrays lie
+in a group together with what CF wants to place them: ``x``, ``y`` and ``spatial_ref``.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numcodecs  # type: ignore[import-untyped]  # publishes no types
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from geoseg.errors import ProductError
+from geoseg.grid import GeoBox, Window, full_window
+from geoseg.io.atomic import replacing
+
+_LEVEL = 3  # zstd: 1 is hardly faster on class maps, 9 hardly smaller
+_ZATTRS = ".zattrs"
+
+
+class ZarrRaster:
+    """A :class:`geoseg.io.base.RasterStore` on disk; cheap to pickle, opens when first used.
+
+    Any number of threads and processes may write different blocks at once: a block is one file,
+    written beside its place and renamed. Blocks that hold nothing but the fill value take no file.
+    """
+
+    def __init__(self, path: str | Path, name: str) -> None:
+        self.path, self.name = Path(path), name
+        self._lock = threading.Lock()
+        self._opened: zarr.Array[Any] | None = None
+
+    @classmethod
+    def create(
+        cls, path: str | Path, grid: GeoBox, *, block: int, fill: int, name: str = "classes"
+    ) -> ZarrRaster:
+        """Make array ``name`` in the group at ``path``, or open the one that is there.
+
+        Args:
+            path: The group, a folder called ``*.zarr``; other arrays on the same grid may share it.
+            grid: Where the pixels lie.
+            block: Side of a square chunk, in pixels.
+            fill: What pixels never written read as; also the array's nodata value.
+            name: Of the array.
+
+        Raises:
+            ProductError: There is such an array already, of another shape, grid or chunk size.
+        """
+        path = Path(path)
+        if not path.exists():
+            with replacing(path) as made:
+                _write_group(made, grid)
+        elif not (path / ".zgroup").is_file():
+            raise ProductError(
+                f"{path}: is there, but is no Zarr v2 group; choose another folder or remove it"
+            )
+        _check_grid(path, grid)
+        if not (path / name / ".zarray").is_file():
+            with replacing(path / name) as made:
+                _write_array(made, grid, block=block, fill=fill, name=name)
+        store = cls(path, name)
+        store._check(grid, block, fill)
+        _consolidate(path)
+        return store
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        height, width = self._array().shape
+        return int(height), int(width)
+
+    @property
+    def block(self) -> int:
+        """Side of a chunk, in pixels."""
+        return int(self._array().chunks[0])
+
+    @property
+    def fill(self) -> int:
+        """What pixels never written read as."""
+        return int(self._array().fill_value)
+
+    def write(self, window: Window, values: NDArray[np.uint8]) -> None:
+        """Store one block: exactly one chunk, or what the grid's rim leaves of it.
+
+        Raises:
+            ProductError: The window is no whole block, the values do not fit it, or the disk is
+                full.
+        """
+        block, fill = self.block, self.fill
+        row, col = window.y0 // block, window.x0 // block
+        height, width = self.shape
+        whole = Window(row * block, col * block, (row + 1) * block, (col + 1) * block)
+        if not window or window != whole & Window(0, 0, height, width):
+            raise ProductError(f"{self.path}: {window} is not one whole block of {block} px")
+        if values.shape != window.shape or values.dtype != np.uint8:
+            raise ProductError(
+                f"{self.path}: {window} cannot take {values.dtype} values of shape {values.shape}"
+            )
+        chunk = self.path / self.name / f"{row}.{col}"
+        if (values == fill).all():
+            chunk.unlink(missing_ok=True)
+            return
+        full = np.full((block, block), fill, np.uint8)
+        full[: values.shape[0], : values.shape[1]] = values
+        # Not through zarr: whether its stores rename, let alone sync, differs between versions.
+        with replacing(chunk) as made:
+            made.write_bytes(_compressor().encode(full))
+
+    def read(self, window: Window) -> NDArray[np.uint8]:
+        """Any window; pixels never written are the fill value.
+
+        Raises:
+            ProductError: The window leaves the grid, or a chunk is damaged.
+        """
+        if window & Window(0, 0, *self.shape) != window:
+            raise ProductError(f"{self.path}: {window} leaves the grid of {self.shape} pixels")
+        try:
+            return np.asarray(self._array()[window.slices], np.uint8)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise ProductError(f"{self.path}: cannot read {window}: {error}") from error
+
+    def __reduce__(self) -> tuple[type[ZarrRaster], tuple[Path, str]]:
+        # Locks and open arrays stay where they are; only where to find the files travels.
+        return type(self), (self.path, self.name)
+
+    def _array(self) -> zarr.Array[Any]:
+        with self._lock:
+            if self._opened is None:
+                self._opened = _open_array(self.path / self.name)
+            return self._opened
+
+    def _check(self, grid: GeoBox, block: int, fill: int) -> None:
+        found = (self.shape, self._array().chunks, self.fill, self._array().dtype)
+        wanted = (full_window(grid).shape, (block, block), fill, np.dtype(np.uint8))
+        for what, is_, should in zip(
+            ("shape", "chunks", "fill", "dtype"), found, wanted, strict=True
+        ):
+            if is_ != should:
+                raise ProductError(
+                    f"{self.path}/{self.name}: is there with {what} {is_}, but {should} is wanted; "
+                    f"remove it or choose another folder"
+                )
+
+
+def _open_array(path: Path) -> zarr.Array[Any]:
+    try:
+        return zarr.open_array(path, mode="r", zarr_format=2)
+    except (OSError, ValueError, KeyError) as error:
+        raise ProductError(f"{path}: cannot be opened as a Zarr v2 array: {error}") from error
+
+
+def _compressor() -> numcodecs.Zstd:
+    return numcodecs.Zstd(level=_LEVEL)
+
+
+def _write_group(path: Path, grid: GeoBox) -> None:
+    group = zarr.create_group(path, zarr_format=2, attributes={"Conventions": "CF-1.10"})
+    group.create_array(
+        "spatial_ref", shape=(), dtype="int32", fill_value=0, attributes=_grid_mapping(grid)
+    )
+    if not grid.axis_aligned:
+        return
+    for name, centers, attributes in _axes(grid):
+        axis = group.create_array(
+            name,
+            shape=centers.shape,
+            chunks=centers.shape,
+            dtype="float64",
+            compressors=None,
+            attributes={"_ARRAY_DIMENSIONS": [name], **attributes},
+        )
+        axis[:] = centers
+
+
+def _write_array(path: Path, grid: GeoBox, *, block: int, fill: int, name: str) -> None:
+    zarr.create_array(
+        path,
+        shape=full_window(grid).shape,
+        chunks=(block, block),
+        dtype="uint8",
+        fill_value=fill,
+        compressors=_compressor(),
+        zarr_format=2,
+        attributes={
+            "_ARRAY_DIMENSIONS": ["y", "x"],
+            "grid_mapping": "spatial_ref",
+            "long_name": name,
+            "_CRS": _crs(grid),
+        },
+    )
+
+
+def _grid_mapping(grid: GeoBox) -> dict[str, Any]:
+    # "spatial_ref" and "GeoTransform" are what GDAL and rioxarray look for, the rest is CF.
+    a, b, c, d, e, f = tuple(grid.affine)[:6]
+    crs = _pyproj(grid)
+    return {
+        "_ARRAY_DIMENSIONS": [],
+        **crs.to_cf(),
+        "spatial_ref": crs.to_wkt(),
+        "GeoTransform": " ".join(repr(float(v)) for v in (c, a, b, f, d, e)),
+    }
+
+
+def _crs(grid: GeoBox) -> dict[str, Any]:
+    crs = _pyproj(grid)
+    return {"wkt": crs.to_wkt(), "projjson": crs.to_json_dict()}
+
+
+def _pyproj(grid: GeoBox) -> Any:
+    if grid.crs is None:
+        raise ProductError("a raster store needs a grid with a CRS; this one has none")
+    return grid.crs.proj
+
+
+def _axes(grid: GeoBox) -> list[tuple[str, NDArray[np.floating[Any]], Mapping[str, str]]]:
+    height, width = full_window(grid).shape
+    affine = grid.affine
+    y = affine.f + (np.arange(height) + 0.5) * affine.e
+    x = affine.c + (np.arange(width) + 0.5) * affine.a
+    cf = {axis["axis"]: axis for axis in _pyproj(grid).cs_to_cf()}
+    return [("y", y, cf.get("Y", {"axis": "Y"})), ("x", x, cf.get("X", {"axis": "X"}))]
+
+
+def _check_grid(path: Path, grid: GeoBox) -> None:
+    try:
+        found = json.loads((path / "spatial_ref" / _ZATTRS).read_bytes())
+    except (OSError, ValueError) as error:
+        raise ProductError(f"{path}: its spatial_ref cannot be read: {error}") from error
+    for key, should in _grid_mapping(grid).items():
+        if key in {"spatial_ref", "GeoTransform"} and found.get(key) != should:
+            raise ProductError(
+                f"{path}: is there on another grid ({key} {found.get(key)!r:.120}, wanted "
+                f"{should!r:.120}); remove it or choose another folder"
+            )
+
+
+def _consolidate(path: Path) -> None:
+    """Gather all metadata in ``.zmetadata``, which xarray asks for first."""
+    entries = {
+        str(file.relative_to(path)): json.loads(file.read_bytes())
+        for pattern in (".z*", "*/.z*")
+        for file in sorted(path.glob(pattern))
+        if file.name in {".zgroup", ".zarray", _ZATTRS} and not file.parent.name.startswith(".")
+    }
+    text = json.dumps({"metadata": entries, "zarr_consolidated_format": 1}, indent=1)
+    with replacing(path / ".zmetadata") as made:
+        made.write_text(text, encoding="utf-8")
