@@ -7,13 +7,20 @@ GeosegError                 exit code 1
 │   ├── CatalogError        a catalog cannot be read, or nothing in it matches
 │   ├── AreaError           an area of interest is empty, unreadable or beside the scene
 │   ├── ModelError          no such model, or its card and weights or scene disagree
-│   └── PlanError           the request cannot be cut into blocks (margins, memory)
+│   ├── PlanError           the request cannot be cut into blocks (margins, memory)
+│   └── ClusterError        no cluster answers, or its workers do not fit
 ├── BlockError              a block failed while running
+├── ClusterLostError        the cluster went away while blocks were running
 ├── ProductError            a product could not be written
 └── LockedError             exit code 75: another run holds this output
+
+KeyboardInterrupt
+└── StoppedError            exit code 130 or 143: asked to stop; what is done is kept
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 
 class GeosegError(Exception):
@@ -28,8 +35,37 @@ class InputError(GeosegError):
     exit_code = 2
 
 
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong in a workflow, and where; ``str()`` is what a compiler would say.
+
+    ``file`` is as the user called it, or the ``--set`` argument, which has no ``line``. Lines and
+    columns count from 1. ``excerpt`` is the line with a caret below, "" where there is none.
+    """
+
+    file: str
+    line: int | None
+    column: int | None
+    key: str
+    message: str
+    excerpt: str = ""
+
+    def __str__(self) -> str:
+        place = self.file if self.line is None else f"{self.file}:{self.line}:{self.column}"
+        head = ": ".join(part for part in (place, self.key, self.message) if part)
+        return f"{head}\n{self.excerpt}" if self.excerpt else head
+
+
 class WorkflowError(InputError):
-    """A workflow file does not say what it should."""
+    """A workflow file does not say what it should.
+
+    ``problems`` holds all that was found, in the order of the file; it is empty where the error
+    has no place in a file.
+    """
+
+    def __init__(self, message: str = "", problems: tuple[Problem, ...] = ()) -> None:
+        super().__init__(message)
+        self.problems = problems
 
 
 class SceneError(InputError):
@@ -52,8 +88,16 @@ class PlanError(InputError):
     """A request that cannot be cut into blocks."""
 
 
+class ClusterError(InputError):
+    """No cluster answers, or its workers do not fit."""
+
+
 class BlockError(GeosegError):
     """A block failed while running."""
+
+
+class ClusterLostError(GeosegError):
+    """The cluster went away while blocks were running; what is done is kept."""
 
 
 class ProductError(GeosegError):
@@ -64,3 +108,14 @@ class LockedError(GeosegError):
     """Another run holds this output."""
 
     exit_code = 75
+
+
+class StoppedError(KeyboardInterrupt):
+    """A run was asked to stop, and did so in good order; what is done is kept.
+
+    Not a :class:`GeosegError`: whatever goes on after a failed scene must not go on after this.
+    """
+
+    def __init__(self, message: str, *, exit_code: int = 130) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code

@@ -1,0 +1,198 @@
+"""Read workflows: text to tree, bases below and settings above, everything wrong at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from geoseg.errors import WorkflowError
+from geoseg.workflow.faults import UnfitError, closest
+from geoseg.workflow.merge import assign, overlay
+from geoseg.workflow.reader import Findings, read_text
+from geoseg.workflow.report import report
+from geoseg.workflow.schema import Workflow
+from geoseg.workflow.source import Keys, Node, Place, Scalar, Source, origins, plant, to_data
+
+LARGEST = 1_000_000
+"""Bytes of a workflow file."""
+# Problems of settings are told after those of all files.
+_AFTER_FILES = 1000
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    overrides: Sequence[str] = (),
+    environ: Mapping[str, str] | None = None,
+) -> Workflow:
+    """Read a workflow file.
+
+    Args:
+        path: The YAML file; ``extends`` in it is relative to it, all other paths are not.
+        overrides: Settings like ``output.directory=maps``; the value is YAML.
+        environ: What ``${NAME}`` stands for; the process's environment without it.
+
+    Raises:
+        WorkflowError: Something is wrong; ``problems`` holds all of it.
+    """
+    loading = _Loading(os.environ if environ is None else environ)
+    whole = Place(Source(os.fspath(path)))
+    text = _read_file(Path(path), whole, "", loading.findings)
+    root = None if text is None else loading.read(Source(os.fspath(path), text))
+    return loading.finish(root, overrides)
+
+
+def loads(
+    text: str,
+    name: str = "<string>",
+    *,
+    overrides: Sequence[str] = (),
+    environ: Mapping[str, str] | None = None,
+) -> Workflow:
+    """Read a workflow from text; like :func:`load`, with ``name`` in place of the path.
+
+    Raises:
+        WorkflowError: Something is wrong; ``problems`` holds all of it.
+    """
+    loading = _Loading(os.environ if environ is None else environ)
+    return loading.finish(loading.read(Source(name, text.removeprefix("\ufeff"))), overrides)
+
+
+def from_data(data: Mapping[str, object], *, name: str = "<python>") -> Workflow:
+    """A workflow from plain dicts, lists and values, with the same checks and words.
+
+    Raises:
+        WorkflowError: Something is wrong; ``problems`` holds all of it.
+    """
+    return _Loading({}).finish(plant(data, Place(Source(name))), ())
+
+
+@dataclass(slots=True)
+class _Loading:
+    """One reading of a workflow: the texts read so far, and what is wrong with them."""
+
+    environ: Mapping[str, str]
+    findings: Findings = field(default_factory=Findings)
+
+    def read(self, source: Source, above: tuple[Path, ...] = ()) -> Keys | None:
+        """The tree of ``source`` on that of its base; None where one of them cannot be read."""
+        before = len(self.findings)
+        root = read_text(source, self.environ, self.findings)
+        if not isinstance(root, Keys):
+            if root is not None:
+                self.findings.add(root.place, "", "expected keys and values, like 'name: water'")
+            elif len(self.findings) == before:
+                self.findings.add(Place(source), "", "the workflow is empty")
+            return None
+        entry = root.entries.get("extends")
+        if entry is None or not isinstance(entry.node, Scalar):
+            return root
+        name = entry.node.value
+        if entry.node.broken or not isinstance(name, str) or not name:
+            return root  # The schema says what is wrong with it.
+        base = self._read_base(name, entry.node.place, above)
+        return None if base is None else _on_base(base, root)
+
+    def _read_base(self, name: str, place: Place, above: tuple[Path, ...]) -> Keys | None:
+        # realpath, not resolve: it does not raise for loops of links.
+        here = Path(os.path.realpath(place.source.name))
+        path = Path(place.source.name).parent / name
+        chain = (*above, here)
+        if Path(os.path.realpath(path)) in chain:
+            self.findings.add(place, "extends", "the file would extend itself, over this base")
+            return None
+        text = _read_file(path, place, "extends", self.findings)
+        return None if text is None else self.read(Source(str(path), text, len(chain)), chain)
+
+    def finish(self, root: Keys | Node | None, overrides: Sequence[str]) -> Workflow:
+        """Put the settings on top, validate, and tell what is wrong."""
+        complete = root is not None
+        for number, override in enumerate(overrides):
+            root = self._set(root or Keys({}, Place(Source(""))), override, number)
+        workflow = self._validate(root) if complete and root is not None else None
+        if workflow is None or self.findings:
+            problems = self.findings.sorted()
+            raise WorkflowError("\n".join(map(str, problems)), problems)
+        return workflow
+
+    def _set(self, root: Node, override: str, number: int) -> Node:
+        """``root`` with one ``key.key=value`` in it; as it was, where that is wrong."""
+        dotted, equals, text = override.partition("=")
+        dotted = dotted.strip()
+        source = Source(f"--set {override}", text, _AFTER_FILES + number, dotted)
+        keys = tuple(dotted.split("."))
+        if not equals or not all(keys):
+            self.findings.add(Place(source), "", "expected key=value, like output.directory=maps")
+            return root
+        if keys[0] == "extends":
+            self.findings.add(Place(source), "", "'extends' can only stand in a file")
+            return root
+        before = len(self.findings)
+        value = read_text(source, self.environ, self.findings, at=keys)
+        if len(self.findings) > before:
+            return root
+        try:
+            return assign(root, keys, Scalar(None, Place(source)) if value is None else value)
+        except UnfitError as error:
+            self.findings.add(Place(source), "", str(error))
+            return root
+
+    def _validate(self, root: Node) -> Workflow | None:
+        try:
+            workflow = Workflow.model_validate(to_data(root))
+        except ValidationError as error:
+            report(error.errors(include_url=False), root, self.findings)
+            return None
+        workflow._origins = origins(root)  # noqa: SLF001 - set once, here, for all its life
+        return workflow
+
+
+def _on_base(base: Keys, root: Keys) -> Keys:
+    """``root`` over ``base``, which has done its own extending."""
+    own = {key: entry for key, entry in base.entries.items() if key != "extends"}
+    joined = overlay(Keys(own, base.place), root)
+    return joined if isinstance(joined, Keys) else root
+
+
+def _read_file(path: Path, place: Place, key: str, findings: Findings) -> str | None:
+    """The text of a workflow file; None, and a problem at ``place``, where there is none."""
+    named = f": {path}" if key else ""
+    try:
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
+    except FileNotFoundError:
+        findings.add(place, key, f"no such workflow file{named}{_similar(path)}")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        findings.add(place, key, f"cannot be read: {reason}{named}")
+    else:
+        return _decode(data, place, key, findings, named)
+    return None
+
+
+def _decode(data: bytes, place: Place, key: str, findings: Findings, named: str) -> str | None:
+    if len(data) > LARGEST:
+        message = f"larger than {LARGEST // 1000} kB, which is no workflow"
+        findings.add(place, key, f"{message}{named}")
+        return None
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        byte = data[error.start]
+        message = f"not UTF-8 text (byte 0x{byte:02x} in line {line}); save it as UTF-8"
+        findings.add(place, key, f"{message}{named}")
+        return None
+
+
+def _similar(path: Path) -> str:
+    try:
+        siblings = [p.name for p in path.parent.iterdir() if p.suffix in (".yaml", ".yml")]
+    except (OSError, ValueError):
+        return ""
+    guess = closest(path.name, siblings)
+    return f", did you mean '{path.parent / guess}'?" if guess else ""

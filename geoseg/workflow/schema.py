@@ -1,0 +1,288 @@
+"""A workflow as frozen sections: every key, what it means, and what it is when left out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, PlainSerializer, PrivateAttr, model_validator
+
+from geoseg.workflow.bands import Section
+from geoseg.workflow.faults import UnfitError, show
+from geoseg.workflow.fields import (
+    AutoPixels,
+    DirectoryTemplate,
+    Distinct,
+    FilePath,
+    Memory,
+    MinArea,
+    NotTruth,
+    OrElse,
+    Slug,
+    Some,
+    SomeAutoPixels,
+    Text,
+)
+from geoseg.workflow.inputs import AreaOfInterest, Input
+from geoseg.workflow.source import Path
+from geoseg.workflow.template import expand_directory
+from geoseg.workflow.units import Area
+
+
+def expand_model(value: object) -> object:
+    """The long way to write a model: text with a slash is a path, other text a name."""
+    if not isinstance(value, str):
+        return value
+    return {"path" if "/" in value or "\\" in value else "name": value}
+
+
+class ModelChoice(Section):
+    """The model, and what it runs on."""
+
+    name: Text | None = None
+    """Name of a model that geoseg knows (``geoseg models``)."""
+    path: FilePath | None = None
+    """A model's card, or the folder that holds it."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """What computes; auto takes a GPU where there is one."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Number format of the network; bf16 and fp16 are faster on GPUs, and change scores a bit."""
+    batch: Annotated[int, Field(ge=1, le=4096)] | None = None
+    """Chips per forward pass; chosen by memory without it. Does not change the result."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.name is None) == (self.path is None):
+            both = "name and path" if self.name is not None else ""
+            raise UnfitError("expected exactly one of name and path", both)
+        return self
+
+
+class Tiling(Section):
+    """How scenes are cut for the model and for the cluster."""
+
+    size: SomeAutoPixels = "auto"
+    """Side of a chip, what the model sees at once, in pixels; auto asks the model's card."""
+    margin: AutoPixels = "auto"
+    """Pixels at each side of a chip that a neighbour decides; auto asks the model's card."""
+    seams: Literal["crop", "blend"] = "crop"
+    """crop takes each pixel from one chip; blend mixes overlapping chips, and takes longer."""
+    weights: Literal["hann", "gaussian", "mean"] = "hann"
+    """How chips are weighted where seams are blended."""
+    block: SomeAutoPixels = "auto"
+    """Side of a block, one task of the cluster, in pixels. Does not change the result."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.size != "auto" and self.margin != "auto" and self.size <= 2 * self.margin:
+            advice = "nothing is left of a chip: expected less than half of 'size'"
+            raise UnfitError(advice, f"{self.margin} px", at=("margin",))
+        if "weights" in self.model_fields_set and self.seams != "blend":
+            raise UnfitError("only used with seams: blend", at=("weights",))
+        return self
+
+
+class Raster(Section):
+    """Raster products."""
+
+    confidence: bool = True
+    """Write how sure the model is of each pixel, in percent."""
+
+
+class Vector(Section):
+    """Polygons."""
+
+    classes: Distinct[Text] = ()
+    """Names of the classes to outline; all without it."""
+    min_area: MinArea = Area(0.0, "m2")
+    """Smaller polygons are left out."""
+    connectivity: Annotated[Literal[4, 8], NotTruth] = 4
+    """Whether pixels that only touch at a corner belong together (8) or not (4)."""
+    formats: Some[Literal["gpkg", "geoparquet"]] = ("gpkg", "geoparquet")
+    """File formats."""
+
+
+def expand_vector(value: object) -> object:
+    """The long way to write ``true`` (all polygons) or ``false`` (none)."""
+    if value is True:
+        return {}
+    return None if value is False else value
+
+
+class Output(Section):
+    """What is made, and where it goes."""
+
+    directory: DirectoryTemplate
+    """Folder of the products. {scene}, {date:%Y-%m-%d}, {name} (of the workflow) and {stem} (of
+    the scene's file) are filled in. Relative to the folder that geoseg is started in."""
+    raster: Raster = Raster()
+    """Raster products."""
+    vector: Annotated[
+        Vector | None,
+        BeforeValidator(expand_vector),
+        PlainSerializer(lambda vector: False if vector is None else vector),
+        OrElse({"type": "boolean"}),
+    ] = Vector()
+    """Polygons; false for none."""
+    quicklook: bool = True
+    """Write a PNG of scene, map and polygons."""
+    project: bool = True
+    """Write a QGIS project."""
+    keep_work: bool = False
+    """Keep intermediate files."""
+
+
+def expand_cluster(value: object) -> object:
+    """The long way to write a cluster: an address, or the name of a kind."""
+    if isinstance(value, str):
+        return {"kind": "address", "address": value} if "://" in value else {"kind": value}
+    if isinstance(value, dict) and "address" in value and "kind" not in value:
+        return {"kind": "address", **value}
+    return value
+
+
+def _address(value: object) -> str:
+    if not isinstance(value, str) or "://" not in value or value.endswith("://"):
+        raise UnfitError("expected a scheduler's address like tcp://10.0.0.5:8786", show(value))
+    return value
+
+
+class Cluster(Section):
+    """Where the work is done."""
+
+    kind: Literal["local", "address"] = "local"
+    """local starts workers on this machine; address uses a running Dask cluster."""
+    workers: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    """Worker processes of a local cluster; by cores and memory without it."""
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Blocks that a worker has in hand at once: one is read while another is predicted."""
+    memory: Memory | None = None
+    """Memory of each local worker."""
+    address: Annotated[str, BeforeValidator(_address)] | None = None
+    """Address of a running scheduler."""
+    dashboard: bool | Annotated[int, Field(ge=0, le=65535)] = True
+    """Serve Dask's dashboard; a number is its port."""
+
+    @model_validator(mode="after")
+    def _suits_kind(self) -> Self:
+        if self.kind == "address" and self.address is None:
+            raise UnfitError("required where kind is address", at=("address",))
+        if self.kind == "local" and self.address is not None:
+            raise UnfitError("only used with kind: address", at=("address",))
+        for key in ("workers", "memory"):
+            if self.kind == "address" and getattr(self, key) is not None:
+                raise UnfitError("a running cluster has its own; use kind: local", at=(key,))
+        return self
+
+
+class RunRules(Section):
+    """What happens when something fails."""
+
+    on_error: Literal["stop", "skip_scene"] = "stop"
+    """Stop the run at the first scene that fails, or go on with the next scene."""
+    retries: Annotated[int, Field(ge=0, le=10)] = 2
+    """How often a failed block is tried again."""
+
+
+class Workflow(Section):
+    """A geoseg workflow: which scenes, which model, which products."""
+
+    geoseg: Annotated[Literal[1], NotTruth]
+    """Version of the workflow format."""
+    name: Slug
+    """Names the workflow in products and logs."""
+    description: Text | None = None
+    """What it is for."""
+    extends: FilePath | None = None
+    """A workflow file to start from, relative to this one. Keys given here win; lists are
+    replaced as a whole."""
+    input: Input
+    """Which scenes."""
+    area: AreaOfInterest | None = None
+    """The part of the scenes that is wanted; all of it without."""
+    model: Annotated[
+        ModelChoice, BeforeValidator(expand_model), OrElse({"type": "string", "minLength": 1})
+    ]
+    """Name of the model, or its path, or keys and values."""
+    tiling: Tiling = Tiling()
+    """How scenes are cut."""
+    output: Output
+    """What is made, and where it goes."""
+    cluster: Annotated[
+        Cluster, BeforeValidator(expand_cluster), OrElse({"const": "local"}, {"type": "string"})
+    ] = Cluster()
+    """Where the work is done: local, the address of a scheduler, or keys and values."""
+    run: RunRules = RunRules()
+    """What happens when something fails."""
+
+    # How values are written that came from the environment, by path: they may be secrets.
+    _origins: Mapping[Path, str] = PrivateAttr(default_factory=dict)
+
+    def __repr__(self) -> str:
+        # The values of the sections may be secrets from the environment.
+        return f"<Workflow {self.name}>"
+
+    __str__ = __repr__
+
+    def canonical(self) -> dict[str, Any]:
+        """All settings, defaults too, ready for JSON; safe to write and to log.
+
+        Units are text. What came from the environment appears as it was written, ``${NAME}``.
+        """
+        settings: dict[str, Any] = self.model_dump(mode="json", exclude={"extends"})
+        for path, origin in self._origins.items():
+            _replace(settings, path, origin)
+        return settings
+
+    def results_key_fields(self) -> dict[str, Any]:
+        """The settings that change results, by the stage that they change.
+
+        ``"segment"`` is what decides classes and confidence, ``"products"`` what is made of
+        them. The cluster, the rules of the run, blocks and batches change nothing and are left
+        out. Values from the environment are in it: hash it, never write it.
+        """
+        settings = self.model_dump(mode="json")
+        settings["input"].pop("directory", None)
+        settings["model"].pop("batch")
+        settings["tiling"].pop("block")
+        output = settings["output"]
+        return {
+            "segment": {
+                key: settings[key] for key in ("geoseg", "input", "area", "model", "tiling")
+            },
+            "products": {
+                "name": self.name,
+                **{key: output[key] for key in ("raster", "vector", "quicklook", "project")},
+            },
+        }
+
+    def results_key(self) -> str:
+        """SHA-256 of :meth:`results_key_fields`, as hex: the same for the same results."""
+        text = json.dumps(self.results_key_fields(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def directory(self, *, scene: str, date: datetime | None, stem: str) -> str:
+        """Where the products of a scene go; see :func:`expand_directory`."""
+        template = self.output.directory
+        return expand_directory(template, scene=scene, date=date, name=self.name, stem=stem)
+
+
+def _replace(settings: dict[str, Any], path: Path, origin: str) -> None:
+    """Put ``origin`` at ``path``, or at what it is part of."""
+    inside: Any = settings
+    key, *below = path
+    for step in below:
+        if not _has(inside[key], step):
+            break
+        inside, key = inside[key], step
+    if _has(inside, key):
+        inside[key] = origin
+
+
+def _has(settings: Any, step: str | int) -> bool:
+    if isinstance(settings, dict):
+        return step in settings
+    return isinstance(settings, list) and isinstance(step, int) and step < len(settings)
