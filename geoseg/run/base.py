@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -57,9 +57,30 @@ class Failed:
 Outcome = Done | Failed
 
 
+class Stop:
+    """Once asked for, no further block is begun; those that run are finished.
+
+    A plain flag: it may be set from any thread, and from a signal handler.
+    """
+
+    __slots__ = ("asked",)
+
+    def __init__(self) -> None:
+        self.asked = False
+
+
 class Executor(Protocol):
     """Runs a job on every block, in any order; never raises for a block that fails."""
 
-    def run(self, job: Job, blocks: Iterable[Window]) -> Iterator[Outcome]:
-        """Outcomes as they come, exactly one for each block."""
+    def run(
+        self, job: Job, blocks: Iterable[Window], *, stop: Stop | None = None
+    ) -> Generator[Outcome, None, None]:
+        """Outcomes as they come, exactly one for each block that was begun.
+
+        Closing the generator drops what is queued.
+
+        Raises:
+            ClusterError: The workers cannot take the job.
+            ClusterLostError: Nothing is left that could run blocks.
+        """
         ...

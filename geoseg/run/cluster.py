@@ -1,0 +1,207 @@
+"""Clusters: worker processes on this machine, or a scheduler somewhere else."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from typing import Literal
+
+import dask
+from distributed import Client, LocalCluster
+
+from geoseg.errors import ClusterError
+from geoseg.run.on_dask import survey
+from geoseg.run.on_worker import WorkerFacts, disagreement, versions
+from geoseg.run.resources import available_cores, worker_environment
+
+LOOPBACK = "127.0.0.1"
+DASHBOARD_PORT = 8787
+DASHBOARD_TRIES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSpec:
+    """Where blocks run.
+
+    Attributes:
+        kind: ``local``: worker processes on this machine, reached by loopback only;
+            ``address``: a scheduler that is already there.
+        workers: Worker processes; None: one a core. Local only.
+        threads: Blocks that one worker has in flight (read, in the model, written). Local only.
+        memory: Bytes that one worker may use; a worker that takes more is replaced, and its
+            blocks run again. None: no limit. Local only.
+        address: Of the scheduler, like ``tcp://host:8786``.
+        dashboard: True: at 8787 or the next free port; a number: at that port; False: none.
+            Local only.
+        timeout: Seconds to wait for the scheduler, and then for its first worker.
+    """
+
+    kind: Literal["local", "address"] = "local"
+    workers: int | None = None
+    threads: int = 3
+    memory: int | None = None
+    address: str | None = None
+    dashboard: bool | int = True
+    timeout: float = 20.0
+
+    def __post_init__(self) -> None:
+        if self.kind == "address" and not self.address:
+            raise ClusterError("cluster: kind 'address' needs an address, like tcp://host:8786")
+        if self.kind == "local" and self.address:
+            raise ClusterError("cluster: an address was given; it needs kind 'address'")
+        for what, value in (("workers", self.workers), ("threads", self.threads)):
+            if value is not None and value < 1:
+                raise ClusterError(f"cluster: {what}: found {value}, at least 1 is needed")
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """A cluster that answers."""
+
+    client: Client
+    dashboard_link: str | None
+    workers: int
+    threads: int
+
+
+@contextmanager
+def connect(spec: ClusterSpec, *, blocks: int | None = None) -> Iterator[Connected]:
+    """The cluster of ``spec``, with at most as many local workers as there are ``blocks``.
+
+    Raises:
+        ClusterError: Nothing answers, there are no workers, or their versions are not ours.
+    """
+    with _quiet_logs(), ExitStack() as stack:
+        if spec.kind == "local":
+            client = stack.enter_context(_local(spec, blocks))
+            dashboard = client.dashboard_link if spec.dashboard else None
+        else:
+            client = stack.enter_context(_remote(spec))
+            dashboard = client.dashboard_link
+        facts = survey(client)
+        _agree(facts)
+        threads = sum(fact.threads for fact in facts.values())
+        yield Connected(client, dashboard or None, len(facts), threads)
+
+
+@contextmanager
+def _local(spec: ClusterSpec, blocks: int | None) -> Iterator[Client]:
+    cores = available_cores()
+    workers = min(spec.workers or cores, max(1, blocks or spec.workers or cores))
+    environment = worker_environment(cores, workers)
+    first = DASHBOARD_PORT if spec.dashboard is True else int(spec.dashboard)
+    dashboard = _free_port(first) if first else None
+    with ExitStack() as stack:
+        room = stack.enter_context(tempfile.TemporaryDirectory(prefix="geoseg-workers-"))
+        stack.enter_context(_environment_kept())
+        for name in environment:  # which distributed would prefer to what it is told
+            os.environ.pop(name, None)
+        stack.enter_context(dask.config.set(_settings(environment)))
+        cluster = LocalCluster(
+            n_workers=workers,
+            threads_per_worker=spec.threads,
+            processes=True,
+            host=LOOPBACK,
+            dashboard_address=f"{LOOPBACK}:{dashboard or 0}",
+            scheduler_kwargs={"dashboard": dashboard is not None},
+            memory_limit=spec.memory or 0,
+            local_directory=room,
+            silence_logs=False,
+            preload=["geoseg.run.on_worker"],
+        )
+        stack.enter_context(cluster)
+        yield stack.enter_context(Client(cluster, set_as_default=False))
+
+
+@contextmanager
+def _remote(spec: ClusterSpec) -> Iterator[Client]:
+    try:
+        client = Client(spec.address, timeout=spec.timeout, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise ClusterError(
+            f"cluster: no scheduler answers at {spec.address} within {spec.timeout:g} s; start one "
+            f"with 'dask scheduler', or use kind 'local'"
+        ) from error
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=spec.timeout)
+        except TimeoutError as error:
+            raise ClusterError(
+                f"cluster: the scheduler at {spec.address} has no workers; start some with "
+                f"'dask worker {spec.address}'"
+            ) from error
+        yield client
+
+
+def _agree(facts: Mapping[str, WorkerFacts]) -> None:
+    """Refuse workers that would compute with other code than ours."""
+    ours = versions()
+    others = {who: (f.geoseg, f.python) for who, f in facts.items()}
+    others = {who: theirs for who, theirs in others.items() if theirs != ours}
+    if others:
+        raise ClusterError(disagreement(others, ours))
+
+
+def _settings(environment: Mapping[str, str]) -> dict[str, object]:
+    """How our own workers differ from distributed's defaults."""
+    return {
+        "distributed.nanny.pre-spawn-environ": dict(environment),
+        # Two deaths, then the block is tried alone (see OnDask).
+        "distributed.scheduler.allowed-failures": 1,
+        # No task holds data: nothing to spill or to rebalance, and a worker that is paused for
+        # the memory of its libraries would never be woken. Only the promised limit counts.
+        "distributed.worker.memory.target": False,
+        "distributed.worker.memory.spill": False,
+        "distributed.worker.memory.pause": False,
+        "distributed.worker.memory.terminate": 1.0,
+        "distributed.scheduler.active-memory-manager.start": False,
+        "distributed.worker.profile.enabled": False,
+        # Models and kernels hold the interpreter for seconds while they load; that is no news.
+        "distributed.admin.tick.limit": "5 minutes",
+    }
+
+
+def _free_port(first: int) -> int:
+    """The first free port from there on; 0 (any) where none is."""
+    for port in range(first, min(first + DASHBOARD_TRIES, 65536)):
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((LOOPBACK, port))
+            return port
+    return 0
+
+
+@contextmanager
+def _environment_kept() -> Iterator[None]:
+    """Undo what distributed changes in this process's environment."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
+
+
+@contextmanager
+def _quiet_logs() -> Iterator[None]:
+    """Let distributed speak of what matters only: workers that were replaced."""
+    levels = {
+        "distributed": logging.CRITICAL,
+        "distributed.client": logging.CRITICAL,
+        "distributed.nanny": logging.WARNING,
+    }
+    loggers = {logging.getLogger(name): level for name, level in levels.items()}
+    before = {logger: logger.level for logger in loggers}
+    for logger, level in loggers.items():
+        logger.setLevel(level)
+    try:
+        yield
+    finally:
+        for logger, level in before.items():
+            logger.setLevel(level)

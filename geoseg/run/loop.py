@@ -1,0 +1,150 @@
+"""The loop around an executor: what is done is skipped, what gets done is written down."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Literal
+
+from geoseg.errors import BlockError
+from geoseg.grid import Window
+from geoseg.run.base import Done, Executor, Failed, Job, Outcome, Stop
+from geoseg.run.ledger import Ledger
+from geoseg.run.reporter import Reporter, logs_to
+from geoseg.run.stopping import stop_on_signals
+
+OnError = Literal["stop", "skip_block"]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What came of a stage.
+
+    Attributes:
+        blocks: All of the stage.
+        resumed: Those that were done before.
+        done: Those that were done now.
+        failed: Those that could not be done, in reading order.
+        wall: Seconds from the first block to the last.
+        seconds: By lane (``read``, ``infer``, ``write``...), summed over the blocks done now.
+    """
+
+    blocks: int
+    resumed: int
+    done: int
+    failed: tuple[Failed, ...]
+    wall: float
+    seconds: Mapping[str, float]
+
+    @property
+    def left(self) -> int:
+        """Blocks that were not begun, or whose end was not heard of."""
+        return self.blocks - self.resumed - self.done - len(self.failed)
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What came of the blocks so far."""
+
+    done: int = 0
+    failed: list[Failed] = field(default_factory=list)
+    seconds: Counter[str] = field(default_factory=Counter)
+
+    def summary(self, blocks: int, todo: int, wall: float) -> Summary:
+        failed = tuple(sorted(self.failed, key=lambda f: f.block))
+        return Summary(blocks, blocks - todo, self.done, failed, wall, dict(self.seconds))
+
+
+def run_blocks(
+    executor: Executor,
+    job: Job,
+    blocks: Sequence[Window],
+    ledger: Ledger,
+    reporter: Reporter,
+    *,
+    name: str = "blocks",
+    on_error: OnError = "stop",
+) -> Summary:
+    """Do all of ``blocks`` that the ledger does not have, and write them down there.
+
+    With ``on_error="stop"`` no block is begun after one has failed; those that run are finished
+    and kept. So they are when SIGINT or SIGTERM comes (a second one ends it at once).
+
+    Raises:
+        BlockError: A block failed, and ``on_error`` is ``"stop"``.
+        StoppedError: A signal came.
+        ClusterLostError: Nothing is left that could run blocks.
+        ProductError: The ledger cannot be written.
+    """
+    todo = _begin(blocks, ledger, reporter, name)
+    tally, stop, begun = _Tally(), Stop(), time.monotonic()
+
+    def tell() -> None:
+        reporter.message("stopping: running blocks are finished and kept (once more: at once)")
+
+    with stop_on_signals(stop, tell) as request, logs_to(reporter):
+        if todo:
+            with closing(executor.run(job, todo, stop=stop)) as outcomes:
+                for outcome in outcomes:
+                    _take(outcome, tally, ledger, reporter)
+                    stop.asked |= bool(tally.failed) and on_error == "stop"
+        ledger.sync()
+    summary = tally.summary(len(blocks), len(todo), time.monotonic() - begun)
+    if request.signal is not None and summary.left:
+        raise request.error(
+            f"{name}: stopped by {request.signal.name} with {summary.left} of {summary.blocks} "
+            f"blocks to go; the same command goes on from there"
+        )
+    if summary.failed and on_error == "stop":
+        raise _block_error(summary, name)
+    return summary
+
+
+def _begin(blocks: Sequence[Window], ledger: Ledger, reporter: Reporter, name: str) -> list[Window]:
+    """Announce the stage; the blocks that are left to do."""
+    done = ledger.done
+    todo = [b for b in blocks if b not in done]
+    pixels, left = sum(map(_area, blocks)), sum(map(_area, todo))
+    reporter.stage(
+        name,
+        blocks=len(blocks),
+        pixels=pixels,
+        done_blocks=len(blocks) - len(todo),
+        done_pixels=pixels - left,
+    )
+    return todo
+
+
+def _take(outcome: Outcome, tally: _Tally, ledger: Ledger, reporter: Reporter) -> None:
+    """Write one outcome down, and tell of it."""
+    if isinstance(outcome, Done):
+        ledger.record(outcome)
+        tally.done += 1
+        seconds = outcome.report.get("seconds")
+        if isinstance(seconds, Mapping):
+            tally.seconds.update(seconds)
+    else:
+        tally.failed.append(outcome)
+        reporter.warning(f"{_place(outcome.block)}: {outcome.error}")
+    reporter.advance(blocks=1, pixels=_area(outcome.block))
+
+
+def _block_error(summary: Summary, name: str) -> BlockError:
+    """The first failed block speaks for all; its traceback comes along as a note."""
+    first, others = summary.failed[0], len(summary.failed) - 1
+    more = f" (and {others} more block{'s' * (others > 1)})" if others else ""
+    error = BlockError(f"{name}: {_place(first.block)}: {first.error}{more}")
+    if first.traceback:
+        error.add_note(f"What the block raised:\n{first.traceback.rstrip()}")
+    return error
+
+
+def _place(b: Window) -> str:
+    return f"block rows {b.y0}:{b.y1}, columns {b.x0}:{b.x1}"
+
+
+def _area(b: Window) -> int:
+    return (b.y1 - b.y0) * (b.x1 - b.x0)

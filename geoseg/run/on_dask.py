@@ -1,0 +1,297 @@
+"""Blocks as tasks of a Dask cluster: one task a block, and no array through the scheduler."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import islice
+from math import floor
+from typing import Any
+
+from distributed import CancelledError, Client, Future, KilledWorker, as_completed
+
+from geoseg.errors import ClusterError, ClusterLostError
+from geoseg.grid import Window
+from geoseg.run.base import Failed, Job, Outcome, Stop
+from geoseg.run.on_worker import JobPlugin, WorkerFacts, describe, do_block, stop_job
+from geoseg.run.opened import Answer, failure, message
+
+POLL_SECONDS = 0.02
+CHECK_SECONDS = 5.0
+LEAST_WINDOW = 64
+MOST_UNOPENED = 16
+"""How often one block may meet a worker that cannot open the job before it fails."""
+
+
+class OnDask:
+    """Implements :class:`geoseg.run.base.Executor` on the workers of ``client``.
+
+    Attributes:
+        retries: Further tries for a block that failed by something else than wrong input.
+        resources: What each task asks of a worker; None: a share of its GPU, where there is one.
+        window: Most blocks that are submitted and not yet answered; None: four times the
+            threads of the cluster, at least 64. Bounds the memory of client and scheduler.
+        patience: Seconds to wait for a worker to come back when there is none.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        retries: int = 2,
+        resources: Mapping[str, float] | None = None,
+        window: int | None = None,
+        patience: float = 60.0,
+    ) -> None:
+        self.client, self.retries, self.resources = client, retries, resources
+        self.window, self.patience = window, patience
+
+    def run(
+        self, job: Job, blocks: Iterable[Window], *, stop: Stop | None = None
+    ) -> Generator[Outcome, None, None]:
+        """Outcomes as they come, exactly one for each block that was begun.
+
+        Raises:
+            ClusterError: The workers cannot take the job, or lack the resources asked for.
+            ClusterLostError: The scheduler or all workers went away.
+        """
+        facts = self._facts()
+        resources = gpu_share(facts) if self.resources is None else dict(self.resources)
+        if not any(_offers(fact, resources) for fact in facts.values()):
+            raise ClusterError(f"cluster: no worker offers {resources}; start some that do")
+        threads = sum(fact.threads for fact in facts.values())
+        window = self.window or max(LEAST_WINDOW, 4 * threads)
+        plugin = JobPlugin(job)
+        try:
+            self.client.register_plugin(plugin, name=plugin.name)
+        except (ImportError, AttributeError) as error:
+            raise ClusterError(f"cluster: workers cannot take the job: {error}") from error
+        running = _Running(self, plugin.name, resources, window, stop or Stop())
+        try:
+            yield from running.outcomes(blocks)
+        finally:
+            running.abandon()
+            # Nothing is left to close where the scheduler is gone.
+            with suppress(OSError, ValueError, TimeoutError):
+                self.client.unregister_worker_plugin(plugin.name)
+
+    def _facts(self) -> dict[str, WorkerFacts]:
+        """What is known of the workers, once there is one."""
+        try:
+            self.client.wait_for_workers(1, timeout=self.patience)
+            return survey(self.client)
+        except OSError as error:
+            raise ClusterLostError(
+                f"cluster: no worker in {self.patience:g} s ({message(error)})"
+            ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Try:
+    """One submission of a block."""
+
+    block: Window
+    number: int = 0
+    unopened: int = 0
+    alone: bool = False
+
+    @property
+    def name(self) -> str:
+        """The same in every run, and another one for every try."""
+        b = self.block
+        again = f"-again{self.number}.{self.unopened}" if self.number or self.unopened else ""
+        return f"{b.y0}-{b.x0}-{b.y1}-{b.x1}{again}"
+
+
+class _Running:
+    """One run of one job: what is submitted, and what is known of the workers."""
+
+    def __init__(
+        self,
+        executor: OnDask,
+        plugin: str,
+        resources: dict[str, float],
+        window: int,
+        stop: Stop,
+    ) -> None:
+        self._client, self._stop = executor.client, stop
+        self._retries, self._patience = executor.retries, executor.patience
+        self._plugin, self._resources, self._window = plugin, resources, window
+        self._tries: dict[Future[Any], _Try] = {}
+        self._completed = as_completed(
+            with_results=True, raise_errors=False, loop=self._client.loop
+        )
+        self._suspects: list[_Try] = []
+        self._unfit: set[str] = set()
+        self._fit: list[str] = []
+        self._hopeless: Failed | None = None
+        self._told = False
+
+    def outcomes(self, blocks: Iterable[Window]) -> Iterator[Outcome]:
+        waiting = iter(blocks)
+        while self._fill(waiting):
+            for future, result in self._ended():
+                outcome = self._settle(future, result)
+                if outcome is not None:
+                    yield outcome
+        if self._hopeless is not None and not self._stop.asked:
+            for block in waiting:
+                yield replace(self._hopeless, block=block)
+
+    def abandon(self) -> None:
+        """Drop what is not answered: queued blocks never run, running ones end unheard."""
+        if self._tries:
+            with suppress(OSError, ValueError, TimeoutError):
+                self._client.cancel(list(self._tries), force=True)
+        self._tries.clear()
+
+    def _fill(self, waiting: Iterator[Window]) -> bool:
+        """Submit what fits into the window; False when nothing is left to wait for."""
+        if self._stop.asked:
+            self._tell_workers()
+            return bool(self._tries)
+        if self._hopeless is None:
+            self._submit([_Try(b) for b in islice(waiting, self._window - len(self._tries))])
+        if not self._tries and self._suspects:
+            self._submit([self._suspects.pop()])
+        return bool(self._tries)
+
+    def _submit(self, tries: list[_Try]) -> None:
+        """One message to the scheduler for all of ``tries``: half the cost of one for each."""
+        if not tries:
+            return
+        futures = self._client.map(
+            do_block,
+            [self._plugin] * len(tries),
+            [(t.block.y0, t.block.x0, t.block.y1, t.block.x1) for t in tries],
+            key=[f"{self._plugin}-{t.name}" for t in tries],
+            resources=self._resources or None,
+            workers=self._fit or None,
+            allow_other_workers=bool(self._fit),
+            retries=0,
+            pure=False,
+        )
+        self._tries.update(zip(futures, tries, strict=True))
+        self._completed.update(futures)
+
+    def _ended(self) -> list[tuple[Future[Any], Any]]:
+        """Wait for answers, with an eye on the cluster."""
+        checked, alone_since = time.monotonic(), None
+        while not self._completed.has_ready():
+            time.sleep(POLL_SECONDS)
+            if self._stop.asked:
+                self._tell_workers()
+            now = time.monotonic()
+            if now - checked < CHECK_SECONDS:
+                continue
+            checked = now
+            if self._workers():
+                alone_since = None
+                continue
+            alone_since = now if alone_since is None else alone_since
+            if now - alone_since > self._patience:
+                raise ClusterLostError(
+                    f"cluster: no worker is left that could run blocks, and none came back in "
+                    f"{self._patience:g} s; what is done is kept, run again to go on"
+                )
+        return list(self._completed.next_batch(block=False))
+
+    def _settle(self, future: Future[Any], result: Any) -> Outcome | None:
+        """The outcome of a block, or None where it was not begun or is tried again."""
+        this = self._tries.pop(future)
+        future.release()
+        # Not by the future's status, which is "lost" for a while when any worker dies.
+        if isinstance(result, Answer):
+            return self._judge(this, result)
+        error = result[1] if isinstance(result, tuple) else result
+        if isinstance(error, CancelledError):
+            raise ClusterLostError(
+                f"cluster: the scheduler forgot the blocks that ran ({message(error)}); what is "
+                f"done is kept, run again to go on"
+            )
+        if isinstance(error, KilledWorker):
+            return self._killed(this)
+        # Not from the block itself, which answers: a worker could not even take the task.
+        return self._judge(this, Answer(failure(this.block, error), again=True))
+
+    def _judge(self, this: _Try, answer: Answer) -> Outcome | None:
+        if answer.unopened and isinstance(answer.outcome, Failed):
+            return self._elsewhere(this, answer.outcome, answer.where)
+        if answer.again and this.number < self._retries and not self._stop.asked:
+            self._submit([replace(this, number=this.number + 1)])
+            return None
+        return answer.outcome
+
+    def _elsewhere(self, this: _Try, failed: Failed, where: str) -> Outcome | None:
+        """Try a block on workers that can open the job; without any, all the rest fails."""
+        if self._hopeless is None and where not in self._unfit:
+            self._unfit.add(where)
+            self._fit = sorted(self._workers() - self._unfit)
+            if not self._fit:
+                self._hopeless = failed
+        if self._hopeless is not None or this.unopened >= MOST_UNOPENED or self._stop.asked:
+            return failed
+        self._submit([replace(this, unopened=this.unopened + 1)])
+        return None
+
+    def _killed(self, this: _Try) -> Outcome | None:
+        """Workers died under a block: it may be innocent, so it is tried alone at the end."""
+        if not this.alone and not self._stop.asked:
+            self._suspects.append(replace(this, alone=True, number=this.number + 1))
+            return None
+        return Failed(
+            this.block,
+            "the worker died each time this block ran, with nothing beside it; it may need more "
+            "memory than a worker has: smaller tiles, fewer threads or a higher memory limit help",
+        )
+
+    def _workers(self) -> set[str]:
+        """Addresses of the workers that could run our tasks now."""
+        try:
+            if self._resources:
+                facts = survey(self._client)
+                return {who for who, fact in facts.items() if _offers(fact, self._resources)}
+            return set(self._client.nthreads())
+        except (OSError, TimeoutError, ValueError, ClusterError) as error:
+            raise ClusterLostError(
+                f"cluster: the scheduler does not answer any more ({message(error)}); what is "
+                f"done is kept, run again to go on"
+            ) from error
+
+    def _tell_workers(self) -> None:
+        """Let queued blocks pass by undone, once."""
+        if not self._told:
+            self._told = True
+            self._client.run(stop_job, self._plugin, wait=False)
+
+
+def survey(client: Client) -> dict[str, WorkerFacts]:
+    """What each worker says of itself.
+
+    Raises:
+        ClusterError: A worker cannot import geoseg.
+    """
+    answers: dict[str, Any] = client.run(describe, on_error="return")
+    facts = {}
+    for who, answer in answers.items():
+        if isinstance(answer, WorkerFacts):
+            facts[who] = answer
+        elif not isinstance(answer, OSError):  # which is one that died just now
+            raise ClusterError(
+                f"cluster: worker {who} has no geoseg of use ({message(answer)}); install the "
+                f"client's version there"
+            )
+    return facts
+
+
+def gpu_share(facts: Mapping[str, WorkerFacts]) -> dict[str, float]:
+    """The share of a GPU that a task asks for, so that all threads of a worker overlap on it."""
+    shares = [f.resources["GPU"] / f.threads for f in facts.values() if f.resources.get("GPU")]
+    # Rounded down, so that as many shares as there are threads always fit.
+    return {"GPU": max(0.001, floor(min(shares) * 1000) / 1000)} if shares else {}
+
+
+def _offers(fact: WorkerFacts, resources: Mapping[str, float]) -> bool:
+    return all(fact.resources.get(name, 0.0) >= amount for name, amount in resources.items())

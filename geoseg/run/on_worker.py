@@ -1,0 +1,94 @@
+"""What runs on Dask workers: a plugin that holds the opened job, and the task of one block."""
+
+from __future__ import annotations
+
+import platform
+import signal
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from distributed import Worker, WorkerPlugin, get_worker
+
+import geoseg
+from geoseg.errors import ClusterError
+from geoseg.grid import Window
+from geoseg.run.base import Job
+from geoseg.run.opened import Answer, Opened
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerFacts:
+    """What a worker says of itself."""
+
+    geoseg: str
+    python: str
+    threads: int
+    resources: Mapping[str, float]
+
+
+def versions() -> tuple[str, str]:
+    """Of geoseg and Python, as far as client and workers must agree on them."""
+    return geoseg.__version__, ".".join(platform.python_version_tuple()[:2])
+
+
+def describe(dask_worker: Worker) -> WorkerFacts:
+    """Asked of every worker by :meth:`distributed.Client.run`."""
+    state = dask_worker.state
+    return WorkerFacts(*versions(), int(state.nthreads), dict(state.total_resources))
+
+
+class JobPlugin(WorkerPlugin):
+    """Holds one job on each worker, also on those that join or restart later."""
+
+    def __init__(self, job: Job) -> None:
+        self.name = f"geoseg-{job.key}"
+        self.job = job
+        self.versions = versions()
+
+    def setup(self, worker: Worker) -> None:
+        """Get ready; the job itself is opened by the first block, in a thread that may wait."""
+        self.opened = Opened(self.job, where=worker.address, check=self._check)
+
+    def teardown(self, worker: Worker) -> None:  # noqa: ARG002 - distributed passes it
+        """Let go of the model and the files, now or when the last running block ends."""
+        self.opened.close()
+
+    def _check(self) -> None:
+        if versions() != self.versions:
+            raise ClusterError(disagreement({"this worker": versions()}, self.versions))
+
+
+def disagreement(found: Mapping[str, tuple[str, str]], ours: tuple[str, str]) -> str:
+    """One line about workers whose versions are not ours."""
+    theirs = sorted({f"geoseg {g} on Python {p}" for g, p in found.values()})
+    who = next(iter(found)) if len(found) == 1 else f"{len(found)} workers"
+    return (
+        f"cluster: {who} run {' and '.join(theirs)}, but the client runs geoseg {ours[0]} on "
+        f"Python {ours[1]}; install the same on both"
+    )
+
+
+def do_block(plugin: str, window: tuple[int, int, int, int]) -> Answer:
+    """The task of one block; answers in a few hundred bytes and never raises."""
+    held = _plugin(get_worker(), plugin)
+    return Answer(None) if held is None else held.opened(Window(*window))
+
+
+def stop_job(plugin: str, dask_worker: Worker) -> None:
+    """Begin no further block of the job on this worker."""
+    held = _plugin(dask_worker, plugin)
+    if held is not None:
+        held.opened.stop()
+
+
+def _plugin(worker: Worker, name: str) -> JobPlugin | None:
+    """None once the job has ended: a task that comes late has nothing to do."""
+    return cast("JobPlugin | None", worker.plugins.get(name))
+
+
+def dask_setup(worker: Any) -> None:  # noqa: ARG001 - the name and argument distributed looks for
+    """Preload of our own workers: Ctrl-C is for the client, which lets running blocks end."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,83 @@
+"""How fast a stage goes, and when it will end."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+SPAN_SECONDS = 60.0
+"""The speed is that of the last minute: a slow start is soon forgotten."""
+
+MOST_MARKS = 256
+
+
+class Pace:
+    """Counts the blocks and pixels of one stage against ``clock`` (seconds).
+
+    Attributes:
+        blocks, pixels: Totals of the stage.
+        done_blocks, done_pixels: What is done of them, with what was there before.
+    """
+
+    def __init__(
+        self,
+        *,
+        blocks: int,
+        pixels: int,
+        done_blocks: int = 0,
+        done_pixels: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.blocks, self.pixels = blocks, pixels
+        self.done_blocks, self.done_pixels = done_blocks, done_pixels
+        self._clock = clock
+        self._begun, self._before = clock(), done_pixels
+        self._marks: deque[tuple[float, int]] = deque([(self._begun, done_pixels)], MOST_MARKS)
+
+    def advance(self, *, blocks: int, pixels: int) -> None:
+        """So many more are done."""
+        self.done_blocks += blocks
+        self.done_pixels += pixels
+        now = self._clock()
+        self._marks.append((now, self.done_pixels))
+        while len(self._marks) > 2 and now - self._marks[1][0] > SPAN_SECONDS:
+            self._marks.popleft()
+
+    @property
+    def ended(self) -> bool:
+        """Whether all blocks are done."""
+        return self.done_blocks >= self.blocks
+
+    @property
+    def seconds(self) -> float:
+        """Since the stage began, until now or its end."""
+        return (self._marks[-1][0] if self.ended else self._clock()) - self._begun
+
+    @property
+    def share(self) -> float:
+        """Done of all, 0..1, by pixels where there are any."""
+        if self.pixels:
+            return min(1.0, self.done_pixels / self.pixels)
+        return min(1.0, self.done_blocks / self.blocks) if self.blocks else 1.0
+
+    @property
+    def speed(self) -> float | None:
+        """Pixels per second: of late, and of all when it has ended; None before a first block."""
+        since, then = (self._begun, self._before) if self.ended else self._marks[0]
+        last, now = self._marks[-1]
+        passed = (last if self.ended else self._clock()) - since
+        return (now - then) / passed if now > then and passed > 0 else None
+
+    @property
+    def left(self) -> float | None:
+        """Seconds to go, if the speed stays; None while it is unknown."""
+        speed = self.speed
+        return max(0, self.pixels - self.done_pixels) / speed if speed else None
+
+
+def clock_text(seconds: float) -> str:
+    """``75`` as ``1:15``, ``3700`` as ``1:01:40``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,248 @@
+"""Progress for people and programs: a bar on a terminal, plain lines in logs, JSON lines."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import IO, Any, Literal
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TaskID,
+    TextColumn,
+)
+from rich.text import Text
+
+from geoseg.run.pace import Pace, clock_text
+from geoseg.run.reporter import Reporter, Silent
+
+Mode = Literal["auto", "plain", "json", "quiet"]
+
+PLAIN_SECONDS = 10.0
+PLAIN_SHARE = 0.05
+
+
+def make_reporter(mode: Mode, stream: IO[str]) -> Reporter:
+    """Who tells of a run on ``stream`` (stderr: stdout is for results).
+
+    ``auto`` is a bar where ``stream`` is a terminal that can move its cursor, else plain lines.
+    """
+    if mode == "quiet":
+        return Silent()
+    if mode == "json":
+        return JsonLines(stream)
+    movable = stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
+    return Terminal(stream) if mode == "auto" and movable else Plain(stream)
+
+
+class Plain:
+    """A line when a stage begins, some while it runs, one when it ends. Implements `Reporter`."""
+
+    def __init__(
+        self, stream: IO[str], *, seconds: float = PLAIN_SECONDS, share: float = PLAIN_SHARE
+    ) -> None:
+        self._stream, self._seconds, self._share = stream, seconds, share
+        self._name, self._pace = "", Pace(blocks=0, pixels=0)
+        self._told = 0.0, 0.0
+
+    def started(self, *, scenes: int, blocks: int, dashboard: str | None) -> None:
+        """How much there is to do, and where to watch it."""
+        self._say(_opening(scenes, blocks, dashboard))
+
+    def stage(
+        self, name: str, *, blocks: int, pixels: int, done_blocks: int = 0, done_pixels: int = 0
+    ) -> None:
+        """A line for the stage."""
+        self._name = name
+        self._pace = Pace(
+            blocks=blocks, pixels=pixels, done_blocks=done_blocks, done_pixels=done_pixels
+        )
+        self._told = 0.0, self._pace.share
+        before = f", {done_blocks} of them done before" if done_blocks else ""
+        self._say(f"{name}: {blocks} blocks, {pixels / 1e6:.1f} Mpx{before}")
+
+    def advance(self, *, blocks: int, pixels: int) -> None:
+        """At most one line in some seconds, and for some percent; always one for the last."""
+        pace = self._pace
+        pace.advance(blocks=blocks, pixels=pixels)
+        seconds, share = self._told
+        due = pace.seconds - seconds >= self._seconds and pace.share - share >= self._share
+        if due or pace.ended:
+            self._told = pace.seconds, pace.share
+            self._say(f"{self._name}: {_numbers(pace)}")
+
+    def message(self, text: str) -> None:
+        """As it is."""
+        self._say(text)
+
+    def warning(self, text: str) -> None:
+        """Marked as such."""
+        self._say(f"warning: {text}")
+
+    def done(self, text: str) -> None:
+        """As it is."""
+        self._say(text)
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    def _say(self, text: str) -> None:
+        # A log that went away must not end the run.
+        with suppress(OSError, ValueError):
+            print(text, file=self._stream, flush=True)
+
+
+class JsonLines:
+    """One JSON object a line for each event. Implements :class:`Reporter`."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self._name, self._pace = "", Pace(blocks=0, pixels=0)
+
+    def started(self, *, scenes: int, blocks: int, dashboard: str | None) -> None:
+        """Event ``started``."""
+        self._say("started", scenes=scenes, blocks=blocks, dashboard=dashboard)
+
+    def stage(
+        self, name: str, *, blocks: int, pixels: int, done_blocks: int = 0, done_pixels: int = 0
+    ) -> None:
+        """Event ``stage``."""
+        self._name = name
+        self._pace = Pace(
+            blocks=blocks, pixels=pixels, done_blocks=done_blocks, done_pixels=done_pixels
+        )
+        self._say("stage", **self._state())
+
+    def advance(self, *, blocks: int, pixels: int) -> None:
+        """Event ``advance``, with totals, speed (pixels per second) and seconds left."""
+        self._pace.advance(blocks=blocks, pixels=pixels)
+        speed, left = self._pace.speed, self._pace.left
+        self._say(
+            "advance",
+            **self._state(),
+            pixels_per_second=None if speed is None else round(speed),
+            seconds_left=None if left is None else round(left, 1),
+        )
+
+    def message(self, text: str) -> None:
+        """Event ``message``."""
+        self._say("message", text=text)
+
+    def warning(self, text: str) -> None:
+        """Event ``warning``."""
+        self._say("warning", text=text)
+
+    def done(self, text: str) -> None:
+        """Event ``done``."""
+        self._say("done", text=text)
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    def _state(self) -> dict[str, Any]:
+        pace = self._pace
+        return {
+            "stage": self._name,
+            "blocks": pace.blocks,
+            "done_blocks": pace.done_blocks,
+            "pixels": pace.pixels,
+            "done_pixels": pace.done_pixels,
+        }
+
+    def _say(self, event: str, **values: Any) -> None:
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        with suppress(OSError, ValueError):
+            line = json.dumps({"time": now, "event": event, **values})
+            print(line, file=self._stream, flush=True)
+
+
+class _Numbers(ProgressColumn):
+    """Drawn anew with each refresh, so that the time left goes on between blocks."""
+
+    def render(self, task: Task) -> Text:
+        return Text(_numbers(task.fields["pace"]))
+
+
+class Terminal:
+    """A bar that moves, with lines above it. Implements :class:`Reporter`."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._console = Console(file=stream, highlight=False, soft_wrap=True)
+        self._progress = Progress(
+            SpinnerColumn(finished_text=" "),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=None),
+            _Numbers(),
+            console=self._console,
+            refresh_per_second=5,
+            redirect_stdout=False,
+        )
+        self._task: TaskID | None = None
+        self._pace = Pace(blocks=0, pixels=0)
+
+    def started(self, *, scenes: int, blocks: int, dashboard: str | None) -> None:
+        """How much there is to do, and where to watch it."""
+        self._print(_opening(scenes, blocks, dashboard))
+
+    def stage(
+        self, name: str, *, blocks: int, pixels: int, done_blocks: int = 0, done_pixels: int = 0
+    ) -> None:
+        """A new bar below those that ended."""
+        self._pace = Pace(
+            blocks=blocks, pixels=pixels, done_blocks=done_blocks, done_pixels=done_pixels
+        )
+        with suppress(OSError, ValueError):
+            self._progress.start()
+            self._task = self._progress.add_task(name, total=1.0, pace=self._pace)
+            self._progress.update(self._task, completed=self._pace.share)
+
+    def advance(self, *, blocks: int, pixels: int) -> None:
+        """The bar grows."""
+        self._pace.advance(blocks=blocks, pixels=pixels)
+        if self._task is not None:
+            self._progress.update(self._task, completed=self._pace.share)
+
+    def message(self, text: str) -> None:
+        """Above the bar."""
+        self._print(text)
+
+    def warning(self, text: str) -> None:
+        """Above the bar, yellow."""
+        self._print(f"warning: {text}", style="yellow")
+
+    def done(self, text: str) -> None:
+        """The bars stay as they are, with a line below."""
+        self.close()
+        self._print(text, style="bold")
+
+    def close(self) -> None:
+        """Give the terminal its cursor back."""
+        with suppress(OSError, ValueError):
+            self._progress.stop()
+
+    def _print(self, text: str, style: str | None = None) -> None:
+        with suppress(OSError, ValueError):
+            self._console.print(text, style=style, markup=False)
+
+
+def _opening(scenes: int, blocks: int, dashboard: str | None) -> str:
+    watch = f", dashboard at {dashboard}" if dashboard else ""
+    return f"{scenes} scene{'s' * (scenes != 1)}, {blocks} block{'s' * (blocks != 1)}{watch}"
+
+
+def _numbers(pace: Pace) -> str:
+    """``12/40 blocks  3.1 Mpx/s  1:15 left``; at the end the time it took."""
+    text = f"{pace.done_blocks}/{pace.blocks} blocks"
+    speed, left = pace.speed, pace.left
+    if speed is not None:
+        text += f"  {speed / 1e6:.1f} Mpx/s"
+    if pace.ended:
+        return f"{text}  in {clock_text(pace.seconds)}"
+    return text if left is None else f"{text}  {clock_text(left)} left"

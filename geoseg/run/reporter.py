@@ -1,0 +1,144 @@
+"""What a run tells while it goes on, and to whom: the protocol, and fan-out to several."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+_RETOLD = {"Restarting worker": "a worker process died; another one takes its place"}
+
+
+class Reporter(Protocol):
+    """Listens to a run. All methods return at once and never raise."""
+
+    def started(self, *, scenes: int, blocks: int, dashboard: str | None) -> None:
+        """A run begins; called once."""
+        ...
+
+    def stage(
+        self, name: str, *, blocks: int, pixels: int, done_blocks: int = 0, done_pixels: int = 0
+    ) -> None:
+        """A stage begins; ``done_*`` of it were there before."""
+        ...
+
+    def advance(self, *, blocks: int, pixels: int) -> None:
+        """So many more blocks and pixels of the stage are done."""
+        ...
+
+    def message(self, text: str) -> None:
+        """Something worth a line."""
+        ...
+
+    def warning(self, text: str) -> None:
+        """Something that the user should look at."""
+        ...
+
+    def done(self, text: str) -> None:
+        """The run has ended, well or not; called once."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the terminal or file; may be called twice."""
+        ...
+
+
+class Silent:
+    """Tells nobody. Implements :class:`Reporter`."""
+
+    def started(self, *, scenes: int, blocks: int, dashboard: str | None) -> None:
+        """Nothing."""
+
+    def stage(
+        self, name: str, *, blocks: int, pixels: int, done_blocks: int = 0, done_pixels: int = 0
+    ) -> None:
+        """Nothing."""
+
+    def advance(self, *, blocks: int, pixels: int) -> None:
+        """Nothing."""
+
+    def message(self, text: str) -> None:
+        """Nothing."""
+
+    def warning(self, text: str) -> None:
+        """Nothing."""
+
+    def done(self, text: str) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+class Several:
+    """Tells all of ``reporters``. Implements :class:`Reporter`."""
+
+    def __init__(self, reporters: Sequence[Reporter]) -> None:
+        self._reporters = tuple(reporters)
+
+    def started(self, *, scenes: int, blocks: int, dashboard: str | None) -> None:
+        """To all."""
+        for r in self._reporters:
+            r.started(scenes=scenes, blocks=blocks, dashboard=dashboard)
+
+    def stage(
+        self, name: str, *, blocks: int, pixels: int, done_blocks: int = 0, done_pixels: int = 0
+    ) -> None:
+        """To all."""
+        for r in self._reporters:
+            r.stage(
+                name,
+                blocks=blocks,
+                pixels=pixels,
+                done_blocks=done_blocks,
+                done_pixels=done_pixels,
+            )
+
+    def advance(self, *, blocks: int, pixels: int) -> None:
+        """To all."""
+        for r in self._reporters:
+            r.advance(blocks=blocks, pixels=pixels)
+
+    def message(self, text: str) -> None:
+        """To all."""
+        for r in self._reporters:
+            r.message(text)
+
+    def warning(self, text: str) -> None:
+        """To all."""
+        for r in self._reporters:
+            r.warning(text)
+
+    def done(self, text: str) -> None:
+        """To all."""
+        for r in self._reporters:
+            r.done(text)
+
+    def close(self) -> None:
+        """To all."""
+        for r in self._reporters:
+            r.close()
+
+
+class _ToReporter(logging.Handler):
+    def __init__(self, reporter: Reporter) -> None:
+        super().__init__(logging.WARNING)
+        self._reporter = reporter
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage().strip()
+        told = next((new for old, new in _RETOLD.items() if text.startswith(old)), text)
+        self._reporter.warning(told)
+
+
+@contextmanager
+def logs_to(reporter: Reporter, name: str = "distributed") -> Iterator[None]:
+    """Warnings of the logger ``name`` go to ``reporter``, not into the middle of its bar."""
+    logger = logging.getLogger(name)
+    before, propagate = logger.handlers[:], logger.propagate
+    logger.handlers, logger.propagate = [_ToReporter(reporter)], False
+    try:
+        yield
+    finally:
+        logger.handlers, logger.propagate = before, propagate

@@ -1,0 +1,62 @@
+"""How the cores and the memory of a machine are shared out; the one place that sets it."""
+
+from __future__ import annotations
+
+import os
+from math import ceil
+from pathlib import Path
+
+import psutil
+
+GDAL_CACHE_MB = 64
+"""A worker reads each window once: GDAL's default (5 % of the machine, per process) is waste."""
+
+CGROUP = Path("/sys/fs/cgroup")
+
+
+def available_cores(cgroup: Path = CGROUP) -> int:
+    """Cores that this process may use: its affinity, and its container's quota."""
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS has no affinity
+        cores = os.cpu_count() or 1
+    quota = _read(cgroup / "cpu.max").split()
+    if len(quota) == 2 and quota[0].isdigit() and int(quota[1]):
+        cores = min(cores, ceil(int(quota[0]) / int(quota[1])))
+    return max(1, cores)
+
+
+def available_memory(cgroup: Path = CGROUP) -> int:
+    """Bytes that this process may use: the machine's, or its container's limit."""
+    total = int(psutil.virtual_memory().total)
+    limit = _read(cgroup / "memory.max")
+    return min(total, int(limit)) if limit.isdigit() else total
+
+
+def worker_environment(cores: int, workers: int) -> dict[str, str]:
+    """Environment of one of ``workers`` processes that share ``cores``.
+
+    Threads of all libraries together never exceed the cores; GDAL's cache stays small.
+    """
+    threads = str(max(1, cores // max(1, workers)))
+    return {
+        "OMP_NUM_THREADS": threads,
+        "OPENBLAS_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+        "VECLIB_MAXIMUM_THREADS": threads,
+        "NUMBA_NUM_THREADS": threads,
+        "GDAL_NUM_THREADS": threads,
+        "GDAL_CACHEMAX": str(GDAL_CACHE_MB),
+        # glibc keeps an arena per thread and gives little back: blocks come and go in all of them.
+        "MALLOC_ARENA_MAX": "2",
+        "MALLOC_TRIM_THRESHOLD_": "65536",
+        # Workers share the client's terminal; what happens to a block is told by its outcome.
+        "DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "error",
+    }
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
