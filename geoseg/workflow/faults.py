@@ -4,38 +4,40 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from geoseg.errors import WorkflowError
 
 _LONGEST = 60
 # What people from other tools write first.
-_SYNONYMS = {
-    "aoi": "area",
-    "buffer": "margin",
-    "chip_size": "size",
-    "cloud_cover": "max_cloud",
-    "datetime": "time",
-    "dir": "directory",
-    "epsg": "crs",
-    "folder": "directory",
-    "gpu": "device",
-    "halo": "margin",
-    "out": "output",
-    "output_dir": "directory",
-    "overlap": "margin",
-    "overlaps": "margin",
-    "padding": "margin",
-    "patch_size": "size",
-    "paths": "path",
-    "polygons": "vector",
-    "roi": "area",
-    "scene": "input",
-    "scenes": "input",
-    "tile_size": "size",
-    "tiles": "tiling",
-    "title": "description",
-    "version": "geoseg",
+_SYNONYMS: Mapping[str, tuple[str, ...]] = {
+    "aoi": ("area",),
+    "buffer": ("margin",),
+    "chip_size": ("size",),
+    "cloud_cover": ("max_cloud",),
+    "datetime": ("time",),
+    "dir": ("directory",),
+    "epsg": ("crs",),
+    "folder": ("directory",),
+    "geopackage": ("gpkg",),
+    "gpu": ("cuda", "device"),
+    "halo": ("margin",),
+    "out": ("output",),
+    "output_dir": ("directory",),
+    "overlap": ("margin",),
+    "overlaps": ("margin",),
+    "padding": ("margin",),
+    "parquet": ("geoparquet",),
+    "patch_size": ("size",),
+    "paths": ("path",),
+    "polygons": ("vector",),
+    "roi": ("area",),
+    "scene": ("input",),
+    "scenes": ("input",),
+    "tile_size": ("size",),
+    "tiles": ("tiling",),
+    "title": ("description",),
+    "version": ("geoseg",),
 }
 
 
@@ -86,9 +88,12 @@ def _show_number(value: float) -> str:
 def closest(word: str, known: Iterable[str]) -> str | None:
     """What was probably meant by ``word``."""
     names = {name.casefold(): name for name in known}
-    if (synonym := _SYNONYMS.get(word.casefold())) in names:
-        return names[synonym]
-    match = difflib.get_close_matches(word.casefold(), names, n=1)
+    folded = word.casefold()
+    for synonym in _SYNONYMS.get(folded, ()):
+        if synonym in names:
+            return names[synonym]
+    begun = [name for name in names if len(folded) > 2 and name.startswith(folded)]
+    match = begun if len(begun) == 1 else difflib.get_close_matches(folded, names, n=1)
     return names[match[0]] if match else None
 
 

@@ -47,6 +47,16 @@ class OrElse:
         return {"anyOf": [*self._shorter, handler(schema)]}
 
 
+class _NotEmpty:
+    """Tells editors that a list has entries."""
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Called by pydantic."""
+        return {**handler(schema), "minItems": 1}
+
+
 def text_like(pattern: str, what: str) -> Callable[[object], str]:
     """A check that a value is text and fits ``pattern``, which ``what`` describes."""
     compiled = re.compile(pattern)
@@ -63,6 +73,13 @@ def _distinct(values: tuple[T, ...]) -> tuple[T, ...]:
     for index, value in enumerate(values):
         if value in values[:index]:
             raise UnfitError("expected each only once", f"{show(value)} again", at=(index,))
+    return values
+
+
+def _some(values: tuple[T, ...]) -> tuple[T, ...]:
+    # Not pydantic's min_length: that counts only entries that are right.
+    if not values:
+        raise UnfitError("expected at least one entry", show(values))
     return values
 
 
@@ -211,7 +228,8 @@ _pixel_schemas: Sequence[JsonSchemaValue] = (
 
 NotTruth = BeforeValidator(_no_truth)
 Distinct = Annotated[tuple[T, ...], Field(strict=False), AfterValidator(_distinct)]
-Some = Annotated[tuple[T, ...], Field(strict=False, min_length=1), AfterValidator(_distinct)]
+Some = Annotated[Distinct[T], AfterValidator(_some), _NotEmpty()]
+"""A list with at least one entry, none given twice."""
 
 Slug = Annotated[
     str,
@@ -247,6 +265,7 @@ Crs = Annotated[str, PlainValidator(_crs), _schema("string", examples=["EPSG:326
 Moment = Annotated[
     datetime,
     PlainValidator(parse_moment),
+    PlainSerializer(lambda moment: moment.isoformat(), return_type=str),
     _schema("string", examples=["2024-06-01", "2024-06-01T10:30:00Z"]),
 ]
 AutoPixels = Annotated[

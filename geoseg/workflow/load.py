@@ -10,12 +10,24 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from geoseg.errors import WorkflowError
-from geoseg.workflow.faults import UnfitError, closest
+from geoseg.workflow.faults import UnfitError, closest, show
 from geoseg.workflow.merge import assign, overlay
 from geoseg.workflow.reader import Findings, read_text
 from geoseg.workflow.report import report
 from geoseg.workflow.schema import Workflow
-from geoseg.workflow.source import Keys, Node, Place, Scalar, Source, origins, plant, to_data
+from geoseg.workflow.source import (
+    Entry,
+    Items,
+    Keys,
+    Node,
+    Place,
+    Scalar,
+    Source,
+    is_text,
+    origins,
+    to_data,
+)
+from geoseg.workflow.source import Path as KeyPath
 
 LARGEST = 1_000_000
 """Bytes of a workflow file."""
@@ -68,7 +80,8 @@ def from_data(data: Mapping[str, object], *, name: str = "<python>") -> Workflow
     Raises:
         WorkflowError: Something is wrong; ``problems`` holds all of it.
     """
-    return _Loading({}).finish(plant(data, Place(Source(name))), ())
+    loading = _Loading({})
+    return loading.finish(loading.plant(data, Place(Source(name)), ()), ())
 
 
 @dataclass(slots=True)
@@ -108,6 +121,24 @@ class _Loading:
         text = _read_file(path, place, "extends", self.findings)
         return None if text is None else self.read(Source(str(path), text, len(chain)), chain)
 
+    def plant(self, value: object, place: Place, path: KeyPath) -> Node:
+        """Nodes for plain dicts, lists and values, all at one place."""
+        if isinstance(value, Mapping):
+            entries = {}
+            for key, below in value.items():
+                if isinstance(key, str) and key and key.isprintable():
+                    entries[key] = Entry(place, self.plant(below, place, (*path, key)))
+                else:
+                    self.findings.add(place, path, f"expected a word as key, found {show(key)}")
+            return Keys(entries, place)
+        if isinstance(value, list | tuple):
+            nodes = [self.plant(item, place, (*path, i)) for i, item in enumerate(value)]
+            return Items(tuple(nodes), place)
+        if isinstance(value, str) and not is_text(value):
+            self.findings.add(place, path, "half a character (a lone surrogate)")
+            return Scalar(None, place, broken=True)
+        return Scalar(value, place)
+
     def finish(self, root: Keys | Node | None, overrides: Sequence[str]) -> Workflow:
         """Put the settings on top, validate, and tell what is wrong."""
         complete = root is not None
@@ -125,7 +156,7 @@ class _Loading:
         dotted = dotted.strip()
         source = Source(f"--set {override}", text, _AFTER_FILES + number, dotted)
         keys = tuple(dotted.split("."))
-        if not equals or not all(keys):
+        if not equals or not all(key and key.isprintable() for key in keys):
             self.findings.add(Place(source), "", "expected key=value, like output.directory=maps")
             return root
         if keys[0] == "extends":

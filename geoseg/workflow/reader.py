@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
 from ruamel.yaml import YAML
@@ -35,6 +35,7 @@ from geoseg.workflow.source import (
     Source,
     dotted,
     height,
+    is_text,
     walk,
 )
 
@@ -191,7 +192,11 @@ class _Reader:
         while not isinstance(event := next(self.events), MappingEndEvent):
             key_place = self._place(event)
             key = self._key(event, path)
-            node = self._node(next(self.events), path if key is None else (*path, key))
+            event = next(self.events)
+            node = self._node(event, path if key is None else (*path, key))
+            if isinstance(node, Scalar) and _is_nothing(event):
+                # Nothing stands there, and the parser places it on the next line.
+                node = replace(node, place=key_place)
             if key is None:
                 continue
             if key in entries:
@@ -237,8 +242,8 @@ class _Reader:
     def _scalar(self, event: ScalarEvent, path: Path) -> Scalar:
         tag = self._check_tag(event, path)
         place, text = self._place(event), str(event.value)
-        if any("\ud800" <= c <= "\udfff" for c in text):
-            self.findings.add(place, path, "half of a surrogate pair is no character")
+        if not is_text(text):
+            self.findings.add(place, path, "half a character (a lone surrogate)")
             return Scalar(None, place, broken=True)
         try:
             value, replaced = expand(text, self.environ)
@@ -252,3 +257,7 @@ class _Reader:
         if text_anyway and not typed:
             return Scalar(value, place, origin=origin, quoted=quoted)
         return Scalar(plain_value(value), place, origin=origin)
+
+
+def _is_nothing(event: Event) -> bool:
+    return isinstance(event, ScalarEvent) and event.value == "" and event.style is None

@@ -21,19 +21,19 @@ _EXPECTED = {
     "dict_type": "expected keys and values",
     "finite_number": "expected a number",
     "float_type": "expected a number",
-    "greater_than_equal": "expected at least {ge:g}",
+    "greater_than_equal": "expected at least {ge:.15g}",
     "int_type": "expected a whole number",
-    "less_than_equal": "expected at most {le:g}",
+    "less_than_equal": "expected at most {le:.15g}",
     "list_type": "expected a list",
     "model_attributes_type": "expected keys and values",
     "model_type": "expected keys and values",
     "string_too_short": "expected text",
     "string_type": "expected text",
-    "too_long": "expected {max_length} entries",
-    "too_short": "expected at least {min_length} entries",
     "tuple_type": "expected a list",
 }
 _REQUIRED = "required, but missing"
+_UNQUOTE = "write it without quotes"
+_NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?")
 _TRUTHS = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 
 
@@ -95,8 +95,9 @@ def _walk(root: Node, loc: Path) -> tuple[Path, Place, Node]:
 def _named(loc: Path, path: Path, error: ErrorDetails) -> Path:
     """The key that a problem is reported for: what is missing counts, marks do not."""
     rest = loc[len(path) :]
-    missing = error["type"] == "missing" or (_unfit(error) is not None and len(rest) == 1)
-    return loc if missing and rest and rest[-1] != "[key]" else path
+    unfit = _unfit(error)
+    missing = error["type"] == "missing" or (unfit is not None and len(unfit.at) == len(rest))
+    return loc if missing else path
 
 
 def _broken(node: Node) -> bool:
@@ -113,13 +114,13 @@ def _message(error: ErrorDetails, node: Node) -> str:
     if unfit is not None:
         advice, found, hint = unfit.advice, unfit.found, unfit.hint
     else:
-        advice, found, hint = _standard(error, node)
+        advice, found, hint = _standard(error)
     if secrets and found:
         return f"{advice}, found what {' and '.join(secrets)} stands for"
     return ", ".join(filter(None, (advice, found and f"found {found}", hint)))
 
 
-def _standard(error: ErrorDetails, node: Node) -> tuple[str, str, str]:
+def _standard(error: ErrorDetails) -> tuple[str, str, str]:
     """Advice, what was found, and a hint, for one of pydantic's own errors."""
     value = error.get("input")
     context: dict[str, Any] = error.get("ctx", {})
@@ -130,20 +131,20 @@ def _standard(error: ErrorDetails, node: Node) -> tuple[str, str, str]:
         hint = f"did you mean '{guess}'?" if guess else ""
         return f"expected {choices(allowed)}", show(value), hint
     template = _EXPECTED.get(error["type"], "expected something else")
-    return template.format_map(context), show(value), _hint(error["type"], value, node)
+    return template.format_map(context), show(value), _hint(error["type"], value)
 
 
-def _hint(kind: str, value: object, node: Node) -> str:
+def _hint(kind: str, value: object) -> str:
     if kind == "string_type" and isinstance(value, int | float):
         return "put it in quotes if it is meant"
     if kind == "bool_type" and isinstance(value, str):
+        if value in ("true", "false"):
+            return _UNQUOTE
         truth = _TRUTHS.get(value.casefold())
         return f"write {truth}" if truth else ""
-    if kind in ("int_type", "float_type", "bool_type") and isinstance(node, Scalar) and node.quoted:
-        return "write it without quotes"
-    if kind in ("model_type", "dict_type") and value is None:
-        return "fill it in or remove it"
-    return ""
+    if kind in ("int_type", "float_type") and isinstance(value, str) and _NUMBER.fullmatch(value):
+        return _UNQUOTE
+    return "fill it in or remove it" if value is None else ""
 
 
 def _unknown_key(loc: tuple[str | int, ...], path: Path) -> tuple[str, str]:
@@ -154,9 +155,10 @@ def _unknown_key(loc: tuple[str | int, ...], path: Path) -> tuple[str, str]:
     guess = closest(word, known)
     if guess:
         return f"unknown key, did you mean '{guess}'?", guess
-    homes = [dotted(where) for where, other in sections() if word in other.model_fields]
-    if homes:
-        return f"unknown key here, it belongs in {choices(homes)}", word
+    homes = {dotted(where): 1 for where, other in sections() if word in other.model_fields}
+    homes.pop(dotted(path[:-1]), None)
+    if 1 <= len(homes) <= 2:
+        return f"unknown key here, it belongs in {choices(list(homes))}", word
     return f"unknown key; known are {', '.join(known)}", word
 
 

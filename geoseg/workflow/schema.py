@@ -70,23 +70,30 @@ class Tiling(Section):
     """Pixels at each side of a chip that a neighbour decides; auto asks the model's card."""
     seams: Literal["crop", "blend"] = "crop"
     """crop takes each pixel from one chip; blend mixes overlapping chips, and takes longer."""
-    weights: Literal["hann", "gaussian", "mean"] = "hann"
-    """How chips are weighted where seams are blended."""
+    weights: Literal["hann", "gaussian", "mean"] | None = None
+    """How chips are weighted where seams are blended; hann if it is not said."""
     block: SomeAutoPixels = "auto"
     """Side of a block, one task of the cluster, in pixels. Does not change the result."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _blend_by_hann(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or value.get("seams") != "blend":
+            return value
+        return {**value, "weights": "hann"} if value.get("weights") is None else value
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.size != "auto" and self.margin != "auto" and self.size <= 2 * self.margin:
             advice = "nothing is left of a chip: expected less than half of 'size'"
             raise UnfitError(advice, f"{self.margin} px", at=("margin",))
-        if "weights" in self.model_fields_set and self.seams != "blend":
+        if self.weights is not None and self.seams != "blend":
             raise UnfitError("only used with seams: blend", at=("weights",))
         return self
 
 
 class Raster(Section):
-    """Raster products."""
+    """What is written beside the map of classes."""
 
     confidence: bool = True
     """Write how sure the model is of each pixel, in percent."""
@@ -113,7 +120,7 @@ def expand_vector(value: object) -> object:
 
 
 class Output(Section):
-    """What is made, and where it goes."""
+    """Products and their folder."""
 
     directory: DirectoryTemplate
     """Folder of the products. {scene}, {date:%Y-%m-%d}, {name} (of the workflow) and {stem} (of
@@ -179,7 +186,7 @@ class Cluster(Section):
 
 
 class RunRules(Section):
-    """What happens when something fails."""
+    """How a run goes on after a failure."""
 
     on_error: Literal["stop", "skip_scene"] = "stop"
     """Stop the run at the first scene that fails, or go on with the next scene."""

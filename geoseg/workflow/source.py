@@ -129,6 +129,11 @@ class Keys:
 Node = Scalar | Items | Keys
 
 
+def is_text(text: str) -> bool:
+    """Whether all of ``text`` can be written: YAML and Python can hold halves of characters."""
+    return not any("\ud800" <= char <= "\udfff" for char in text)
+
+
 def to_data(node: Node) -> object:
     """Plain dicts, lists and values."""
     if isinstance(node, Keys):
@@ -136,16 +141,6 @@ def to_data(node: Node) -> object:
     if isinstance(node, Items):
         return [to_data(item) for item in node.nodes]
     return node.value
-
-
-def plant(value: object, place: Place) -> Node:
-    """Nodes for plain dicts, lists and values, all at one place."""
-    if isinstance(value, Mapping):
-        entries = {str(k): Entry(place, plant(v, place)) for k, v in value.items()}
-        return Keys(entries, place)
-    if isinstance(value, list | tuple):
-        return Items(tuple(plant(item, place) for item in value), place)
-    return Scalar(value, place)
 
 
 def walk(node: Node) -> Iterator[Node]:

@@ -90,7 +90,7 @@ def safe_name(text: str) -> str:
     """
     normal = unicodedata.normalize("NFC", text)
     name = _UNSAFE.sub("_", normal)[:_LONGEST_ID].strip(".")
-    if name == normal:
+    if name and name == normal:
         return name
     digest = hashlib.sha256(normal.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f"{name}-{digest}" if name else digest

@@ -35,6 +35,7 @@ class _Quantity:
     _UNITS: ClassVar[Mapping[str, float]] = {}
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "value", float(self.value))
         if self.unit not in self._UNITS:
             raise UnfitError(self._expected(), show(str(self)))
         if not (self.value >= 0 and math.isfinite(self.value * self._UNITS[self.unit])):
