@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import socket
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import dask
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Nanny
 
 from geoseg.errors import ClusterError
 from geoseg.run.on_dask import survey
@@ -22,6 +23,8 @@ from geoseg.run.resources import available_cores, worker_environment
 LOOPBACK = "127.0.0.1"
 DASHBOARD_PORT = 8787
 DASHBOARD_TRIES = 100
+PATIENCE_SECONDS = 0.5
+"""For workers to end by themselves after an error; then they are killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,17 @@ def _local(spec: ClusterSpec, blocks: int | None) -> Iterator[Client]:
             preload=["geoseg.run.on_worker"],
         )
         stack.enter_context(cluster)
-        yield stack.enter_context(Client(cluster, set_as_default=False))
+        client = stack.enter_context(Client(cluster, set_as_default=False))
+        try:
+            yield client
+        except BaseException:
+            # Blocks may be running still: nobody waits for them, and they can be done again.
+            cluster.sync(_end, list(cluster.workers.values()))
+            raise
+
+
+async def _end(nannies: list[Nanny]) -> None:
+    await asyncio.gather(*(n.close(timeout=PATIENCE_SECONDS) for n in nannies))
 
 
 @contextmanager

@@ -65,17 +65,29 @@ class OnDask:
         window = self.window or max(LEAST_WINDOW, 4 * threads)
         plugin = JobPlugin(job)
         try:
-            self.client.register_plugin(plugin, name=plugin.name)
-        except (ImportError, AttributeError) as error:
-            raise ClusterError(f"cluster: workers cannot take the job: {error}") from error
-        running = _Running(self, plugin.name, resources, window, stop or Stop())
-        try:
-            yield from running.outcomes(blocks)
+            self._hand_over(plugin)
+            running = _Running(self, plugin.name, resources, window, stop or Stop())
+            try:
+                yield from running.outcomes(blocks)
+            finally:
+                running.abandon()
         finally:
-            running.abandon()
-            # Nothing is left to close where the scheduler is gone.
-            with suppress(OSError, ValueError, TimeoutError):
-                self.client.unregister_worker_plugin(plugin.name)
+            if _connected(self.client):
+                # A worker that never took the job, or died just now, has none to give back.
+                with suppress(Exception):
+                    self.client.unregister_worker_plugin(plugin.name)
+
+    def _hand_over(self, plugin: JobPlugin) -> None:
+        """Give the job to all workers, and to those that will come."""
+        try:
+            self.client.register_plugin(plugin, name=plugin.name)
+        except OSError as error:
+            raise ClusterLostError(f"cluster: {message(error)}") from error
+        except Exception as error:  # distributed raises bare ones for what workers raise
+            raise ClusterError(
+                f"cluster: workers cannot take the job: {error}; they need the same "
+                f"packages as the client"
+            ) from error
 
     def _facts(self) -> dict[str, WorkerFacts]:
         """What is known of the workers, once there is one."""
@@ -142,8 +154,8 @@ class _Running:
 
     def abandon(self) -> None:
         """Drop what is not answered: queued blocks never run, running ones end unheard."""
-        if self._tries:
-            with suppress(OSError, ValueError, TimeoutError):
+        if self._tries and _connected(self._client):
+            with suppress(OSError, ValueError):
                 self._client.cancel(list(self._tries), force=True)
         self._tries.clear()
 
@@ -184,7 +196,7 @@ class _Running:
             if self._stop.asked:
                 self._tell_workers()
             now = time.monotonic()
-            if now - checked < CHECK_SECONDS:
+            if now - checked < min(CHECK_SECONDS, self._patience):
                 continue
             checked = now
             if self._workers():
@@ -264,7 +276,12 @@ class _Running:
         """Let queued blocks pass by undone, once."""
         if not self._told:
             self._told = True
-            self._client.run(stop_job, self._plugin, wait=False)
+            self._client.run(stop_job, self._plugin, wait=False, on_error="ignore")
+
+
+def _connected(client: Client) -> bool:
+    """Whether the scheduler is there: asking one that is gone would take the client's timeout."""
+    return bool(client.status == "running")
 
 
 def survey(client: Client) -> dict[str, WorkerFacts]:

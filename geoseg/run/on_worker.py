@@ -76,7 +76,7 @@ def do_block(plugin: str, window: tuple[int, int, int, int]) -> Answer:
     return Answer(None) if held is None else held.opened(Window(*window))
 
 
-def stop_job(plugin: str, dask_worker: Worker) -> None:
+async def stop_job(plugin: str, dask_worker: Worker) -> None:
     """Begin no further block of the job on this worker."""
     held = _plugin(dask_worker, plugin)
     if held is not None:
