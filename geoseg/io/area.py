@@ -1,0 +1,285 @@
+"""Areas of interest: polygons from a file, a box or WKT, brought onto a scene's grid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pyogrio
+import shapely
+from numpy.typing import NDArray
+from odc.geo.crs import CRS
+from pyogrio.errors import DataSourceError
+from pyproj import Transformer
+from pyproj.exceptions import ProjError
+from shapely.geometry.base import BaseGeometry
+
+from geoseg.errors import AreaError
+from geoseg.grid import GeoBox, Window
+from geoseg.io.environment import is_remote
+from geoseg.ops.inside import edges_of, inside
+from geoseg.scene import Scene
+
+_DEVIATION = 0.05
+"""Pixels by which a reprojected edge may miss the true one."""
+
+_MOST_POINTS = 2_000_000
+_POLYGONS = ("Polygon", "MultiPolygon")
+
+
+@dataclass(frozen=True, slots=True)
+class AreaRef:
+    """An area of interest: exactly one of ``file``, ``bbox`` and ``wkt``.
+
+    Attributes:
+        file: Vector file; all polygons of ``layer`` together are the area.
+        bbox: West, south, east, north.
+        wkt: A polygon or a multipolygon.
+        layer: Layer of the file; may be left out where only one has polygons.
+        crs: Of bbox or wkt (without it, longitude and latitude), or of a file that has none.
+    """
+
+    file: str | None = None
+    bbox: tuple[float, float, float, float] | None = None
+    wkt: str | None = None
+    layer: str | None = None
+    crs: str | None = None
+
+    def __post_init__(self) -> None:
+        if sum(given is not None for given in (self.file, self.bbox, self.wkt)) != 1:
+            raise AreaError("area: say exactly one of file, bbox and wkt")
+
+    @property
+    def label(self) -> str:
+        """How messages call it."""
+        if self.file is None:
+            return "area.bbox" if self.bbox is not None else "area.wkt"
+        return f"area {self.file}" + (f" (layer {self.layer})" if self.layer else "")
+
+
+def clip_scene(scene: Scene, area: AreaRef) -> Scene:
+    """``scene``, valid only where pixel centres lie in ``area``.
+
+    Raises:
+        AreaError: The area cannot be read, is empty, or has no pixel of the scene.
+    """
+    shape, crs = read_area(area)
+    grid = scene.grid
+    if grid.crs is None:
+        raise AreaError(f"scene {scene.id}: has no CRS, so that no area can be found on it")
+    frame = _frame(grid, margin=2)
+    moved = shape
+    if crs != grid.crs:
+        moved = _reprojected(_polygonal(_near(shape, crs, grid)), crs, grid, area)
+    clipped = _polygonal(shapely.intersection(shapely.make_valid(moved), frame))
+    if clipped.is_empty or not clipped.intersects(_frame(grid, margin=0)):
+        raise AreaError(
+            f"{area.label}: does not touch scene {scene.id}; it reaches over {_bounds(shape, crs)}, "
+            f"the scene over {_bounds(_frame(grid, margin=0), grid.crs)}"
+        )
+    if not _has_pixel(clipped, grid):
+        raise AreaError(f"{area.label}: no pixel centre of scene {scene.id} lies in it")
+    return replace(scene, area=shapely.to_wkb(shapely.normalize(clipped)))
+
+
+def area_touches(area: bytes, grid: GeoBox, window: Window) -> bool:
+    """Whether ``window`` of ``grid`` meets an area (WKB in the grid's CRS)."""
+    return bool(_prepared(area).intersects(_frame(grid[window.slices], margin=0)))
+
+
+def read_area(area: AreaRef) -> tuple[BaseGeometry, CRS]:
+    """The area as one valid polygon or multipolygon, and its CRS.
+
+    Raises:
+        AreaError: It cannot be read, has no polygons, or has no CRS.
+    """
+    if area.file is not None:
+        return _from_file(area, area.file)
+    crs = _crs(area, area.crs or "EPSG:4326")
+    if area.bbox is not None:
+        west, south, east, north = area.bbox
+        if not (west < east and south < north):
+            raise AreaError(f"{area.label}: {list(area.bbox)} is not [west, south, east, north]")
+        return shapely.box(west, south, east, north), crs
+    try:
+        parsed = shapely.from_wkt(area.wkt)
+    except shapely.errors.ShapelyError as error:
+        raise AreaError(f"{area.label}: not WKT ({error})") from error
+    return _union([parsed], area), crs
+
+
+def lonlat_bounds(area: AreaRef) -> tuple[float, float, float, float]:
+    """West, south, east, north in degrees: what catalogs are searched by.
+
+    Raises:
+        AreaError: It cannot be read, has no polygons, or has no CRS.
+    """
+    shape, crs = read_area(area)
+    change = Transformer.from_crs(crs.proj, "EPSG:4326", always_xy=True)
+    left, bottom, right, top = shape.bounds
+    west, south, east, north = change.transform_bounds(left, bottom, right, top)
+    return west, south, east, north
+
+
+def _from_file(area: AreaRef, file: str) -> tuple[BaseGeometry, CRS]:
+    if not is_remote(file) and not Path(file).exists():
+        raise AreaError(f"{area.label}: no such file")
+    try:
+        layer = _layer(area, pyogrio.list_layers(file))
+        meta, _, shapes, _ = pyogrio.raw.read(file, layer=layer, columns=[], force_2d=True)
+    except (DataSourceError, ValueError) as error:
+        raise AreaError(f"{area.label}: not a vector file that can be read ({error})") from error
+    own = meta["crs"]
+    if own is None and area.crs is None:
+        raise AreaError(f"{area.label}: has no CRS; say which it is with area.crs: EPSG:...")
+    if shapes is None or not len(shapes):
+        raise AreaError(f"{area.label}: has no features")
+    return _union(shapely.from_wkb(shapes), area), _crs(area, own or area.crs)
+
+
+def _layer(area: AreaRef, layers: NDArray[np.object_]) -> str:
+    """The layer to read: the one asked for, or the only one with shapes."""
+    names = [str(name) for name, _ in layers]
+    shown = ", ".join(names) or "none"
+    if area.layer is not None:
+        if area.layer not in names:
+            raise AreaError(f"area {area.file}: no layer {area.layer}; it has {shown}")
+        return area.layer
+    drawn = [str(name) for name, kind in layers if kind is not None]
+    polygons = [str(name) for name, kind in layers if kind and "Polygon" in kind]
+    candidates = polygons or drawn
+    if len(candidates) != 1:
+        what = "several layers" if candidates else "no layer with shapes"
+        raise AreaError(f"area {area.file}: has {what} ({shown}); say which with area.layer")
+    return candidates[0]
+
+
+def _union(shapes: Sequence[BaseGeometry] | NDArray[np.object_], area: AreaRef) -> BaseGeometry:
+    """All polygons as one, made valid; refuses what is none."""
+    drawn = [shape for shape in shapes if shape is not None and not shape.is_empty]
+    found = [shape for shape in drawn if shape.geom_type in (*_POLYGONS, "GeometryCollection")]
+    whole = _polygonal(shapely.union_all(shapely.make_valid(np.array(found, dtype=object))))
+    if whole.is_empty:
+        kinds = sorted({shape.geom_type for shape in drawn})
+        has = f"only {', '.join(kinds)}" if kinds else "only empty shapes"
+        raise AreaError(f"{area.label}: has no polygons, {has}")
+    return whole
+
+
+def _polygonal(shape: BaseGeometry) -> BaseGeometry:
+    """The polygons of ``shape``: touching areas meet in points and lines too."""
+    parts = shapely.get_parts(shapely.get_parts(shape))
+    return shapely.multipolygons([part for part in parts if part.geom_type == "Polygon"])
+
+
+def _crs(area: AreaRef, text: str | None) -> CRS:
+    try:
+        return CRS(text)
+    except (ValueError, RuntimeError) as error:
+        raise AreaError(f"{area.label}: the CRS {text} is not understood ({error})") from error
+
+
+def _frame(grid: GeoBox, *, margin: int) -> BaseGeometry:
+    """The outline of ``grid``, wider by ``margin`` pixels; also of a rotated one."""
+    height, width = grid.shape
+    rows, cols = (-margin, height + margin), (-margin, width + margin)
+    corners = [(cols[i], rows[j]) for i, j in ((0, 0), (1, 0), (1, 1), (0, 1))]
+    return shapely.Polygon([grid.affine @ corner for corner in corners])
+
+
+def _near(shape: BaseGeometry, crs: CRS, grid: GeoBox) -> BaseGeometry:
+    """The part of ``shape`` around the scene: a country must not be projected to cut a tile.
+
+    Left whole where the scene's outline does not say what is near (across the date line).
+    """
+    outline = shapely.segmentize(_frame(grid, margin=2), max(grid.shape) / 16 * _step(grid))
+    back = Transformer.from_crs(grid.crs.proj, crs.proj, always_xy=True)  # type: ignore[union-attr]  # checked before
+    west, south, east, north = shapely.bounds(_moved(outline, back))
+    if not np.isfinite([west, south, east, north]).all():
+        return shape
+    if crs.geographic and east - west > 90:
+        return shape
+    x, y = (east - west) / 2, (north - south) / 2
+    return shapely.intersection(shape, shapely.box(west - x, south - y, east + x, north + y))
+
+
+def _step(grid: GeoBox) -> float:
+    """Length of a pixel in units of the CRS."""
+    return float(abs(grid.affine.determinant) ** 0.5)
+
+
+def _moved(shape: BaseGeometry, change: Transformer) -> BaseGeometry:
+    return shapely.transform(
+        shape, lambda xy: np.column_stack(change.transform(xy[:, 0], xy[:, 1]))
+    )
+
+
+def _reprojected(shape: BaseGeometry, crs: CRS, grid: GeoBox, area: AreaRef) -> BaseGeometry:
+    """``shape`` in the grid's CRS; straight edges become as curved as they are there."""
+    if shape.is_empty:
+        return shape
+    change = Transformer.from_crs(crs.proj, grid.crs.proj, always_xy=True)  # type: ignore[union-attr]  # checked before
+    allowed = _DEVIATION * _step(grid)
+    west, south, east, north = shape.bounds
+    length = max(east - west, north - south)
+    try:
+        while True:
+            dense = shapely.segmentize(shape, length)
+            moved = _moved(dense, change)
+            points = shapely.get_num_coordinates(dense)
+            if _error(dense, moved, change) <= allowed or points > _MOST_POINTS:
+                break
+            length /= 4
+    except ProjError as error:
+        raise AreaError(f"{area.label}: cannot be projected to {grid.crs} ({error})") from error
+    if not np.isfinite(shapely.get_coordinates(moved)).all():
+        raise AreaError(f"{area.label}: reaches where {grid.crs} is not defined")
+    return moved
+
+
+def _error(dense: BaseGeometry, moved: BaseGeometry, change: Transformer) -> float:
+    """How far the middles of edges lie beside where they should be."""
+    worst = 0.0
+    before, after = (shapely.get_rings(shapely.get_parts(shape)) for shape in (dense, moved))
+    for ring, image in zip(before, after, strict=True):
+        xy, uv = shapely.get_coordinates(ring), shapely.get_coordinates(image)
+        middle = (xy[:-1] + xy[1:]) / 2
+        true = np.column_stack(change.transform(middle[:, 0], middle[:, 1]))
+        worst = max(worst, float(np.abs(true - (uv[:-1] + uv[1:]) / 2).max(initial=0)))
+    return worst
+
+
+def _has_pixel(shape: BaseGeometry, grid: GeoBox) -> bool:
+    """Whether a pixel's centre lies in ``shape``; only slivers are looked at closely."""
+    back = ~grid.affine
+    pixels = shapely.transform(shape, lambda xy: np.column_stack(back @ (xy[:, 0], xy[:, 1])))
+    height, width = (int(n) for n in grid.shape)
+    x0, y0, x1, y1 = pixels.bounds
+    window = Window(
+        max(0, int(np.floor(y0))),
+        max(0, int(np.floor(x0))),
+        min(height, int(np.ceil(y1))),
+        min(width, int(np.ceil(x1))),
+    )
+    if not window:
+        return False
+    if window.shape[0] * window.shape[1] > 1_000_000:
+        return True
+    rings = shapely.get_rings(shapely.get_parts(pixels))
+    return bool(inside(edges_of(shapely.get_coordinates(ring) for ring in rings), window).any())
+
+
+def _bounds(shape: BaseGeometry, crs: CRS) -> str:
+    """West, south, east, north for a message."""
+    name = f"EPSG:{crs.epsg}" if crs.epsg else crs.proj.name
+    return f"[{', '.join(f'{number:.8g}' for number in shape.bounds)}] in {name}"
+
+
+@lru_cache(maxsize=16)
+def _prepared(area: bytes) -> BaseGeometry:
+    shape = shapely.from_wkb(area)
+    shapely.prepare(shape)
+    return shape

@@ -1,0 +1,87 @@
+"""Grids of files: from headers, compared, measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from math import cos, hypot, radians
+
+from affine import Affine
+from odc.geo.crs import CRS
+
+from geoseg.grid import GeoBox
+
+_DEGREE = 111_320.0
+"""Metres of a degree of latitude."""
+
+_SAME = 0.01
+"""Grids whose corners agree to this part of a pixel are one grid written by two programs."""
+
+
+def pixel_sides(grid: GeoBox) -> tuple[float, float]:
+    """Length of a pixel's sides in metres, ``(y, x)``; for degrees at the middle of the grid."""
+    a = grid.affine
+    crs = grid.crs
+    if crs is not None and crs.geographic:
+        height, width = grid.shape
+        middle = (a @ (width / 2, height / 2))[1]
+        east = _DEGREE * max(cos(radians(min(abs(middle), 89.9))), 0.0)
+        return hypot(a.b * east, a.e * _DEGREE), hypot(a.a * east, a.d * _DEGREE)
+    metres = _metres_per_unit(crs)
+    return hypot(a.b, a.e) * metres, hypot(a.a, a.d) * metres
+
+
+def _metres_per_unit(crs: CRS | None) -> float:
+    axes = crs.proj.axis_info if crs is not None else []
+    return float(axes[0].unit_conversion_factor) if axes else 1.0
+
+
+def pixel_area(grid: GeoBox) -> float:
+    """Square metres of a pixel."""
+    y, x = pixel_sides(grid)
+    a = grid.affine
+    # The sides of a sheared pixel say too much.
+    skew = abs(a.determinant) / (hypot(a.a, a.d) * hypot(a.b, a.e))
+    return y * x * skew
+
+
+def finest(grids: Iterable[GeoBox]) -> GeoBox:
+    """The grid with the smallest pixels; the first of equals."""
+    chosen: GeoBox | None = None
+    for grid in grids:
+        # Equals to a millionth: rounding in a header must not decide.
+        if chosen is None or pixel_area(grid) < pixel_area(chosen) * (1 - 1e-6):
+            chosen = grid
+    if chosen is None:
+        raise ValueError("no grid to choose from")
+    return chosen
+
+
+def same_grid(one: GeoBox, other: GeoBox) -> bool:
+    """Whether pixels of both are the same places, but for rounding."""
+    if one == other:
+        return True
+    if one.shape != other.shape or one.crs != other.crs:
+        return False
+    return shift_in_pixels(one.affine, other.affine, one.shape) < _SAME
+
+
+def shift_in_pixels(one: Affine, other: Affine, shape: Sequence[int]) -> float:
+    """How far the corners of ``shape`` pixels lie apart under two transforms, in pixels."""
+    height, width = shape
+    back = ~one
+    corners = ((0, 0), (width, 0), (0, height), (width, height))
+    moved = ((back @ (other @ corner), corner) for corner in corners)
+    return max(hypot(x - cx, y - cy) for (x, y), (cx, cy) in moved)
+
+
+def covers(outer: GeoBox, inner: GeoBox) -> bool:
+    """Whether every pixel centre of ``inner`` surely lies on ``outer``; False: perhaps not."""
+    if outer.crs != inner.crs:
+        return False
+    height, width = inner.shape
+    to_outer = ~outer.affine @ inner.affine
+    corners = [to_outer @ (x, y) for x in (0.5, width - 0.5) for y in (0.5, height - 0.5)]
+    rows, cols = outer.shape
+    # A hair's breadth inside: GDAL rounds differently at the very rim.
+    rim = 1e-6
+    return all(rim < x < cols - rim and rim < y < rows - rim for x, y in corners)

@@ -1,0 +1,207 @@
+"""What a raster file says of itself; reads no pixel, and refuses what cannot be mapped."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+
+import rasterio
+from odc.geo.crs import CRS
+from odc.geo.geobox import GeoBox
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
+from rasterio.io import DatasetReader
+
+from geoseg.errors import SceneError
+from geoseg.io.environment import gdal_env, gdal_path, is_remote
+from geoseg.io.names import common_names, sensor_of
+from geoseg.io.refs import BandRef
+from geoseg.io.truncation import missing_bytes
+from geoseg.scene import Band, Mask
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A raster file: its grid, and for each band its dtype, name, scale, offset and nodata.
+
+    ``alpha`` is the index of the alpha band; ``masked`` says whether there is a mask band inside
+    or beside the file.
+    """
+
+    uri: str
+    grid: GeoBox
+    dtypes: tuple[str, ...]
+    names: tuple[str | None, ...]
+    scales: tuple[float, ...]
+    offsets: tuple[float, ...]
+    nodata: tuple[float | None, ...]
+    tags: Mapping[str, str]
+    alpha: int | None
+    masked: bool
+
+    @property
+    def count(self) -> int:
+        """Number of bands."""
+        return len(self.dtypes)
+
+    @property
+    def named(self) -> dict[str, int]:
+        """Index of every band that has a common name; the first of equals."""
+        found: dict[str, int] = {}
+        for index, name in enumerate(self.names, 1):
+            if name is not None:
+                found.setdefault(name, index)
+        return found
+
+    def check_index(self, index: int, what: str) -> None:
+        """Refuse band numbers that the file does not have.
+
+        Raises:
+            SceneError: There is no such band.
+        """
+        if not 1 <= index <= self.count:
+            bands = "band 1" if self.count == 1 else f"bands 1 to {self.count}"
+            raise SceneError(f"{self.uri}: no band {index} for {what}; the file has {bands}")
+
+    def band(self, name: str, ref: BandRef) -> Band:
+        """Band ``ref.index`` of this file, by the rules of ``ref`` (complete with overrides).
+
+        Raises:
+            SceneError: There is no such band, or its numbers are complex.
+        """
+        self.check_index(ref.index, name)
+        at = ref.index - 1
+        dtype = self.dtypes[at]
+        if dtype.startswith("complex"):
+            raise SceneError(
+                f"{self.uri}: band {ref.index} ({name}) holds {dtype} numbers; "
+                f"make its magnitude a file and use that"
+            )
+        return Band(
+            self.uri,
+            ref.index,
+            self.grid,
+            dtype,
+            self.scales[at] if ref.scale is None else ref.scale,
+            self.offsets[at] if ref.offset is None else ref.offset,
+            _nodata(ref, self.nodata[at]),
+            ref.resampling or "bilinear",
+        )
+
+    def own_mask(self) -> Mask | None:
+        """The alpha band or the internal mask as a mask; None where there is neither."""
+        if self.alpha is None and not self.masked:
+            return None
+        return Mask(self.uri, self.alpha or 0, self.grid, "alpha")
+
+
+def _nodata(ref: BandRef, own: float | None) -> float | None:
+    if ref.nodata is None:
+        return own
+    return None if isinstance(ref.nodata, str) else ref.nodata
+
+
+def read_header(uri: str, *, crs: str | None = None) -> Header:
+    """Open ``uri`` and read what it says of itself. ``crs`` is for files without one.
+
+    Raises:
+        SceneError: There is no such file, it is not a raster, it is truncated, or nothing says
+            where it lies.
+    """
+    if not is_remote(uri) and not Path(uri).exists():
+        raise SceneError(f"{uri}: no such file")
+    with gdal_env(remote=is_remote(uri)), warnings.catch_warnings():
+        # Missing georeferences become errors below.
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        try:
+            with rasterio.open(gdal_path(uri)) as dataset:
+                return _header(uri, dataset, crs)
+        except RasterioError as error:
+            reason = str(error).replace(f"'{uri}' ", "")
+            raise SceneError(f"{uri}: not a raster that can be read ({reason})") from error
+
+
+def _header(uri: str, dataset: DatasetReader, crs: str | None) -> Header:
+    if dataset.count == 0:
+        inner = f"; it contains {', '.join(dataset.subdatasets[:3])}" if dataset.subdatasets else ""
+        raise SceneError(f"{uri}: has no bands of its own{inner}")
+    lost = missing_bytes(uri, dataset)
+    if lost:
+        raise SceneError(f"{uri}: truncated, at least {lost} bytes are missing; get the file again")
+    grid = _grid(uri, dataset, crs)
+    colors = dataset.colorinterp
+    alpha = colors.index(ColorInterp.alpha) + 1 if ColorInterp.alpha in colors else None
+    return Header(
+        uri,
+        grid,
+        tuple(dataset.dtypes),
+        _band_names(uri, dataset),
+        tuple(float(scale) for scale in dataset.scales),
+        tuple(float(offset) for offset in dataset.offsets),
+        tuple(dataset.nodatavals),
+        {**dataset.tags(ns="IMAGERY"), **dataset.tags()},
+        alpha,
+        alpha is None and MaskFlags.per_dataset in dataset.mask_flag_enums[0],
+    )
+
+
+_COLORS = ("red", "green", "blue", "nir", "coastal", "pan")
+
+
+def _band_names(uri: str, dataset: DatasetReader) -> tuple[str | None, ...]:
+    """Common names by description, or by colour where there are no descriptions."""
+    described = common_names(dataset.descriptions, sensor_of(Path(uri).name))
+    colors = (color.name for color in dataset.colorinterp)
+    return tuple(
+        name or (color if color in _COLORS else None)
+        for name, color in zip(described, colors, strict=True)
+    )
+
+
+def _grid(uri: str, dataset: DatasetReader, crs: str | None) -> GeoBox:
+    transform = dataset.transform
+    if transform.is_identity:
+        raise SceneError(f"{uri}: {_not_mapped(dataset)}")
+    if transform.is_degenerate or not all(isfinite(number) for number in transform[:6]):
+        raise SceneError(f"{uri}: its geotransform {tuple(transform[:6])} has pixels without area")
+    return GeoBox((dataset.height, dataset.width), transform, _crs(uri, dataset, crs))
+
+
+def _not_mapped(dataset: DatasetReader) -> str:
+    if dataset.gcps[0]:
+        return (
+            "has ground control points but no geotransform; rectify it first "
+            "(gdalwarp -tps in.tif out.tif)"
+        )
+    if dataset.rpcs is not None:
+        return "has RPCs but no geotransform; rectify it first (gdalwarp -rpc in.tif out.tif)"
+    return (
+        "has no geotransform, so nothing says where it lies; georeference it first "
+        "(gdal_translate -a_srs EPSG:... -a_ullr west north east south in.tif out.tif)"
+    )
+
+
+def _crs(uri: str, dataset: DatasetReader, given: str | None) -> CRS:
+    own = dataset.crs
+    usable = bool(own) and (own.is_geographic or own.is_projected)
+    if given is None and not usable:
+        found = f"a CRS that maps nothing ({own.to_string()[:60]})" if own else "no CRS"
+        raise SceneError(f"{uri}: {found}; say which it is with input.crs: EPSG:...")
+    try:
+        # pyproj's errors are RuntimeErrors, odc-geo's are ValueErrors.
+        stated = CRS(given) if given is not None else None
+        if stated is not None and not usable:
+            return stated
+        read = CRS(own.to_string())
+    except (CRSError, ValueError, RuntimeError) as error:
+        what = given if given is not None else own.to_string()[:60]
+        raise SceneError(f"{uri}: the CRS {what} is not understood ({error})") from error
+    if stated is not None and stated != read:
+        raise SceneError(
+            f"{uri}: its CRS is {own.to_string()[:60]}, input.crs says {given}; "
+            f"leave input.crs out, or correct the file"
+        )
+    return read

@@ -1,0 +1,74 @@
+"""Files by pattern: ``*``, ``?``, ``[...]``, ``**`` as in a shell, and ``{scene}``, which names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from glob import glob
+from itertools import takewhile
+from pathlib import Path
+
+from geoseg.errors import SceneError
+from geoseg.io.environment import is_remote
+
+SCENE = "{scene}"
+_TOKENS = re.compile(r"(\*\*/|\*|\?|\[[^\]]+\]|\{scene\})")
+_WILD = {"**/": "(?:.*/)?", "*": "[^/]*", "?": "[^/]"}
+
+
+def find(pattern: str) -> list[tuple[str | None, str]]:
+    """Names and absolute paths of the files that ``pattern`` means, sorted.
+
+    The name is what ``{scene}`` stands for, None in patterns without it. What is not a local file
+    is taken as it is.
+
+    Raises:
+        SceneError: There is no such file.
+    """
+    if is_remote(pattern):
+        return [(None, pattern)]
+    absolute = Path(pattern).expanduser().absolute().as_posix()
+    if Path(absolute).exists():
+        return [(None, absolute)]
+    # pathlib walks from a folder; a pattern may have wildcards in any part.
+    paths = sorted(glob(absolute.replace(SCENE, "*"), recursive=True))  # noqa: PTH207 (see above)
+    shape = _expression(absolute)
+    matches = [(m, path) for path in paths if (m := shape.fullmatch(path)) and _is_input(path)]
+    if not matches:
+        wild = _TOKENS.search(pattern)
+        raise SceneError(f"{pattern}: {'no file matches' if wild else 'no such file'}")
+    return [(match.groupdict().get("scene"), path) for match, path in matches]
+
+
+def _is_input(path: str) -> bool:
+    """Whether a wildcard means ``path``: files, and of the folders only products."""
+    return Path(path).is_file() or any(Path(path).glob("MTD_MSIL*.xml"))
+
+
+def _expression(pattern: str) -> re.Pattern[str]:
+    """``pattern`` as a regular expression; a second ``{scene}`` must say the same as the first."""
+    parts, seen = [], False
+    for part in _TOKENS.split(pattern):
+        if part == SCENE:
+            parts.append("(?P=scene)" if seen else "(?P<scene>[^/]+?)")
+            seen = True
+        elif part.startswith("[") and part.endswith("]"):
+            inner = part[1:-1].replace("\\", "\\\\")
+            parts.append(f"[^{inner[1:]}]" if inner.startswith("!") else f"[{inner}]")
+        else:
+            parts.append(_WILD.get(part) or re.escape(part))
+    return re.compile("".join(parts), re.DOTALL)
+
+
+def stem(path: str) -> str:
+    """A file's name without its folder and its last extension."""
+    return Path(path.partition("?")[0] if is_remote(path) else path).stem
+
+
+def common_stem(paths: Sequence[str]) -> str:
+    """What the stems of all files begin with, whole words only; else the name of their folder."""
+    if len(paths) == 1:
+        return stem(paths[0])
+    words = zip(*(re.split(r"[-_. ]", stem(path)) for path in paths), strict=False)
+    shared = [word[0] for word in takewhile(lambda word: len(set(word)) == 1, words)]
+    return stem(paths[0])[: len("_".join(shared))] if shared else Path(paths[0]).parent.name

@@ -1,0 +1,276 @@
+"""Windows of a scene's pixels, all bands on one grid, with what may be used of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
+
+from geoseg.errors import SceneError
+from geoseg.grid import GeoBox, Window, full_window
+from geoseg.io.base import Patch
+from geoseg.io.environment import gdal_env, gdal_path, is_remote
+from geoseg.io.grids import covers, shift_in_pixels
+from geoseg.io.handles import Handles
+from geoseg.io.vrt import Warp
+from geoseg.ops.inside import edges_of, inside
+from geoseg.ops.validity import dilated, fitting_nodata, hidden, usable
+from geoseg.scene import Band, Mask, Scene
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Bands that are read in one call, and where they go among those asked for."""
+
+    positions: tuple[int, ...]
+    bands: tuple[Band, ...]
+
+
+class ScenePixels:
+    """Reads windows of a scene. Implements :class:`geoseg.io.base.Pixels`.
+
+    Bands and masks on another grid are resampled to the scene's; a pixel never depends on the
+    window it is read with. A pixel is valid where all bands that were asked for have a finite
+    number that is not nodata, no mask hides it, and its centre lies in the scene's area. Of
+    resampled bands, the source pixel below its centre decides, and pixels without data have no
+    weight in the values of their neighbours. Outside of a mask's file nothing is valid.
+
+    May be called from several threads.
+    """
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self._handles = Handles()
+        self._checked: set[tuple[str, GeoBox]] = set()
+        self._area = None if scene.area is None else _edges(scene.area, scene.grid)
+
+    @property
+    def grid(self) -> GeoBox:
+        """The grid that windows refer to."""
+        return self._scene.grid
+
+    def read(self, bands: Sequence[str], window: Window) -> Patch:
+        """The pixels of ``window``, bands in the order asked for.
+
+        Numbers keep the dtype of the files; where they differ, one that holds all of them.
+        Pixels that are not valid are 0.
+
+        Raises:
+            SceneError: The scene lacks a band, or a file cannot be read there.
+            ValueError: The window does not lie inside the grid, or is empty.
+        """
+        if not window or window & full_window(self.grid) != window:
+            raise ValueError(f"{window} is not inside {tuple(self.grid.shape)} pixels")
+        chosen = self._scene.select(bands)
+        dtype = np.result_type(*(np.dtype(band.dtype) for band in chosen))
+        values = np.zeros((len(chosen), *window.shape), dtype)
+        valid = self._unmasked(window)
+        for group in _groups(chosen, self.grid):
+            if not valid.any():
+                break
+            numbers, good = self._numbers(group, window)
+            values[list(group.positions)] = numbers
+            valid &= good
+        values[:, ~valid] = 0
+        return Patch(
+            values,
+            np.array([band.scale for band in chosen], np.float32),
+            np.array([band.offset for band in chosen], np.float32),
+            valid,
+        )
+
+    def close(self) -> None:
+        """Let go of open files."""
+        self._handles.close()
+
+    def _unmasked(self, window: Window) -> NDArray[np.bool_]:
+        """Pixels inside the area that no mask hides."""
+        if self._area is None:
+            valid = np.ones(window.shape, np.bool_)
+        else:
+            valid = inside(self._area, window)
+        for mask in self._scene.masks:
+            if not valid.any():
+                break
+            valid &= ~self._hidden(mask, window)
+        return valid
+
+    def _hidden(self, mask: Mask, window: Window) -> NDArray[np.bool_]:
+        r = mask.dilate
+        wide = Window(window.y0 - r, window.x0 - r, window.y1 + r, window.x1 + r)
+        wide &= full_window(self.grid)
+        numbers, there = self._mask_numbers(mask, wide)
+        found = dilated(hidden(numbers, mask.kind, mask.values), r)
+        if there is not None:
+            # Where the mask's file ends nothing is known: hidden, but no reason to grow.
+            found |= ~there
+        return found[window.within(wide).slices]
+
+    def _mask_numbers(
+        self, mask: Mask, window: Window
+    ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+        """A mask's numbers on the scene's grid, and where its file has any (None: everywhere)."""
+        if mask.grid == self.grid:
+            with self._file(mask.uri, mask.grid, window) as dataset:
+                if mask.index == 0:
+                    return dataset.read_masks(1, window=_to_rasterio(window)), None
+                return dataset.read(mask.index, window=_to_rasterio(window)), None
+        partial = not covers(mask.grid, self.grid)
+        warp = Warp(
+            mask.uri,
+            (mask.index,),
+            self._mask_dtype(mask, window),
+            mask.grid,
+            self.grid,
+            "nearest",
+            coverage=partial,
+        )
+        numbers = self._warped(warp, window)
+        return numbers[0], numbers[1] > 0 if partial else None
+
+    def _mask_dtype(self, mask: Mask, window: Window) -> str:
+        if mask.index == 0:
+            return "uint8"
+        with self._file(mask.uri, mask.grid, window) as dataset:
+            return str(dataset.dtypes[mask.index - 1])
+
+    def _numbers(self, group: _Group, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Numbers ``(band, y, x)`` of a group, and where all of them are data."""
+        first = group.bands[0]
+        if first.grid == self.grid:
+            with self._file(first.uri, first.grid, window) as dataset:
+                indexes = [band.index for band in group.bands]
+                numbers = dataset.read(indexes, window=_to_rasterio(window))
+            nodata = [band.nodata for band in group.bands]
+            good = [usable(plane, no) for plane, no in zip(numbers, nodata, strict=True)]
+            return numbers, np.logical_and.reduce(good)
+        return self._resampled(group, window)
+
+    def _resampled(self, group: _Group, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        band = group.bands[0]
+        warp = self._warp(group, _gaps(band))
+        numbers = self._warped(warp, window)
+        good: NDArray[np.bool_] = np.isfinite(numbers).all(axis=0)
+        if warp.nodata is not None:
+            below = self._warped(self._nearest(warp), window)
+            good &= usable(below, warp.nodata).all(axis=0)
+        elif not covers(band.grid, self.grid):
+            good &= self._warped(self._nearest(warp), window)[-1] > 0
+        return numbers, good
+
+    def _warp(self, group: _Group, nodata: float | None) -> Warp:
+        band = group.bands[0]
+        return Warp(
+            band.uri,
+            tuple(b.index for b in group.bands),
+            band.dtype,
+            band.grid,
+            self.grid,
+            band.resampling,
+            nodata,
+            self._alpha_of(band) if nodata is None else None,
+        )
+
+    def _nearest(self, warp: Warp) -> Warp:
+        """The same without interpolation: which source pixel lies below each pixel's centre."""
+        return Warp(
+            warp.uri,
+            warp.indexes,
+            warp.dtype,
+            warp.grid,
+            warp.target,
+            "nearest",
+            warp.nodata,
+            coverage=warp.nodata is None,
+        )
+
+    def _alpha_of(self, band: Band) -> int | None:
+        """The mask in the band's own file: what it hides must not get into the neighbours."""
+        for mask in self._scene.masks:
+            if mask.kind == "alpha" and mask.uri == band.uri and mask.grid == band.grid:
+                return mask.index
+        return None
+
+    def _warped(self, warp: Warp, window: Window) -> NDArray[Any]:
+        with self._file(warp.uri, warp.grid, window):
+            pass
+        with self._reading(warp.uri, window), self._handles.borrow(warp.xml()) as dataset:
+            return dataset.read(window=_to_rasterio(window))  # type: ignore[no-any-return]  # rasterio is untyped
+
+    @contextmanager
+    def _file(self, uri: str, grid: GeoBox, window: Window) -> Iterator[DatasetReader]:
+        """An open file, once it is seen to be the one that was planned for."""
+        with self._reading(uri, window), self._handles.borrow(gdal_path(uri)) as dataset:
+            if (uri, grid) not in self._checked:
+                _check_unchanged(uri, grid, dataset)
+                self._checked.add((uri, grid))
+            yield dataset
+
+    @contextmanager
+    def _reading(self, uri: str, window: Window) -> Iterator[None]:
+        try:
+            with gdal_env(remote=is_remote(uri)):
+                yield
+        except (RasterioError, IndexError) as error:
+            # The message of a VRT that does not open is all of its XML.
+            reason = "" if "<VRT" in str(error) else f": {error}"
+            raise SceneError(
+                f"scene {self._scene.id}: {uri} cannot be read at rows {window.y0}-{window.y1}, "
+                f"columns {window.x0}-{window.x1}{reason}; if it is damaged, get it again"
+            ) from error
+
+
+def _groups(bands: Sequence[Band], grid: GeoBox) -> list[_Group]:
+    """Bands by file; those that are resampled also by how."""
+    found: dict[tuple[object, ...], list[int]] = {}
+    for position, band in enumerate(bands):
+        key: tuple[object, ...] = (band.uri,)
+        if band.grid != grid:
+            key = (band.uri, band.grid, band.dtype, band.resampling, repr(_gaps(band)))
+        found.setdefault(key, []).append(position)
+    return [_Group(tuple(at), tuple(bands[i] for i in at)) for at in found.values()]
+
+
+def _gaps(band: Band) -> float | None:
+    """What GDAL is told to leave out of a weighted mean."""
+    dtype = np.dtype(band.dtype)
+    nodata = fitting_nodata(dtype, band.nodata)
+    if nodata is None and np.issubdtype(dtype, np.floating):
+        return float("nan")
+    return nodata
+
+
+def _check_unchanged(uri: str, grid: GeoBox, dataset: DatasetReader) -> None:
+    """Refuse files that are not what their header or their catalog entry said."""
+    if dataset.shape != tuple(grid.shape):
+        raise SceneError(
+            f"{uri}: has {dataset.height} x {dataset.width} pixels, {grid.shape[0]} x "
+            f"{grid.shape[1]} were planned; it was changed, or its catalog entry is wrong"
+        )
+    if dataset.transform.is_identity:
+        return
+    shift = shift_in_pixels(grid.affine, dataset.transform, dataset.shape)
+    if shift > 0.5:
+        raise SceneError(
+            f"{uri}: lies {shift:.1f} pixels from where it was planned; it was changed, or its "
+            f"catalog entry is wrong"
+        )
+
+
+def _edges(area: bytes, grid: GeoBox) -> NDArray[np.float64]:
+    """The edges of ``area`` in pixels."""
+    back = ~grid.affine
+    rings = shapely.get_rings(shapely.get_parts(shapely.from_wkb(area)))
+    points = (shapely.get_coordinates(ring) for ring in rings)
+    return edges_of(np.column_stack(back @ (ring[:, 0], ring[:, 1])) for ring in points)
+
+
+def _to_rasterio(window: Window) -> tuple[tuple[int, int], tuple[int, int]]:
+    return (window.y0, window.y1), (window.x0, window.x1)

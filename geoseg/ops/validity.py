@@ -1,0 +1,64 @@
+"""Which pixels may be used: nodata, cloud codes, quality bits, and safety margins around them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isqrt
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+MaskKind = Literal["values", "bits", "alpha"]
+
+
+def usable(numbers: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
+    """Pixels that are finite and not ``nodata``; the shape is that of ``numbers``."""
+    good: NDArray[np.bool_] = np.isfinite(numbers)
+    fitting = fitting_nodata(numbers.dtype, nodata)
+    if fitting is not None and np.isfinite(fitting):
+        # Rounded like the numbers, or -3.4028235e38 would not be found in float32.
+        with np.errstate(over="ignore"):
+            good &= numbers != numbers.dtype.type(fitting)
+    return good
+
+
+def fitting_nodata(dtype: np.dtype[Any], nodata: float | None) -> float | None:
+    """``nodata`` if a number of ``dtype`` can be it, else None (-9999 in a uint16 file)."""
+    if nodata is None or np.issubdtype(dtype, np.floating):
+        return nodata
+    limits = np.iinfo(dtype)
+    if np.isfinite(nodata) and nodata == int(nodata) and limits.min <= nodata <= limits.max:
+        return nodata
+    return None
+
+
+def hidden(numbers: NDArray[Any], kind: MaskKind, values: Sequence[int]) -> NDArray[np.bool_]:
+    """Pixels that a mask band hides: see :class:`geoseg.scene.Mask` for the kinds."""
+    found: NDArray[np.bool_]
+    if kind == "alpha":
+        # Not "<= 0": NaN hides too.
+        found = ~(numbers > 0)
+    elif kind == "values":
+        found = np.isin(numbers, np.asarray(values))
+    else:
+        found = (numbers.astype(np.int64) & sum(1 << bit for bit in set(values))) != 0
+    return found
+
+
+def dilated(mask: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
+    """``mask`` grown by a disc: true where a true pixel is at most ``radius`` pixels away."""
+    if radius <= 0 or not mask.any():
+        return mask
+    height, width = mask.shape
+    sums = np.zeros((height, width + 1), np.int32)
+    np.cumsum(mask, axis=1, out=sums[:, 1:])
+    columns = np.arange(width)
+    grown = np.zeros_like(mask)
+    for dy in range(min(radius, height - 1) + 1):
+        half = isqrt(radius * radius - dy * dy)
+        right = np.minimum(columns + half + 1, width)
+        rows = sums[:, right] > sums[:, np.maximum(columns - half, 0)]
+        grown[dy:] |= rows[: height - dy]
+        grown[: height - dy] |= rows[dy:]
+    return grown
