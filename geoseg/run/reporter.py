@@ -7,7 +7,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
-_RETOLD = {"Restarting worker": "a worker process died; another one takes its place"}
+_RETOLD = {
+    "Restarting worker": "a worker process died; another one takes its place",
+    "% memory budget": "a worker process took more than its memory limit",
+}
 
 
 class Reporter(Protocol):
@@ -128,7 +131,7 @@ class _ToReporter(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage().strip()
-        told = next((new for old, new in _RETOLD.items() if text.startswith(old)), text)
+        told = next((new for old, new in _RETOLD.items() if old in text), text)
         self._reporter.warning(told)
 
 

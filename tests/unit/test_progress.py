@@ -214,12 +214,14 @@ def test_several_and_logs():
     before = logging.getLogger("distributed").handlers[:]
     with logs_to(reporter):
         logger.warning("Restarting worker (status=Status.running)")
+        logger.getChild("memory").warning("Worker tcp://1:2 (pid=3) exceeded 100% memory budget.")
         logger.info("not of interest")
         logger.error("disk full")
     assert logging.getLogger("distributed").handlers == before
-    tail = streams[0].getvalue().splitlines()[-2:]
+    tail = streams[0].getvalue().splitlines()[-3:]
     assert tail == [
         "warning: a worker process died; another one takes its place",
+        "warning: a worker process took more than its memory limit",
         "warning: disk full",
     ]
     assert json.loads(streams[1].getvalue().splitlines()[-1])["text"] == "disk full"
