@@ -78,7 +78,7 @@ def _item(name: str, grid: GeoBox, acquired: datetime) -> pystac.Item:
     to = grid.affine
     xs = [to.c + to.a * col for col in (0, 0, cols, cols, 0)]
     ys = [to.f + to.e * row for row in (0, rows, rows, 0, 0)]
-    lons, lats = transform(CRS.from_wkt(grid.crs.wkt), CRS.from_epsg(4326), xs, ys)
+    lons, lats = transform(CRS.from_user_input(str(grid.crs)), CRS.from_epsg(4326), xs, ys)
     ring = [[round(lon, 7), round(lat, 7)] for lon, lat in zip(lons, lats, strict=True)]
     west, south, east, north = (f(axis) for f in (min, max) for axis in zip(*ring, strict=True))
     item = pystac.Item(

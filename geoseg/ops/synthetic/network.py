@@ -16,32 +16,49 @@ Ints = NDArray[np.int64]
 Grid = tuple[int, int]
 
 _MARGIN = 3  # nodes around the scene
+_MOST = 120  # nodes along a side: lattices of larger scenes are wider, and cost no more
 _RIVER_SPACING = 150.0
 _STREAM_FROM = 3.0  # nodes of catchment that feed a stream
 _INFLOW = 110.0  # nodes of catchment upstream of the scene
 _TOWN_SPACING = 210.0
-_BEND = 14  # segments a bend
+_STEP = 6.0  # pixels between points of a river
+_LONGEST = 100  # points a bend
 
 
 def rivers(size: Grid, seed: int) -> Lines:
     """One basin that drains the whole scene: curves whose width grows with the catchment."""
-    sites, grid = _hexagons(size, _RIVER_SPACING, seed, "river")
+    spacing = _spacing(size, _RIVER_SPACING)
+    sites, grid = _hexagons(size, spacing, seed, "river")
     outlet, inlet = _gates(grid, seed)
     down, order = _drain(sites, grid, outlet, seed)
     catchment = np.ones(len(sites))
     catchment[inlet] += _INFLOW
     for node in reversed(order[1:]):
         catchment[down[node]] += catchment[node]
-    return _meander(_bends(sites, down, catchment), seed)
+    return _meander(_bends(sites, down, catchment, int(min(spacing / _STEP, _LONGEST))), seed)
+
+
+def sandbars(main: Lines, seed: int) -> Lines:
+    """The main river as it lay some time ago: what it left dry is sand, on one bank or the other."""
+    out = main.segments.copy()
+    for y, x, w in ((0, 1, 2), (3, 4, 5)):
+        ys, xs = main.segments[:, y].copy(), main.segments[:, x].copy()
+        reach = np.float32(1.2) + np.float32(0.35) * main.segments[:, w]
+        out[:, y] += reach * fbm(ys, xs, salt(seed, "bar y"), wave=70, octaves=2)
+        out[:, x] += reach * fbm(ys, xs, salt(seed, "bar x"), wave=70, octaves=2)
+        out[:, w] *= np.float32(0.92)
+    return Lines(out)
 
 
 def towns(size: Grid, seed: int) -> tuple[Discs, Ints]:
     """Towns of all sizes, and the lattice that finds them: an index or -1 per node."""
-    sites, grid = _hexagons(size, _TOWN_SPACING, seed, "town")
+    sites, grid = _hexagons(size, _spacing(size, _TOWN_SPACING), seed, "town")
     ids = np.arange(len(sites), dtype=np.uint32)
-    there = uniform(ids, f"{seed} town") < 0.66
+    there = uniform(ids, f"{seed} town") < _crowding(sites, seed, "people", 0.66)
     rank = uniform(ids, f"{seed} town size").astype(np.float64)
-    radius = 7.0 + 13.0 * rank**2 + 38.0 * rank**7
+    square = rank * rank
+    rare = square * square * square
+    radius = 8.0 + 16.0 * square + 30.0 * rare + 60.0 * rare * rare * rare * rare
     found = np.where(there, np.cumsum(there) - 1, -1).reshape(grid)
     discs = np.column_stack([_bent(sites[there], seed), radius[there]])
     return Discs(discs.astype(np.float32)), found
@@ -58,7 +75,7 @@ def roads(town: Discs, lattice: Ints, seed: int) -> Lines:
         start, end = town.discs[a].astype(np.float64), town.discs[b].astype(np.float64)
         main = min(start[2], end[2]) > 14 or luck < 0.25
         half = np.full(1, 0.95 if main else 0.6)
-        t = np.linspace(0, 1, max(2, ceil(float(np.hypot(*(end - start)[:2])) / 9)))[:, None]
+        t = np.linspace(0, 1, max(2, ceil(float(_length(end - start)) / 9)))[:, None]
         # Roads leave and reach towns undisturbed.
         calm = np.minimum(1, 6 * t * (1 - t))
         way = start[:2] + t * (end[:2] - start[:2])
@@ -69,10 +86,26 @@ def roads(town: Discs, lattice: Ints, seed: int) -> Lines:
 
 def scatter(size: Grid, seed: int, name: str, *, spacing: float, share: float) -> Floats:
     """Places and a number in [0, 1) each: ``(n, 3)``; a ``share`` of a jittered lattice."""
-    sites, _ = _hexagons(size, spacing, seed, name)
+    sites, _ = _hexagons(size, _spacing(size, spacing), seed, name)
     ids = np.arange(len(sites), dtype=np.uint32)
-    there = uniform(ids, f"{seed} {name}") < share
+    there = uniform(ids, f"{seed} {name}") < _crowding(sites, seed, name, share)
     return np.column_stack([sites, uniform(ids, f"{seed} {name} size")])[there]
+
+
+def _crowding(sites: Floats, seed: int, name: str, share: float) -> Floats:
+    """The chance that a node is taken: more in one region than in another."""
+    ys, xs = (np.ascontiguousarray(sites[:, k], dtype=np.float32) for k in (0, 1))
+    slow = fbm(ys, xs, salt(seed, f"crowding {name}"), wave=1900, octaves=2)
+    return np.clip(share + 0.16 * slow.astype(np.float64), 0.35, 0.95)
+
+
+def _spacing(size: Grid, wanted: float) -> float:
+    return max(wanted, max(size) / _MOST)
+
+
+def _length(vectors: Floats) -> Floats:
+    # numpy's hypot is the machine's own.
+    return np.asarray(np.sqrt(vectors[..., 0] ** 2 + vectors[..., 1] ** 2))
 
 
 def _hexagons(size: Grid, spacing: float, seed: int, name: str) -> tuple[Floats, Grid]:
@@ -111,7 +144,7 @@ def _drain(sites: Floats, grid: Grid, outlet: int, seed: int) -> tuple[Ints, lis
     """Priority flood (Barnes et al. 2014): where each node drains to, and nodes from the outlet."""
     ys, xs = sites[:, 0].astype(np.float32), sites[:, 1].astype(np.float32)
     height = fbm(ys, xs, salt(seed, "relief"), wave=800, octaves=4).astype(np.float64)
-    height += np.hypot(*(sites - sites[outlet]).T) / 600
+    height += _length(sites - sites[outlet]) / 600
     down = np.full(len(sites), -1)
     seen = np.zeros(len(sites), bool)
     seen[outlet] = True
@@ -132,12 +165,12 @@ def _half_width(catchment: Floats) -> Floats:
     return np.asarray(0.42 * root / (1 + root / 45))
 
 
-def _bends(sites: Floats, down: Ints, catchment: Floats) -> Floats:
+def _bends(sites: Floats, down: Ints, catchment: Floats, steps: int) -> Floats:
     """A smooth curve through every node that has a stream, from each of its tributaries."""
     stream = np.flatnonzero((catchment >= _STREAM_FROM) & (down >= 0))
     fed = stream[np.isin(down[stream], stream)]
     heads = np.setdiff1d(stream, down[fed])
-    t = np.linspace(0, 1, _BEND + 1)[:, None]
+    t = np.linspace(0, 1, steps + 1)[:, None]
     pieces = [np.empty((0, 6))]
     for up in fed:
         node = down[up]
@@ -163,7 +196,7 @@ def _meander(segments: Floats, seed: int) -> Lines:
     for y, x, w in ((0, 1, 2), (3, 4, 5)):
         ys, xs, half = out[:, y].copy(), out[:, x].copy(), out[:, w].copy()
         swing = np.minimum(1, 0.35 + half / 4)
-        for k, (wave, reach) in enumerate(((170.0, 22.0), (75.0, 11.0), (30.0, 3.5))):
+        for k, (wave, reach) in enumerate(((180.0, 24.0), (88.0, 13.0), (41.0, 4.5))):
             turn = [
                 fbm(ys, xs, salt(seed, f"meander {axis} {k}"), wave=wave, octaves=1)
                 for axis in "yx"
@@ -194,14 +227,14 @@ def _neighbours(places: Floats, lattice: Ints) -> list[tuple[int, int]]:
         here = lattice[r, c]
         box = lattice[max(0, r - 3) : min(rows, r + 4), max(0, c - 3) : min(cols, c + 4)]
         near = box[box >= 0]
-        away = np.hypot(*(places[near] - places[here]).T)
+        away = _length(places[near] - places[here])
         for other, reach in zip(near, away, strict=True):
             if other <= here:
                 continue
-            beyond = np.hypot(*(places[near] - places[other]).T)
+            beyond = _length(places[near] - places[other])
             if not np.any(np.maximum(away, beyond) < reach):
                 pairs.append((int(here), int(other)))
     return pairs
 
 
-__all__ = ["Discs", "Field", "Lines", "rivers", "roads", "scatter", "towns"]
+__all__ = ["Discs", "Field", "Lines", "rivers", "roads", "sandbars", "scatter", "towns"]

@@ -25,6 +25,7 @@ _F6, _F10, _F15 = np.float32(6), np.float32(10), np.float32(15)
 _HALF = np.float32(0.5)
 _ONE = np.int32(1)
 _UNIT = np.float32(1 / 65536)
+_LEFT_WHOLE = np.float32(0.12)  # share of parcels that are not split further
 _GRADIENT = np.float32(1 / 32768)
 _SPREAD = np.float32(5.9)  # brings one octave of gradient noise to a standard deviation near 1
 # Each octave turns by the angle of the 3-4-5 triangle, so that no lattice shows in the sum.
@@ -94,8 +95,9 @@ def grain(window: Window, seed: np.uint32) -> Field:
 
 def cells(ys: Field, xs: Field, seed: np.uint32, *, size: float) -> Cells:
     """The Voronoi cells of one jittered site per ``size`` pixels."""
-    found = _cells(ys.ravel(), xs.ravel(), seed, np.float32(size))
-    return Cells(*(a.reshape(ys.shape) for a in found))
+    name, *rest = _cells(ys.ravel(), xs.ravel(), seed, np.float32(size))
+    border, y, x = (a.reshape(ys.shape) for a in rest)
+    return Cells(name.reshape(ys.shape), border, y, x)
 
 
 def parcels(
@@ -111,8 +113,11 @@ def parcels(
         smallest: Area under which a parcel is never split, pixels.
     """
     low, high = np.float32(block[0]), np.float32(block[1])
-    flat = _parcels(ys.ravel(), xs.ravel(), district.ravel(), low, high, np.float32(smallest))
-    return Parcels(*(a.reshape(ys.shape) for a in flat))
+    name, *rest = _parcels(
+        ys.ravel(), xs.ravel(), district.ravel(), low, high, np.float32(smallest)
+    )
+    border, across, area, y, x = (a.reshape(ys.shape) for a in rest)
+    return Parcels(name.reshape(ys.shape), border, across, area, y, x)
 
 
 @_inlined
@@ -143,7 +148,7 @@ def _cell(j: np.int32, row: np.uint32) -> np.uint32:
 
 
 @_inlined
-def _hash2(i: int, j: int, seed: np.uint32) -> np.uint32:
+def _hash2(i: np.int32 | int, j: np.int32 | int, seed: np.uint32) -> np.uint32:
     return _cell(np.int32(j), _row(np.int32(i), seed))
 
 
@@ -184,6 +189,14 @@ def _gradient_noise(y: np.float32, x: np.float32, seed: np.uint32) -> np.float32
     return np.float32(top + sv * (low - top))
 
 
+@_inlined
+def _turn(h: np.uint32) -> tuple[np.float32, np.float32]:
+    """Cosine and sine of a hashed angle, without the machine's own sine."""
+    t = _unit(h) * _F2 - _F1
+    d = _F1 + t * t
+    return (_F1 - t * t) / d, _F2 * t / d
+
+
 @kernel
 def _fbm(
     ys: Field, xs: Field, seed: np.uint32, frequency: np.float32, octaves: int, gain: np.float32
@@ -194,7 +207,10 @@ def _fbm(
     for _ in range(octaves):
         norm += amplitude * amplitude
         amplitude *= gain
-    y, x = ys * frequency, xs * frequency
+    # Every field has a direction of its own: axes of a lattice must not line up.
+    c, s = _turn(_mix(seed))
+    c, s = c * frequency, s * frequency
+    y, x = ys * c + xs * s, xs * c - ys * s
     amplitude = _SPREAD / np.sqrt(norm)
     for _ in range(octaves):
         seed = _mix(np.uint32(seed + np.uint32(0x9E3779B9)))
@@ -230,41 +246,82 @@ def _grain(y0: int, x0: int, rows: int, cols: int, seed: np.uint32) -> Field:
 
 
 @kernel
-def _cells(ys: Field, xs: Field, seed: np.uint32, size: np.float32) -> tuple[Ids, ...]:
+def _sites(i0: int, j0: int, rows: int, cols: int, seed: np.uint32) -> tuple[Ids, Field, Field]:
+    """One hashed point in every square of a lattice."""
+    names = np.empty((rows, cols), np.uint32)
+    y, x = np.empty((rows, cols), np.float32), np.empty((rows, cols), np.float32)
+    for i in range(rows):
+        for j in range(cols):
+            h = _hash2(i0 + i, j0 + j, seed)
+            names[i, j] = h
+            y[i, j] = np.float32(i0 + i) + _unit(h)
+            x[i, j] = np.float32(j0 + j) + _low(h)
+    return names, y, x
+
+
+@kernel
+def _cells(
+    ys: Field, xs: Field, seed: np.uint32, size: np.float32
+) -> tuple[Ids, Field, Field, Field]:
     n = ys.size
-    names, border = np.empty(n, np.uint32), np.empty(n, np.float32)
+    name, border = np.empty(n, np.uint32), np.empty(n, np.float32)
     sy, sx = np.empty(n, np.float32), np.empty(n, np.float32)
+    if n == 0:
+        return name, border, sy, sx
+    i0, j0 = int(_floor(ys.min() / size)) - 1, int(_floor(xs.min() / size)) - 1
+    rows, cols = int(_floor(ys.max() / size)) + 2 - i0, int(_floor(xs.max() / size)) + 2 - j0
+    names, cy, cx = _sites(i0, j0, rows, cols, seed)
     for k in range(n):
         y, x = ys[k] / size, xs[k] / size
-        i, j = np.int32(np.floor(y)), np.int32(np.floor(x))
+        top, left = int(_floor(y)) - i0 - 1, int(_floor(x)) - j0 - 1
         best, second = np.float32(99), np.float32(99)
-        for di in range(-1, 2):
-            for dj in range(-1, 2):
-                h = _hash2(i + di, j + dj, seed)
-                cy = np.float32(i + di) + _unit(h)
-                cx = np.float32(j + dj) + _low(h)
-                d = (y - cy) * (y - cy) + (x - cx) * (x - cx)
+        bi, bj = top, left
+        for i in range(top, top + 3):
+            for j in range(left, left + 3):
+                dy, dx = y - cy[i, j], x - cx[i, j]
+                d = dy * dy + dx * dx
+                second = min(second, max(best, d))
                 if d < best:
-                    second, best = best, d
-                    names[k], sy[k], sx[k] = h, cy * size, cx * size
-                elif d < second:
-                    second = d
+                    best, bi, bj = d, i, j
+        name[k] = names[bi, bj]
+        sy[k], sx[k] = cy[bi, bj] * size, cx[bi, bj] * size
         border[k] = (np.sqrt(second) - np.sqrt(best)) * _HALF * size
-    return names, border, sy, sx
+    return name, border, sy, sx
 
 
 @_inlined
-def _turn(h: np.uint32) -> tuple[np.float32, np.float32]:
-    """Cosine and sine of a hashed angle, without the machine's own sine."""
-    t = _unit(h) * _F2 - _F1
-    d = _F1 + t * t
-    return (_F1 - t * t) / d, _F2 * t / d
+def _split(
+    v: np.float32, u: np.float32, side: np.float32, smallest: np.float32, name: np.uint32
+) -> tuple[np.uint32, np.float32, np.float32, np.float32, np.float32]:
+    """Halve the block at ``(v, u)``, mostly across its longer side, until it is small enough."""
+    v0, u0 = np.floor(v / side) * side, np.floor(u / side) * side
+    v1, u1 = v0 + side, u0 + side
+    for level in range(7):
+        name = _mix(name)
+        if (v1 - v0) * (u1 - u0) < smallest * (_F1 + _F2 * _unit(name)):
+            break
+        if level > 1 and _low(name) < _LEFT_WHOLE:
+            break
+        tall = v1 - v0 > (u1 - u0) * (np.float32(0.7) + np.float32(0.6) * _low(name))
+        cut = np.float32(0.32) + np.float32(0.36) * _unit(_mix(np.uint32(name + np.uint32(5))))
+        at = v0 + cut * (v1 - v0) if tall else u0 + cut * (u1 - u0)
+        before = v < at if tall else u < at
+        if tall and before:
+            v1 = at
+        elif tall:
+            v0 = at
+        elif before:
+            u1 = at
+        else:
+            u0 = at
+        name = np.uint32(name * np.uint32(2) + np.uint32(before))
+    return _mix(name), v0, v1, u0, u1
 
 
 @kernel
 def _parcels(
     ys: Field, xs: Field, district: Ids, low: np.float32, high: np.float32, smallest: np.float32
-) -> tuple[Ids, ...]:
+) -> tuple[Ids, Field, Field, Field, Field, Field]:
     n = ys.size
     names, border = np.empty(n, np.uint32), np.empty(n, np.float32)
     across, area = np.empty(n, np.float32), np.empty(n, np.float32)
@@ -274,32 +331,9 @@ def _parcels(
         c, s = _turn(h)
         side = low + (high - low) * _low(h)
         v, u = ys[k] * c + xs[k] * s, xs[k] * c - ys[k] * s
-        i, j = np.floor(v / side), np.floor(u / side)
-        name = _hash2(np.int32(i), np.int32(j), h)
-        v0, u0 = i * side, j * side
-        v1, u1 = v0 + side, u0 + side
-        for level in range(7):
-            name = _mix(name)
-            tall = v1 - v0 > (u1 - u0) * (np.float32(0.7) + _low(name) * np.float32(0.6))
-            if (v1 - v0) * (u1 - u0) < smallest * (_F1 + _F2 * _unit(name)):
-                break
-            if level > 1 and _low(name) < np.float32(0.12):
-                break
-            cut = np.float32(0.32) + np.float32(0.36) * _unit(_mix(np.uint32(name + np.uint32(5))))
-            if tall:
-                at = v0 + cut * (v1 - v0)
-                if v < at:
-                    v1, name = at, np.uint32(name * np.uint32(2) + np.uint32(1))
-                else:
-                    v0, name = at, np.uint32(name * np.uint32(2) + np.uint32(2))
-            else:
-                at = u0 + cut * (u1 - u0)
-                if u < at:
-                    u1, name = at, np.uint32(name * np.uint32(2) + np.uint32(3))
-                else:
-                    u0, name = at, np.uint32(name * np.uint32(2) + np.uint32(4))
-        names[k] = _mix(name)
-        border[k] = min(min(v - v0, v1 - v), min(u - u0, u1 - u))
+        block = _hash2(np.int32(np.floor(v / side)), np.int32(np.floor(u / side)), h)
+        names[k], v0, v1, u0, u1 = _split(v, u, side, smallest, block)
+        border[k] = min(v - v0, v1 - v, u - u0, u1 - u)
         across[k] = v - v0 if v1 - v0 < u1 - u0 else u - u0
         area[k] = (v1 - v0) * (u1 - u0)
         vm, um = (v0 + v1) * _HALF, (u0 + u1) * _HALF

@@ -28,7 +28,8 @@ _CIRRUS: Final = np.array([0.34, 0.33, 0.33, 0.38, 0.30, 0.26], np.float32)
 _DIFFUSE: Final = np.array([0.42, 0.36, 0.31, 0.25, 0.17, 0.14], np.float32)
 # Sentinel-2 MSI: about 1/SNR of 150 at the reference radiance (ESA, S2 MSI radiometric budget).
 _NOISE: Final = np.array([0.0011, 0.0011, 0.0011, 0.0016, 0.0014, 0.0012], np.float32)
-_DRIFT = {0: (0.0, 0.0), 1: (5000.0, 9000.0)}
+_LIGHT: Final = np.ascontiguousarray(np.stack([_CLOUD, _CIRRUS, _DIFFUSE, _NOISE], axis=1))
+_THIN = np.float32(0.7)  # brightness of thin cloud, of that of thick cloud
 # Where the shadow of a pixel lies, pixels: clouds at about 1200 m, sun of June and September.
 SHADOW: Final = {0: (-66, -22), 1: (-118, -38)}
 
@@ -44,8 +45,13 @@ class Sky:
 
 @lru_cache(maxsize=16)
 def cloud_level(size: tuple[int, int], seed: int, season: int, share: float) -> float:
-    """The level of noise that ``share`` of the scene lies above."""
-    rows, cols = (np.linspace(0, n - 1, 96).astype(np.float32) for n in size)
+    """The level of noise that ``share`` of the scene, or of its surroundings, lies above."""
+    # Less than 6 km is no scene to a cloud: it may be clear, or overcast.
+    spans = [max(n, 600) for n in size]
+    rows, cols = (
+        np.linspace((n - span) / 2, (n + span) / 2, 96).astype(np.float32)
+        for n, span in zip(size, spans, strict=True)
+    )
     ys, xs = (np.ascontiguousarray(a) for a in np.meshgrid(rows, cols, indexing="ij"))
     return float(np.quantile(_density(ys, xs, seed, season), 1 - share))
 
@@ -58,11 +64,14 @@ def sky_over(window: Window, size: tuple[int, int], seed: int, season: int, shar
         return Sky(clear, clear, clear)
     level = np.float32(cloud_level(size, seed, season, share))
     dy, dx = SHADOW[season]
-    cloud = _opacity(_density(ys, xs, seed, season) - level)
-    shadow = _opacity(_density(ys - np.float32(dy), xs - np.float32(dx), seed, season) - level)
+    # Shadows lie north-west of their clouds, so clouds are looked at beyond the south and east.
+    rows, cols = window.shape
+    beyond = positions(Window(window.y0, window.x0, window.y1 - dy, window.x1 - dx))
+    clouds = _opacity(_density(*beyond, seed, season) - level)
+    cloud, shadow = clouds[:rows, :cols], clouds[-dy:, -dx:]
     veil = fbm(
         xs * np.float32(0.35) + ys * np.float32(0.2), ys, salt(seed, f"cirrus {season}"),
-        wave=260, octaves=6, gain=0.55,
+        wave=260, octaves=5, gain=0.55,
     )  # fmt: skip
     cirrus = np.clip((veil - np.float32(1.55)) * np.float32(0.35), 0, np.float32(0.4))
     return Sky(cloud, cirrus, shadow)
@@ -71,12 +80,10 @@ def sky_over(window: Window, size: tuple[int, int], seed: int, season: int, shar
 def expose(surface: Field, sky: Sky, window: Window, seed: int) -> NDArray[np.uint16]:
     """DN ``(band, y, x)``: ``reflectance * 10000 + 1000``, as of processing baseline 04.00."""
     out = np.empty(surface.shape, np.uint16)
+    above = np.stack([sky.cloud, sky.cirrus, sky.shadow])
     for b, name in enumerate(BANDS):
         noise = grain(window, salt(seed, f"sensor {name}"))
-        _expose(
-            surface[b], sky.cloud, sky.cirrus, sky.shadow, noise, out[b],
-            _CLOUD[b], _CIRRUS[b], _DIFFUSE[b], _NOISE[b],
-        )  # fmt: skip
+        _expose(surface[b], above, noise, _LIGHT[b], out[b])
     return out
 
 
@@ -114,7 +121,7 @@ def _density(ys: Field, xs: Field, seed: int, season: int) -> Field:
 
 def _opacity(above: Field) -> Field:
     """Thin at the rim, opaque soon after."""
-    t = np.clip((above + np.float32(0.12)) * np.float32(2.2), 0, 1)
+    t = np.clip((above + np.float32(0.15)) * np.float32(1.7), 0, 1)
     return np.asarray(t * t * (np.float32(3) - np.float32(2) * t), np.float32)
 
 
@@ -125,17 +132,16 @@ def _halve(values: Field) -> Field:
 
 @kernel
 def _expose(
-    surface: Field, cloud: Field, cirrus: Field, shadow: Field, noise: Field,
-    out: NDArray[np.uint16], white: np.float32, thin: np.float32, diffuse: np.float32,
-    sigma: np.float32,
-) -> None:  # fmt: skip
+    surface: Field, above: Field, noise: Field, light: Field, out: NDArray[np.uint16]
+) -> None:
+    white, thin, diffuse, sigma = light[0], light[1], light[2], light[3]
     h, w = surface.shape
     for i in range(h):
         for j in range(w):
-            s = surface[i, j] * (_F1 - shadow[i, j] * (_F1 - diffuse))
-            s += cirrus[i, j] * (thin - s * np.float32(0.6))
-            c = cloud[i, j]
-            s += c * (white * (np.float32(0.75) + np.float32(0.25) * c) - s)
+            cloud, veil, shadow = above[0, i, j], above[1, i, j], above[2, i, j]
+            s = surface[i, j] * (_F1 - shadow * (_F1 - diffuse))
+            s += veil * (thin - s * np.float32(0.6))
+            s += cloud * (white * (_THIN + (_F1 - _THIN) * cloud) - s)
             s += sigma * noise[i, j] * (np.float32(0.7) + s)
             dn = np.floor(s * np.float32(10000) + np.float32(1000.5))
             out[i, j] = np.uint16(min(np.float32(65535), max(_F1, dn)))

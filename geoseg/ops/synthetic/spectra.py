@@ -22,7 +22,7 @@ MATERIALS: Final[dict[str, tuple[float, ...]]] = {
     "clear water": (0.020, 0.022, 0.012, 0.008, 0.005, 0.004),
     "green water": (0.024, 0.042, 0.022, 0.014, 0.006, 0.005),
     "silty water": (0.055, 0.085, 0.078, 0.036, 0.012, 0.008),
-    "flood water": (0.068, 0.094, 0.102, 0.062, 0.022, 0.013),
+    "flood water": (0.062, 0.086, 0.090, 0.048, 0.018, 0.011),
     "conifers": (0.018, 0.034, 0.021, 0.235, 0.098, 0.043),
     "broadleaves": (0.023, 0.052, 0.026, 0.425, 0.178, 0.072),
     "broadleaves, late": (0.027, 0.054, 0.038, 0.350, 0.168, 0.076),
@@ -44,6 +44,7 @@ MATERIALS: Final[dict[str, tuple[float, ...]]] = {
     "slash": (0.055, 0.074, 0.092, 0.178, 0.262, 0.188),
     "asphalt": (0.082, 0.094, 0.104, 0.128, 0.150, 0.146),
     "concrete": (0.185, 0.215, 0.240, 0.285, 0.310, 0.288),
+    "mixed roofs": (0.094, 0.109, 0.135, 0.195, 0.225, 0.205),
     "roof tiles": (0.082, 0.104, 0.165, 0.245, 0.285, 0.255),
     "metal roofs": (0.330, 0.345, 0.355, 0.375, 0.345, 0.310),
 }
@@ -55,7 +56,8 @@ class Cover:
 
     ``mix`` is the share of the second material; an object (field, stand, block) departs from it
     by up to ``spread``, a patch within it by about ``patchy`` and a pixel by ``fine`` (one
-    standard deviation each). ``uneven`` is the standard deviation of brightness within.
+    standard deviation each). ``uneven`` is the standard deviation of brightness within; ``glint``
+    the sunlight that waves throw into the sensor, alike in all bands.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Cover:
     patchy: float = 0.05
     fine: float = 0.03
     uneven: float = 0.03
+    glint: float = 0.0
 
 
 _WATER, _TREES, _GRASS, _CROPS, _BUILT, _BARE = 1, 2, 3, 4, 5, 6
@@ -75,17 +78,18 @@ _WATER, _TREES, _GRASS, _CROPS, _BUILT, _BARE = 1, 2, 3, 4, 5, 6
 def _cover(
     name: str, code: int, june: tuple[str, str], september: tuple[str, str] | None = None,
     *, mix: tuple[float, float] = (0.4, 0.4), vary: tuple[float, float, float, float],
+    glint: float = 0.0,
 ) -> Cover:  # fmt: skip
-    return Cover(name, code, june, september or june, mix, *vary)
+    return Cover(name, code, june, september or june, mix, *vary, glint)
 
 
 COVERS: Final = (
     _cover("river", _WATER, ("clear water", "silty water"), mix=(0.35, 0.5),
-           vary=(0.05, 0.10, 0.01, 0.02)),
+           vary=(0.05, 0.10, 0.01, 0.02), glint=0.003),
     _cover("lake", _WATER, ("clear water", "green water"), mix=(0.3, 0.45),
-           vary=(0.5, 0.10, 0.01, 0.03)),
+           vary=(0.5, 0.10, 0.01, 0.03), glint=0.004),
     _cover("flood", _WATER, ("flood water", "dark soil"), mix=(0.1, 0.1),
-           vary=(0.05, 0.10, 0.03, 0.04)),
+           vary=(0.05, 0.10, 0.03, 0.04), glint=0.003),
     _cover("forest", _TREES, ("conifers", "broadleaves"), ("conifers", "broadleaves, late"),
            mix=(0.5, 0.5), vary=(0.75, 0.10, 0.05, 0.07)),
     _cover("hedge", _TREES, ("broadleaves", "lush grass"), ("broadleaves, late", "lush grass"),
@@ -112,7 +116,7 @@ COVERS: Final = (
            vary=(0.2, 0.05, 0.06, 0.03)),
     _cover("track", _CROPS, ("pale soil", "lush grass"), mix=(0.4, 0.4),
            vary=(0.1, 0.05, 0.08, 0.03)),
-    _cover("suburb", _BUILT, ("roof tiles", "lush grass"), ("roof tiles", "mown grass"),
+    _cover("suburb", _BUILT, ("mixed roofs", "lush grass"), ("mixed roofs", "mown grass"),
            mix=(0.34, 0.34), vary=(0.12, 0.05, 0.16, 0.14)),
     _cover("centre", _BUILT, ("roof tiles", "asphalt"), mix=(0.5, 0.5),
            vary=(0.25, 0.05, 0.25, 0.16)),
@@ -143,6 +147,6 @@ def endmembers(season: int) -> NDArray[np.float32]:
 
 
 def variation(season: int) -> NDArray[np.float32]:
-    """``(cover, 5)``: mix, spread, patchy, fine, uneven."""
-    rows = [(c.mix[season], c.spread, c.patchy, c.fine, c.uneven) for c in COVERS]
+    """``(cover, 6)``: mix, spread, patchy, fine, uneven, glint."""
+    rows = [(c.mix[season], c.spread, c.patchy, c.fine, c.uneven, c.glint) for c in COVERS]
     return np.array(rows, np.float32)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -15,9 +17,26 @@ from geoseg.ops.synthetic.spectra import BANDS, endmembers, variation
 kernel = njit(nogil=True, cache=True, error_model="numpy")
 
 PAD = 1  # the blur looks one pixel around
+_ROWS, _ROUGH, _PATCH = np.float32(0.25), np.float32(0.6), np.float32(0.4)
+_DARKEST = np.float32(0.3)
 _F0, _F1, _F2 = np.float32(0), np.float32(1), np.float32(2)
 # Share of a pixel's light that comes from its left or upper neighbour: an MTF of 0.25 at Nyquist.
 _SIDE = np.float32(0.17)
+
+
+class Texture(NamedTuple):
+    """What makes one pixel of a cover differ from the next; all ``(y, x)``, zero on average.
+
+    ``own`` and ``sheen`` are -1..1 and the same all over an object; ``patch``, ``rough`` and
+    ``rows`` have unit variance; ``light`` is what a slope gets more or less.
+    """
+
+    own: Field
+    sheen: Field
+    patch: Field
+    rough: Field
+    rows: Field
+    light: Field
 
 
 def reflectance(land: Land, window: Window, seed: int, season: int) -> Field:
@@ -28,47 +47,29 @@ def reflectance(land: Land, window: Window, seed: int, season: int) -> Field:
     sheen = _F2 * uniform(land.object, f"{season} sheen") - _F1
     patch = fbm(ys, xs, salt(seed, "patch"), wave=42, octaves=4)
     rough = fbm(ys, xs, salt(seed, "rough"), wave=5, octaves=1) + grain(wide, salt(seed, "grain"))
-    rows = fbm(
-        land.across * np.float32(0.5), own * np.float32(40), salt(seed, "rows"), wave=2.6, octaves=2
-    )
-    mixed = _mix(
-        land.cover,
-        own,
-        sheen,
-        patch,
-        rough,
-        rows,
-        land.light,
-        endmembers(season),
-        variation(season),
-    )
-    return _blur(mixed)
+    furrow = land.across * np.float32(0.5)
+    rows = fbm(furrow, own * np.float32(40), salt(seed, "rows"), wave=2.6, octaves=2)
+    texture = Texture(own, sheen, patch, rough, rows, land.light)
+    return _blur(_mix(land.cover, texture, endmembers(season), variation(season)))
 
 
 @kernel
-def _mix(
-    cover: NDArray[np.uint8],
-    own: Field,
-    sheen: Field,
-    patch: Field,
-    rough: Field,
-    rows: Field,
-    light: Field,
-    ends: Field,
-    vary: Field,
-) -> Field:
+def _mix(cover: NDArray[np.uint8], at: Texture, ends: Field, vary: Field) -> Field:
+    """Two materials a pixel, in shares and brightness that vary as the cover does."""
     h, w = cover.shape
     out = np.empty((ends.shape[2], h, w), np.float32)
     for i in range(h):
         for j in range(w):
-            k = cover[i, j]
-            p, r = patch[i, j], rough[i, j]
-            mix = vary[k, 0] + vary[k, 1] * own[i, j] + vary[k, 2] * p + vary[k, 3] * r
-            mix = min(_F1, max(_F0, mix + np.float32(0.25) * vary[k, 2] * rows[i, j]))
-            bright = _F1 + vary[k, 4] * (r * np.float32(0.6) + sheen[i, j] + np.float32(0.4) * p)
-            bright = max(np.float32(0.3), bright + light[i, j])
+            k, p, r = cover[i, j], at.patch[i, j], at.rough[i, j]
+            mix = vary[k, 0] + vary[k, 1] * at.own[i, j] + vary[k, 3] * r
+            mix += vary[k, 2] * (p + _ROWS * at.rows[i, j])
+            mix = min(_F1, max(_F0, mix))
+            bright = _F1 + vary[k, 4] * (at.sheen[i, j] + _ROUGH * r + _PATCH * p)
+            bright = max(_DARKEST, bright + at.light[i, j])
+            glint = vary[k, 5] * max(_F0, _F1 + _PATCH * p + _ROUGH * r)
             for b in range(ends.shape[2]):
-                out[b, i, j] = bright * (ends[k, 0, b] + mix * (ends[k, 1, b] - ends[k, 0, b]))
+                mean = ends[k, 0, b] + mix * (ends[k, 1, b] - ends[k, 0, b])
+                out[b, i, j] = bright * mean + glint
     return out
 
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from geoseg.ops.synthetic.lines import Discs, Field, Lines
-from geoseg.ops.synthetic.network import Grid, rivers, roads, scatter, towns
+from geoseg.ops.synthetic.network import Grid, rivers, roads, sandbars, scatter, towns
 from geoseg.ops.synthetic.noise import fbm, salt
 
 _SAMPLES = 64  # along either side, to measure how noise is distributed in this scene
@@ -26,6 +26,7 @@ class World:
     seed: int
     streams: Lines
     main: Lines
+    bars: Lines
     roads: Lines
     towns: Discs
     lakes: Discs
@@ -49,10 +50,11 @@ def build_world(size: Grid, seed: int) -> World:
         seed=seed,
         streams=streams,
         main=main,
+        bars=sandbars(main, seed),
         roads=roads(town, lattice, seed),
         towns=town,
-        lakes=_discs(size, seed, "lake", (280.0, 0.6), (10.0, 22.0, 45.0)),
-        quarries=_discs(size, seed, "quarry", (330.0, 0.6), (5.0, 16.0, 6.0)),
+        lakes=_discs(size, seed, "lake", (280.0, 0.6), (10.0, 25.0, 90.0)),
+        quarries=_discs(size, seed, "quarry", (330.0, 0.6), (5.0, 16.0, 3.0)),
         flood=_flood(size, main, seed),
         wild=levels[0],
         wooded=levels[1],
@@ -63,7 +65,8 @@ def build_world(size: Grid, seed: int) -> World:
 
 def wildness(ys: Field, xs: Field, seed: int) -> Field:
     """High where land is left to forest, grass and rock; low where it is farmed."""
-    return fbm(ys, xs, salt(seed, "wild"), wave=520, octaves=3)
+    region = fbm(ys, xs, salt(seed, "region"), wave=2400, octaves=2)
+    return fbm(ys, xs, salt(seed, "wild"), wave=520, octaves=3) + np.float32(0.7) * region
 
 
 def woodiness(ys: Field, xs: Field, seed: int) -> Field:
@@ -78,7 +81,7 @@ def heathiness(ys: Field, xs: Field, seed: int) -> Field:
 
 def rockiness(ys: Field, xs: Field, seed: int) -> Field:
     """High where soil is thin."""
-    return fbm(ys, xs, salt(seed, "rock"), wave=160, octaves=5, gain=0.6)
+    return fbm(ys, xs, salt(seed, "rock"), wave=130, octaves=5, gain=0.65)
 
 
 def _levels(size: Grid, seed: int) -> tuple[float, float, float, float]:
@@ -98,17 +101,18 @@ def _levels(size: Grid, seed: int) -> tuple[float, float, float, float]:
     wooded = float(np.quantile(wood, 0.36))
     open_ = inside & (woodiness(ys, xs, seed) < wooded)
     rock = rockiness(ys, xs, seed)
-    rocky = float(np.quantile(rock[open_] if open_.any() else rock, 0.74))
+    rocky = float(np.quantile(rock[open_] if open_.any() else rock, 0.80))
     return level, wooded, float(np.quantile(heath, 0.55)), rocky
 
 
 def _discs(
     size: Grid, seed: int, name: str, where: tuple[float, float], radii: tuple[float, float, float]
 ) -> Discs:
-    """Scattered discs of mostly small radii: ``low + mid * u^2 + high * u^6``."""
+    """Scattered discs of mostly small radii: ``low + mid * u^2 + high * u^16``."""
     found = scatter(size, seed, name, spacing=where[0], share=where[1])
-    u = found[:, 2]
-    found[:, 2] = radii[0] + radii[1] * u**2 + radii[2] * u**6
+    square = found[:, 2] * found[:, 2]
+    rare = square * square * square * square
+    found[:, 2] = radii[0] + radii[1] * square + radii[2] * rare * rare
     return Discs(found.astype(np.float32))
 
 
