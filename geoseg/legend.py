@@ -22,8 +22,8 @@ class LandClass:
     color: str
 
     def __post_init__(self) -> None:
-        if not 0 <= self.value <= 254:
-            raise ModelError(f"class {self.name!r}: code {self.value} is not within 0..254")
+        if not 0 <= self.value <= 255:
+            raise ModelError(f"class {self.name!r}: code {self.value} is not within 0..255")
         if not _COLOR.match(self.color):
             raise ModelError(f"class {self.name!r}: colour {self.color!r} is not like '#1a5bab'")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, prod
 
 import numpy as np
 
@@ -18,8 +18,11 @@ from geoseg.scene import Scene
 WORKER_BASE_BYTES = 900 * 2**20
 """A worker with torch, rasterio and distributed loaded, before its first block (measured)."""
 
-LARGEST_CHIP = 1280
+SMALLEST_CHIP, LARGEST_CHIP = 256, 1280
 LARGEST_BLOCK = 2560
+
+CHIP_BYTES = 768 * 2**20
+"""What the activations of one chip may take where the plan chooses its size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,7 @@ def plan_scene(
     """
     scene.select(card.bands)
     shape = int(scene.grid.shape[0]), int(scene.grid.shape[1])
-    lattice = _choose_lattice(shape, card, wish, resources)
+    lattice = _choose_lattice(shape, card, wish)
     block = _choose_block(shape, lattice, wish, resources)
     _check_memory(scene, card, lattice, wish, block, resources)
     every = tuple(blocks(shape, block))
@@ -110,7 +113,7 @@ def plan_scene(
     by = NEEDS[wish.seams]
     chips = [lattice.chips(shape, b, by=by) for b in kept]
     count = sum(len(c) for c in chips)
-    predicted = count * int(np.prod(lattice.chip_shape(shape)))
+    predicted = count * prod(lattice.chip_shape(shape))
     return ScenePlan(
         scene,
         card,
@@ -147,63 +150,45 @@ def memory_needed(
     if wish.seams == "blend":
         # The scores of one block at a time are held in full, as a sum and as a mean.
         per_block += block * block * 8 * len(card.legend.classes) // lanes
-    chip = int(np.prod(lattice.chip_shape(shape))) * wish.batch
-    return int(WORKER_BASE_BYTES + lanes * per_block + chip * card.activation_bytes)
+    chip = prod(lattice.chip_shape(shape)) * wish.batch
+    return WORKER_BASE_BYTES + lanes * per_block + chip * card.activation_bytes
 
 
 def _area(window: Window) -> int:
     return window.shape[0] * window.shape[1]
 
 
-def _choose_margin(card: ModelCard, wish: TilingWish) -> int:
-    return card.margin if wish.margin is None else wish.margin
+def _choose_lattice(shape: tuple[int, int], card: ModelCard, wish: TilingWish) -> Lattice:
+    """The wished lattice, or the one that predicts the fewest pixels.
 
-
-def _choose_lattice(
-    shape: tuple[int, int], card: ModelCard, wish: TilingWish, resources: Resources
-) -> Lattice:
-    """The wished lattice, or the one that predicts the fewest pixels and keeps all workers busy."""
-    margin = _choose_margin(card, wish)
+    It depends on scene and model alone, never on workers or memory: the map must not.
+    """
+    margin = card.margin if wish.margin is None else wish.margin
     if wish.size is not None:
         return Lattice(wish.size, margin, card.stride)
     if card.reach is None:
         # Networks that look everywhere are at their best on chips as large as those they learnt.
         return Lattice(card.size, margin, card.stride)
-    return min(
-        _candidates(shape, margin, card.stride, resources),
-        key=lambda c: (_cost(shape, c, resources.workers), c.size),
-    )
+    return min(_candidates(shape, margin, card), key=lambda c: (_cost(shape, c), c.size))
 
 
-def _candidates(
-    shape: tuple[int, int], margin: int, stride: int, resources: Resources
-) -> Iterator[Lattice]:
+def _candidates(shape: tuple[int, int], margin: int, card: ModelCard) -> Iterator[Lattice]:
     """Chips whose owned parts divide the longer side evenly: slid-back chips waste the most."""
-    smallest = max(4 * margin, 2 * margin + stride, 256 // stride * stride)
-    longest = max(shape)
-    for count in range(1, 4096):
-        owned = ceil(ceil(longest / count) / stride) * stride
-        size = min(owned + 2 * margin, max(smallest, ceil(longest / stride) * stride))
-        if size <= smallest or count > longest // stride:
-            yield Lattice(max(size, smallest), margin, stride)
-            return
-        if size <= _largest_chip(resources):
+    stride, longest = card.stride, max(shape)
+    smallest = ceil(max(SMALLEST_CHIP, 4 * margin) / stride) * stride
+    largest = max(smallest, min(LARGEST_CHIP, int((CHIP_BYTES / card.activation_bytes) ** 0.5)))
+    # Scenes of some size are cut at least in two, so that two workers have something to do.
+    for count in range(2 if longest > 2 * smallest else 1, 4 * longest // smallest + 2):
+        size = ceil(ceil(longest / count) / stride) * stride + 2 * margin
+        if smallest <= size <= largest:
             yield Lattice(size, margin, stride)
+    yield Lattice(smallest, margin, stride)
 
 
-def _largest_chip(resources: Resources) -> int:
-    if resources.memory is None:
-        return LARGEST_CHIP
-    # A quarter of a gigabyte of activations is what a 1280 px chip of a small network takes.
-    room = max(0.1, (resources.memory - WORKER_BASE_BYTES) / 2**30)
-    return int(min(LARGEST_CHIP, LARGEST_CHIP * room**0.5))
-
-
-def _cost(shape: tuple[int, int], lattice: Lattice, workers: int) -> float:
-    """Pixels predicted for each pixel of the scene, by the busiest worker times all workers."""
+def _cost(shape: tuple[int, int], lattice: Lattice) -> float:
+    """Pixels predicted for each pixel of the scene."""
     counts = [1 if lattice.padded(n) <= lattice.size else ceil(n / lattice.stride) for n in shape]
-    chips = counts[0] * counts[1]
-    predicted = ceil(chips / workers) * workers * int(np.prod(lattice.chip_shape(shape)))
+    predicted = counts[0] * counts[1] * prod(lattice.chip_shape(shape))
     return round(predicted / (shape[0] * shape[1]), 3)
 
 

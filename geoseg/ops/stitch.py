@@ -55,9 +55,9 @@ class Blend:
 
     def scores(self) -> NDArray[np.float32]:
         """Mean scores ``(class, y, x)``; 0 where no chip was added."""
-        return np.divide(
-            self._total, self._weight, out=np.zeros_like(self._total), where=self._weight > 0
-        )
+        mean = np.zeros_like(self._total)
+        np.divide(self._total, self._weight, out=mean, where=self._weight > 0)
+        return mean
 
 
 def _mean(size: int) -> NDArray[np.float32]:
@@ -66,7 +66,7 @@ def _mean(size: int) -> NDArray[np.float32]:
 
 def _hann(size: int) -> NDArray[np.float32]:
     # Sampled at pixel centres, so that it is positive at the rim too.
-    return (np.sin(np.pi * (np.arange(size) + 0.5) / size) ** 2).astype(np.float32)
+    return np.square(np.sin(np.pi * (np.arange(size) + 0.5) / size), dtype=np.float32)
 
 
 def _gaussian(size: int) -> NDArray[np.float32]:

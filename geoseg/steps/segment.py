@@ -16,7 +16,9 @@ from geoseg.grid import Window, full_window
 from geoseg.io.base import Patch, Pixels, RasterStore
 from geoseg.models.base import Batch, Segmenter
 from geoseg.ops import stitch
+from geoseg.ops.areas import class_areas
 from geoseg.ops.classify import NO_CONFIDENCE, most_likely, to_codes
+from geoseg.ops.metric import Metric, measure_grid
 from geoseg.ops.tiling import Chip, Lattice, hull
 
 
@@ -146,7 +148,7 @@ class SegmentBlocks:
     ) -> None:
         self._pixels, self._segmenter = pixels, segmenter
         self._classes, self._confidence = classes, confidence
-        self._tiling = tiling
+        self._tiling, self._metric = tiling, measure_grid(pixels.grid)
         self._model_thread = ThreadPoolExecutor(1, thread_name_prefix="geoseg-model")
 
     def __call__(self, block: Window) -> dict[str, Any]:
@@ -159,7 +161,7 @@ class SegmentBlocks:
         self._classes.write(block, result.classes)
         self._confidence.write(block, result.confidence)
         return {
-            **_account(loaded, result, self._tiling.lattice.stride),
+            **_account(loaded, result, self._tiling.lattice.stride, self._metric),
             "seconds": {
                 "read": read - start,
                 "wait": inferred - read - seconds,
@@ -179,16 +181,19 @@ class SegmentBlocks:
         return result, perf_counter() - start
 
 
-def _account(loaded: Loaded, result: Segmented, stride: int) -> dict[str, Any]:
-    """What a block says of itself: counts, checksums and how its seams look."""
+def _account(loaded: Loaded, result: Segmented, stride: int, metric: Metric) -> dict[str, Any]:
+    """What a block says of itself: counts, areas, checksums and how its seams look."""
     valid = loaded.valid
-    codes, counts = np.unique(result.classes[valid], return_counts=True)
+    counts = np.bincount(result.classes[valid], minlength=256)
+    codes = [int(code) for code in np.flatnonzero(counts)]
+    areas = class_areas(result.classes, loaded.block, metric)
     return {
         "pixels": int(valid.size),
         "valid": int(valid.sum()),
         "chips": len(loaded.chips),
         "skipped": loaded.skipped,
-        "counts": {int(code): int(n) for code, n in zip(codes, counts, strict=True)},
+        "counts": {code: int(counts[code]) for code in codes},
+        "areas": {code: areas[code] for code in codes},
         "confidence": int(result.confidence[valid].sum(dtype=np.int64)),
         "seams": stitch.seam_steps(result.classes, valid, loaded.block, stride),
         "crc": [crc32(result.classes.tobytes()), crc32(result.confidence.tobytes())],

@@ -1,0 +1,93 @@
+"""What the blocks of a scene said of themselves, added up."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from geoseg.legend import Legend
+from geoseg.run.base import Done
+from geoseg.run.loop import Summary
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Totals of a scene.
+
+    ``areas`` are square metres and ``counts`` pixels by code; ``confidence`` is the mean in
+    percent; ``seam_index`` is the rate of class changes at chip borders over that elsewhere.
+    """
+
+    blocks: int
+    pixels: int
+    valid: int
+    chips: int
+    skipped_chips: int
+    counts: Mapping[int, int]
+    areas: Mapping[int, float]
+    confidence: float | None
+    seam_index: float | None
+
+    @classmethod
+    def of(cls, blocks: Iterable[Done]) -> Account:
+        """Add up the blocks of the segment stage."""
+        total: Counter[str] = Counter()
+        counts: Counter[int] = Counter()
+        areas: dict[int, float] = {}
+        seams = [0, 0, 0, 0]
+        for done in blocks:
+            report = done.report
+            total["blocks"] += 1
+            for key in ("pixels", "valid", "chips", "skipped", "confidence"):
+                total[key] += report[key]
+            # JSON has turned the codes into text.
+            counts.update({int(code): n for code, n in report["counts"].items()})
+            for code, area in report["areas"].items():
+                areas[int(code)] = areas.get(int(code), 0.0) + area
+            seams = [a + b for a, b in zip(seams, report["seams"], strict=True)]
+        return cls(
+            total["blocks"],
+            total["pixels"],
+            total["valid"],
+            total["chips"],
+            total["skipped"],
+            dict(sorted(counts.items())),
+            dict(sorted(areas.items())),
+            total["confidence"] / total["valid"] if total["valid"] else None,
+            _seam_index(seams),
+        )
+
+    def classes(self, legend: Legend) -> list[dict[str, Any]]:
+        """One row a class: code, name, pixels, hectares, share of what is valid."""
+        return [
+            {
+                "code": c.value,
+                "name": c.name,
+                "pixels": self.counts.get(c.value, 0),
+                "area_ha": round(self.areas.get(c.value, 0.0) / 1e4, 4),
+                "share": round(self.counts.get(c.value, 0) / max(1, self.valid), 6),
+            }
+            for c in legend.classes
+        ]
+
+
+def _seam_index(seams: list[int]) -> float | None:
+    at_borders, border_pairs, elsewhere, other_pairs = seams
+    if not border_pairs or not elsewhere:
+        return None
+    return round((at_borders / border_pairs) / (elsewhere / other_pairs), 4)
+
+
+def timing(summaries: Mapping[str, Summary]) -> dict[str, Any]:
+    """Seconds of each stage on the wall, and by lane summed over workers; this run's only."""
+    return {
+        name: {
+            "wall": round(s.wall, 3),
+            "blocks": s.done,
+            "resumed_blocks": s.resumed,
+            **{lane: round(seconds, 3) for lane, seconds in sorted(s.seconds.items())},
+        }
+        for name, s in summaries.items()
+    }

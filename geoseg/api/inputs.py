@@ -1,0 +1,157 @@
+"""The input of a workflow as scenes: files, a STAC catalog, or a synthetic sample."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from geoseg.api.samples import SampleStage
+from geoseg.io.area import AreaRef, clip_scene, lonlat_bounds
+from geoseg.io.files import FilesSource
+from geoseg.io.refs import BandRef, MaskRef, Overrides
+from geoseg.io.sample import SampleSource, SampleSpec
+from geoseg.io.stac import StacSource
+from geoseg.run.reporter import Reporter
+from geoseg.scene import Scene
+from geoseg.workflow import Workflow
+from geoseg.workflow.bands import BandSource, Mask, StacMask
+from geoseg.workflow.inputs import AreaOfInterest, FilesInput, SampleInput, StacInput, TimeRange
+
+SAMPLE_FOLDER = "sample"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A scene, where its products go, and the sample to write first where it is one."""
+
+    scene: Scene
+    directory: Path
+    sample: SampleSource | None = None
+
+    def prepare(self, reporter: Reporter) -> None:
+        """Write the synthetic scene, if it is one and not there yet."""
+        if self.sample is not None:
+            self.sample.write(progress=SampleStage(self.sample, reporter))
+
+
+def find_scenes(workflow: Workflow, bands: Sequence[str]) -> list[Found]:
+    """All scenes of a workflow with the model's ``bands``, clipped to its area.
+
+    Raises:
+        SceneError: A file cannot be used, or lacks a band.
+        CatalogError: Nothing in the catalog matches.
+        AreaError: The area is empty, or touches none of the scenes.
+    """
+    source = workflow.input
+    area = None if workflow.area is None else _area(workflow.area)
+    if isinstance(source, SampleInput):
+        found = [_sample(workflow, source, bands)]
+    else:
+        found = [Found(s, _directory(workflow, s)) for s in _scenes(source, area, bands)]
+    if area is None:
+        return found
+    return [replace(one, scene=clip_scene(one.scene, area)) for one in found]
+
+
+def _scenes(
+    source: FilesInput | StacInput, area: AreaRef | None, bands: Sequence[str]
+) -> list[Scene]:
+    if isinstance(source, FilesInput):
+        scenes = _files(source).scenes(bands)
+    else:
+        scenes = _stac(source, area).scenes(bands)
+    if source.mask is not None and source.mask.method == "none":
+        return [replace(scene, masks=()) for scene in scenes]
+    return scenes
+
+
+def _directory(workflow: Workflow, scene: Scene) -> Path:
+    stem = Path(scene.sources[0]).stem
+    return Path(workflow.directory(scene=scene.id, date=scene.acquired, stem=stem))
+
+
+def _sample(workflow: Workflow, source: SampleInput, bands: Sequence[str]) -> Found:
+    spec = SampleSpec(size=source.size, seed=source.seed, date=source.date)
+    directory = _directory(workflow, SampleSource(spec, Path()).scenes(bands)[0])
+    folder = directory / SAMPLE_FOLDER if source.directory is None else Path(source.directory)
+    sample = SampleSource(spec, folder)
+    return Found(sample.scenes(bands)[0], directory, sample)
+
+
+def _files(source: FilesInput) -> FilesSource:
+    sources = source.band_sources() or {}
+    patterns = source.path or ()
+    listed: tuple[str, ...] | Mapping[str, BandRef]
+    if isinstance(source.bands, tuple):
+        listed = source.bands
+    else:
+        listed = {name: _band(band) for name, band in sources.items()}
+    return FilesSource(
+        path=tuple(patterns),
+        bands=listed,
+        scale=source.scale,
+        offset=source.offset,
+        units=source.units,
+        nodata=source.nodata,
+        mask=_mask(source.mask),
+        crs=source.crs,
+        date=source.date,
+        resampling=source.resampling,
+    )
+
+
+def _band(source: BandSource) -> BandRef:
+    return BandRef(
+        source.path, source.index or 1, source.scale, source.offset, source.nodata,
+        source.resampling,
+    )  # fmt: skip
+
+
+def _mask(mask: Mask | None) -> MaskRef | None:
+    if mask is None or mask.method == "none":
+        return None
+    path = mask.asset if isinstance(mask, StacMask) and mask.asset is not None else mask.path
+    unit: Literal["px", "m"] = "px" if mask.dilate.unit == "px" else "m"
+    dilate = mask.dilate.metres(1.0)
+    if mask.method == "alpha":
+        if path is None and mask.index is None:
+            return None  # the file's own alpha and mask bands are always used
+        return MaskRef("values", path, mask.index, (0,), dilate, unit)
+    return MaskRef(mask.method, path, mask.index, mask.values, dilate, unit)
+
+
+def _stac(source: StacInput, area: AreaRef | None) -> StacSource:
+    bands = source.band_assets()
+    return StacSource(
+        catalog=source.catalog,
+        collections=source.collections,
+        ids=source.ids,
+        time=_time(source.time),
+        max_cloud=source.max_cloud,
+        bbox=None if area is None else lonlat_bounds(area),
+        bands={} if bands is None else {name: BandRef(key) for name, key in bands.items() if key},
+        mask=_mask(source.mask),
+        overrides=Overrides(
+            source.scale,
+            source.offset,
+            source.nodata,
+            source.units,
+            source.resampling,
+        ),
+    )
+
+
+def _time(time: TimeRange | None) -> tuple[datetime | None, datetime | None] | None:
+    if time is None:
+        return None
+    if time.last is not None:
+        now = datetime.now(UTC)
+        return now - time.last.timedelta, now
+    return time.start, time.end
+
+
+def _area(area: AreaOfInterest) -> AreaRef:
+    return AreaRef(file=area.file, layer=area.layer, bbox=area.bbox, wkt=area.wkt, crs=area.crs)

@@ -1,0 +1,208 @@
+"""Run a workflow: each scene through its stages, resumed where an earlier run left off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from geoseg.api import fingerprint
+from geoseg.api.accounts import Account
+from geoseg.api.jobs import SegmentJob, TraceJob, WorkFolder
+from geoseg.api.planning import RunPlan, SceneTask, check_output
+from geoseg.api.products import Products
+from geoseg.api.results import RunResult, SceneResult
+from geoseg.errors import GeosegError
+from geoseg.grid import Window, blocks
+from geoseg.io.atomic import remove_leftovers
+from geoseg.io.zarr_store import ZarrRaster
+from geoseg.ops.classify import NO_CONFIDENCE
+from geoseg.run.base import Executor, Job
+from geoseg.run.cluster import ClusterSpec, Connected, connect
+from geoseg.run.ledger import Ledger
+from geoseg.run.lock import hold
+from geoseg.run.loop import Summary, run_blocks
+from geoseg.run.on_dask import OnDask
+from geoseg.run.reporter import Reporter, Several
+from geoseg.run.resources import available_cores
+from geoseg.run.status import StatusFile
+
+STATE = ".geoseg"
+"""Folder inside an output that holds what a run needs to go on, and its last word."""
+
+
+@dataclass(frozen=True, slots=True)
+class MadeFrom:
+    """What the results of a scene depend on; ``products`` is the hash of all of it."""
+
+    inputs: list[dict[str, Any]]
+    parts: dict[str, str]
+    products: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One job over all blocks of a scene, and what its stored blocks depend on."""
+
+    name: str
+    job: Job
+    blocks: tuple[Window, ...]
+    parts: dict[str, str]
+
+    def ledger(self, work: WorkFolder) -> Ledger:
+        """What is done of it."""
+        return Ledger.open(work.ledger(self.name), fingerprint.digest(self.parts), self.parts)
+
+
+def run_plan(plan: RunPlan, reporter: Reporter, *, force: bool = False) -> RunResult:
+    """Do all scenes of ``plan``; what is finished, or begun, is not done again unless ``force``.
+
+    Raises:
+        LockedError: Another run holds one of the outputs.
+        BlockError: A block failed, and the workflow says to stop at that.
+        StoppedError: A signal came; what is done is kept.
+    """
+    for task in plan.tasks:
+        check_output(task.directory)
+    for warning in plan.warnings:
+        reporter.warning(warning)
+    with ExitStack() as stack:
+        for task in plan.tasks:
+            stack.enter_context(_held(task.directory))
+        results = _Run(plan, reporter, force).results(stack)
+    return RunResult(plan.workflow.name, results, plan.warnings)
+
+
+@contextmanager
+def _held(directory: Path) -> Iterator[None]:
+    """Hold an output folder; where nothing was written to it, leave nothing behind."""
+    made = [p for p in (directory, *directory.parents) if not p.exists()]
+    try:
+        with hold(directory / STATE):
+            yield
+    finally:
+        for folder in (directory / STATE, *made):
+            with suppress(OSError):
+                folder.rmdir()  # only goes where it is empty
+
+
+class _Run:
+    """One run of a plan; the cluster starts when the first scene needs it."""
+
+    def __init__(self, plan: RunPlan, reporter: Reporter, force: bool) -> None:  # noqa: FBT001
+        self.plan, self.reporter, self.force = plan, reporter, force
+        self._connected: Connected | None = None
+
+    def results(self, stack: ExitStack) -> tuple[SceneResult, ...]:
+        """What came of each scene, in order."""
+        results = []
+        for task in self.plan.tasks:
+            try:
+                results.append(self._scene(task, stack))
+            except GeosegError as error:
+                if self.plan.workflow.run.on_error == "stop":
+                    raise
+                self.reporter.warning(f"scene {task.plan.scene.id} failed: {error}")
+                failed = SceneResult(task.plan.scene.id, task.directory, error=str(error))
+                results.append(failed)
+        return tuple(results)
+
+    def _scene(self, task: SceneTask, stack: ExitStack) -> SceneResult:
+        scene = task.plan.scene
+        remove_leftovers(task.directory)
+        task.found.prepare(self.reporter)
+        made_from = self._made_from(task)
+        products = Products(self.plan, task, made_from.inputs, made_from.parts, made_from.products)
+        if not self.force and products.finished():
+            self.reporter.message(f"scene {scene.id}: up to date")
+            return SceneResult(scene.id, task.directory, products.paths(), fresh=False)
+        work = WorkFolder(task.directory / STATE)
+        stages = self._stages(task, work, made_from)
+        reporter = Several([self.reporter, StatusFile(work.root)])
+        self._begin(task, work, stages[0], reporter)
+        executor = self._executor(stack)
+        summaries = {stage.name: _do(stage, executor, work, reporter) for stage in stages}
+        with stages[0].ledger(work) as ledger:
+            account = Account.of(ledger.reports())
+        record = products.write(work, account, summaries, reporter)
+        if not self.plan.workflow.output.keep_work:
+            work.remove()
+        return SceneResult(scene.id, task.directory, products.paths(), record=record)
+
+    def _made_from(self, task: SceneTask) -> MadeFrom:
+        workflow, plan = self.plan.workflow, task.plan
+        keys, card = workflow.results_key_fields(), self.plan.package.card
+        inputs = fingerprint.inputs(plan.scene.sources)
+        lattice = [plan.lattice.size, plan.lattice.margin, plan.lattice.multiple]
+        parts = fingerprint.parts(
+            sources=inputs,
+            model={"card": repr(card)},
+            settings={"segment": keys["segment"], "lattice": lattice, "area": plan.scene.area},
+        )
+        return MadeFrom(inputs, parts, fingerprint.digest([parts, keys]))
+
+    def _stages(self, task: SceneTask, work: WorkFolder, made_from: MadeFrom) -> list[Stage]:
+        plan, choice = task.plan, self.plan.workflow.model
+        # The block is no part of the result, but of how the stores are laid out.
+        parts = made_from.parts | {"blocks": str(plan.block)}
+        key = f"{plan.scene.id}-{made_from.products[:12]}"
+        segment = SegmentJob(
+            f"segment-{key}",
+            plan,
+            self.plan.package,
+            work,
+            choice.device,
+            choice.precision,
+            max(1, available_cores() // self.plan.resources.workers),
+        )
+        vector = self.plan.workflow.output.vector
+        if vector is None:
+            return [Stage("segment", segment, plan.blocks, parts)]
+        # Also the blocks outside of the area: a block owns the edges of its neighbours.
+        every = tuple(blocks(plan.shape, plan.block))
+        trace = TraceJob(f"trace-{key}", plan.scene.grid, work, plan.card.legend.nodata)
+        return [
+            Stage("segment", segment, plan.blocks, parts),
+            Stage("trace", trace, every, parts),
+        ]
+
+    def _begin(self, task: SceneTask, work: WorkFolder, stage: Stage, reporter: Reporter) -> None:
+        """Make the stores, or go on with those of an interrupted run of the same work."""
+        with stage.ledger(work) as ledger:
+            changed = ledger.changed
+        if changed or self.force:
+            if changed:
+                reporter.message(f"{', '.join(changed)} changed since the last run: starting anew")
+            work.remove()
+        nodata = task.plan.card.legend.nodata
+        for name, fill in (("classes", nodata), ("confidence", NO_CONFIDENCE)):
+            ZarrRaster.create(
+                work.rasters, task.plan.scene.grid, block=task.plan.block, fill=fill, name=name
+            )
+
+    def _executor(self, stack: ExitStack) -> Executor:
+        """The cluster, started when the first scene needs it."""
+        if self._connected is None:
+            plan, cluster = self.plan, self.plan.workflow.cluster
+            spec = ClusterSpec(
+                kind=cluster.kind,
+                workers=None if cluster.kind == "address" else plan.resources.workers,
+                threads=plan.resources.lanes,
+                memory=None if cluster.memory is None else cluster.memory.bytes,
+                address=cluster.address,
+                dashboard=cluster.dashboard,
+            )
+            self._connected = stack.enter_context(connect(spec, blocks=plan.blocks))
+            self.reporter.started(
+                scenes=len(plan.tasks),
+                blocks=plan.blocks,
+                dashboard=self._connected.dashboard_link,
+            )
+        return OnDask(self._connected.client, retries=self.plan.workflow.run.retries)
+
+
+def _do(stage: Stage, executor: Executor, work: WorkFolder, reporter: Reporter) -> Summary:
+    with stage.ledger(work) as ledger:
+        return run_blocks(executor, stage.job, stage.blocks, ledger, reporter, name=stage.name)

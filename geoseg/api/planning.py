@@ -1,0 +1,133 @@
+"""A workflow to scenes, model and plans: everything that can be known before a pixel is read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from geoseg.api.inputs import Found, find_scenes
+from geoseg.errors import InputError, PlanError
+from geoseg.io.area import area_touches
+from geoseg.models.registry import ModelPackage, check_classes, check_scene, find
+from geoseg.ops.tiling import Lattice
+from geoseg.plan import Resources, ScenePlan, TilingWish, plan_scene
+from geoseg.run.resources import available_cores, available_memory
+from geoseg.workflow import Workflow
+from geoseg.workflow.schema import Cluster
+
+LANES = 3
+"""Blocks that a worker has in hand: one is read, one predicted, one written."""
+
+MEMORY_SHARE = 0.8
+"""Part of the machine's free memory that local workers may take together."""
+
+
+@dataclass(frozen=True, slots=True)
+class SceneTask:
+    """One scene to do: its plan, where its products go, and what has to be written first."""
+
+    plan: ScenePlan
+    directory: Path
+    found: Found
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """All that a workflow will do."""
+
+    workflow: Workflow
+    package: ModelPackage
+    resources: Resources
+    tasks: tuple[SceneTask, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of all scenes."""
+        return sum(len(task.plan.blocks) for task in self.tasks)
+
+
+def plan_workflow(workflow: Workflow) -> RunPlan:
+    """Find scenes and model, check that they fit, and cut the scenes. Reads no pixel.
+
+    Raises:
+        InputError: Something does not fit; nothing was written.
+    """
+    choice = workflow.model
+    package = find(choice.name or Path(choice.path or ""))
+    vector = workflow.output.vector
+    if vector is not None:
+        check_classes(package.card.legend, vector.classes, what="output.vector.classes")
+    resources = _resources(workflow.cluster)
+    wish = _wish(workflow)
+    if wish.size is not None and wish.margin is not None:
+        Lattice(wish.size, wish.margin, package.card.stride)
+    tasks, warnings = [], []
+    for found in find_scenes(workflow, package.card.bands):
+        warnings += check_scene(package.card, found.scene)
+        plan = _plan(found, package, wish, resources)
+        tasks.append(SceneTask(plan, found.directory, found))
+    _check_directories(tasks)
+    return RunPlan(workflow, package, resources, tuple(tasks), tuple(warnings))
+
+
+def _plan(found: Found, package: ModelPackage, wish: TilingWish, resources: Resources) -> ScenePlan:
+    scene = found.scene
+    area = scene.area
+    if area is None:
+        return plan_scene(scene, package.card, wish, resources)
+    return plan_scene(
+        scene,
+        package.card,
+        wish,
+        resources,
+        touches=lambda window: area_touches(area, scene.grid, window),
+    )
+
+
+def _wish(workflow: Workflow) -> TilingWish:
+    tiling = workflow.tiling
+    return TilingWish(
+        size=None if tiling.size == "auto" else tiling.size,
+        margin=None if tiling.margin == "auto" else tiling.margin,
+        block=None if tiling.block == "auto" else tiling.block,
+        seams=tiling.seams,
+        weights=tiling.weights or "hann",
+        batch=workflow.model.batch or 1,
+    )
+
+
+def _resources(cluster: Cluster) -> Resources:
+    """What the workflow grants, and what this machine has where it says nothing."""
+    lanes = cluster.threads or LANES
+    if cluster.kind == "address":
+        # Its workers are only known once we are connected; their memory is their own affair.
+        return Resources(workers=8, lanes=lanes)
+    workers = cluster.workers or available_cores()
+    if cluster.memory is not None:
+        return Resources(workers, lanes, cluster.memory.bytes)
+    return Resources(workers, lanes, int(MEMORY_SHARE * available_memory() / workers))
+
+
+def _check_directories(tasks: list[SceneTask]) -> None:
+    """Refuse two scenes that would write over each other."""
+    count = Counter(task.directory for task in tasks)
+    twice = next((folder for folder, n in count.items() if n > 1), None)
+    if twice is None:
+        return
+    scenes = [task.plan.scene.id for task in tasks if task.directory == twice]
+    raise PlanError(
+        f"output.directory: {len(scenes)} scenes would be written to {twice} "
+        f"({', '.join(scenes[:3])}{', ...' if len(scenes) > 3 else ''}); add {{scene}} or {{date}} "
+        f"to it"
+    )
+
+
+def check_output(directory: Path) -> None:
+    """Refuse an output that is a file."""
+    for folder in (directory, *directory.parents):
+        if folder.exists():
+            if not folder.is_dir():
+                raise InputError(f"output.directory: {folder} is a file; choose a folder")
+            return

@@ -1,0 +1,100 @@
+"""The polygons of a scene: assembled once, written to every format that is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from geoseg.errors import ProductError
+from geoseg.grid import GeoBox, blocks
+from geoseg.io.geopackage import write_geopackage
+from geoseg.io.geoparquet import write_geoparquet
+from geoseg.io.qml import polygon_qml, write_polygon_qml
+from geoseg.legend import LandClass, Legend
+from geoseg.steps.polygons import Wanted
+from geoseg.steps.vectorize import assemble
+
+LAYER = "land_use"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Assembled polygons in a file of Arrow record batches; read as often as is needed."""
+
+    path: Path
+    kept: int
+    dropped: int
+    dropped_area_m2: float
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Of the batches."""
+        with pa.memory_map(str(self.path)) as file:
+            return pa.ipc.open_stream(file).schema
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        """The batches, one at a time."""
+        with pa.memory_map(str(self.path)) as file:
+            yield from pa.ipc.open_stream(file)
+
+
+def store_polygons(
+    path: Path,
+    arcs: Path,
+    grid: GeoBox,
+    block: int,
+    *,
+    legend: Legend,
+    wanted: Wanted,
+    extra: Mapping[str, str],
+) -> Stored:
+    """Join the traced blocks of a raster, and keep the polygons in ``path``.
+
+    ``extra`` are columns that say the same of every polygon (scene, date).
+
+    Raises:
+        BlockError: A traced block is missing or damaged.
+        ProductError: The disk is full.
+    """
+    shape = int(grid.shape[0]), int(grid.shape[1])
+    polygons = assemble(arcs, grid, blocks(shape, block), legend=legend, wanted=wanted)
+    schema = polygons.schema
+    for name in extra:
+        schema = schema.append(pa.field(name, pa.string()))
+    try:
+        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
+            for batch in polygons:
+                same = [pa.repeat(pa.scalar(text), len(batch)) for text in extra.values()]
+                columns = [*batch.columns, *same]
+                writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
+    except OSError as error:
+        raise ProductError(f"{path}: cannot be written: {error}") from error
+    return Stored(path, polygons.kept, polygons.dropped, polygons.dropped_area_m2)
+
+
+def write_polygons(
+    stored: Stored,
+    path: Path,
+    *,
+    grid: GeoBox,
+    classes: Sequence[LandClass],
+    tags: Mapping[str, object],
+    title: str,
+) -> None:
+    """Write a ``.gpkg`` (with its style in it) or a ``.parquet`` (with a ``.qml`` beside it)."""
+    fields = [name for name in stored.schema.names if name != "geometry"]
+    if path.suffix == ".gpkg":
+        write_geopackage(
+            path,
+            {LAYER: stored},
+            grid_crs=grid,
+            styles={LAYER: polygon_qml(classes, fields)},
+            tags=tags,
+            titles={LAYER: title},
+        )
+        return
+    write_geoparquet(path, stored, grid_crs=grid, tags=tags)
+    write_polygon_qml(path.with_suffix(".qml"), classes, fields)

@@ -1,0 +1,335 @@
+"""From finished blocks to what the analyst opens; the STAC item comes last."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from geoseg.api import fingerprint
+from geoseg.api.accounts import Account, timing
+from geoseg.api.jobs import WorkFolder
+from geoseg.api.planning import RunPlan, SceneTask
+from geoseg.api.polygons import LAYER, Stored, store_polygons, write_polygons
+from geoseg.io.atomic import write_bytes
+from geoseg.io.cog import write_class_cog, write_confidence_cog
+from geoseg.io.decimate import decimated_pixels, decimated_raster
+from geoseg.io.product_item import (
+    ItemAsset,
+    Processing,
+    class_asset,
+    confidence_asset,
+    write_item,
+)
+from geoseg.io.qgis_project import ProjectLayer, write_project
+from geoseg.io.qml import (
+    class_style,
+    confidence_style,
+    image_style,
+    polygon_style,
+    write_class_qml,
+    write_confidence_qml,
+)
+from geoseg.io.quicklook import PANEL, Picture, stretch_limits, write_quicklook
+from geoseg.io.rat import write_rat
+from geoseg.io.reader import ScenePixels
+from geoseg.legend import LandClass, Legend
+from geoseg.run.loop import Summary
+from geoseg.run.reporter import Reporter
+from geoseg.scene import Scene
+from geoseg.steps.polygons import Wanted
+
+DRAWN_POLYGONS = 50_000
+"""More polygons than that are noise in a quicklook."""
+
+_TITLES = {
+    "geoparquet": ("Polygons (GeoParquet)", ("data",)),
+    "geopackage": ("Polygons (GeoPackage, styled)", ("data",)),
+    "project": ("QGIS project", ("metadata",)),
+    "quicklook": ("Quicklook", ("thumbnail",)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Products:
+    """The products of one scene: where they are, whether they are finished, how they are made."""
+
+    run: RunPlan
+    task: SceneTask
+    inputs: list[dict[str, Any]]
+    parts: Mapping[str, str]
+    fingerprint: str
+
+    def paths(self) -> dict[str, Path]:
+        """By role, in the order in which they are made; the item is last."""
+        output, folder = self.run.workflow.output, self.task.directory
+        formats = () if output.vector is None else output.vector.formats
+        wanted = {
+            "classes": ("classes.tif", True),
+            "confidence": ("confidence.tif", output.raster.confidence),
+            "geopackage": ("polygons.gpkg", "gpkg" in formats),
+            "geoparquet": ("polygons.parquet", "geoparquet" in formats),
+            "project": ("project.qgz", output.project),
+            "quicklook": ("quicklook.png", output.quicklook),
+            "run": ("run.json", True),
+            "item": ("item.json", True),
+        }
+        return {role: folder / name for role, (name, made) in wanted.items() if made}
+
+    def finished(self) -> bool:
+        """Whether all of them are there, made from the same inputs, model, settings and code."""
+        paths = self.paths()
+        try:
+            record = json.loads(paths["run"].read_text("utf-8"))
+            item = json.loads(paths["item"].read_text("utf-8"))
+            sizes = {
+                (self.task.directory / asset["href"]).resolve(): asset["file:size"]
+                for asset in item["assets"].values()
+            }
+            there = {path.resolve(): path.stat().st_size for path in paths.values()}
+            return record["fingerprint"] == self.fingerprint and all(
+                there.get(path, size) == size for path, size in sizes.items()
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return False
+
+    def write(
+        self,
+        work: WorkFolder,
+        account: Account,
+        summaries: Mapping[str, Summary],
+        reporter: Reporter,
+    ) -> dict[str, Any]:
+        """Make all of them from the finished blocks of ``work``; returns what run.json says."""
+        paths = self.paths()
+        # An item that stands from an earlier run must not vouch for a mixture of old and new.
+        paths["item"].unlink(missing_ok=True)
+        reporter.stage("products", blocks=len(paths), pixels=0)
+        self._write_rasters(work, paths)
+        reporter.advance(blocks=2, pixels=0)
+        polygons = self._write_polygons(work, paths)
+        reporter.advance(blocks=2, pixels=0)
+        self._write_pictures(paths, account, polygons)
+        record = self._record(account, polygons, summaries)
+        write_bytes(paths["run"], (json.dumps(record, indent=2, default=str) + "\n").encode())
+        self._write_item(paths)
+        reporter.advance(blocks=max(0, len(paths) - 4), pixels=0)
+        return record
+
+    @property
+    def _scene(self) -> Scene:
+        return self.task.plan.scene
+
+    @property
+    def _legend(self) -> Legend:
+        return self.task.plan.card.legend
+
+    @property
+    def _classes(self) -> Sequence[LandClass]:
+        vector = self.run.workflow.output.vector
+        return self._legend.select(() if vector is None else vector.classes)
+
+    @property
+    def _tags(self) -> dict[str, str]:
+        """What every product says of where it comes from; the same in every run of the same."""
+        card, scene = self.task.plan.card, self._scene
+        software = fingerprint.software()
+        tags = {
+            "GEOSEG_VERSION": software["geoseg"],
+            "GEOSEG_WORKFLOW": self.run.workflow.name,
+            "GEOSEG_SCENE": scene.id,
+            "GEOSEG_MODEL": f"{card.name} {card.version}",
+            "GEOSEG_MODEL_SHA256": card.sha256 or "",
+            "GEOSEG_INPUTS": json.dumps(self.inputs, sort_keys=True),
+            "GEOSEG_FINGERPRINT": self.fingerprint,
+            "TIFFTAG_SOFTWARE": f"geoseg {software['geoseg']}",
+        }
+        if scene.acquired is not None:
+            tags["ACQUISITIONDATETIME"] = scene.acquired.isoformat()
+        return tags
+
+    @property
+    def _title(self) -> str:
+        when = "" if self._scene.acquired is None else f", {self._scene.acquired:%Y-%m-%d}"
+        return f"{self.run.workflow.name}: {self._scene.id}{when}"
+
+    def _write_rasters(self, work: WorkFolder, paths: Mapping[str, Path]) -> None:
+        grid, path = self._scene.grid, paths["classes"]
+        counts = write_class_cog(work.classes, grid, self._legend, path, tags=self._tags)
+        write_rat(path, self._legend, counts=[int(n) for n in counts])
+        write_class_qml(path.with_suffix(".qml"), self._legend)
+        if "confidence" in paths:
+            write_confidence_cog(work.confidence, grid, paths["confidence"], tags=self._tags)
+            write_confidence_qml(paths["confidence"].with_suffix(".qml"))
+
+    def _write_polygons(self, work: WorkFolder, paths: Mapping[str, Path]) -> Stored | None:
+        vector, scene = self.run.workflow.output.vector, self._scene
+        if vector is None:
+            return None
+        pixel = abs(scene.grid.resolution.x * scene.grid.resolution.y)
+        wanted = Wanted(
+            tuple(c.value for c in self._classes) if vector.classes else (),
+            vector.min_area.square_metres(pixel),
+            vector.connectivity,
+        )
+        date = "" if scene.acquired is None else f"{scene.acquired:%Y-%m-%d}"
+        stored = store_polygons(
+            work.root / "polygons.arrow",
+            work.arcs,
+            scene.grid,
+            self.task.plan.block,
+            legend=self._legend,
+            wanted=wanted,
+            extra={"date": date, "scene": scene.id},
+        )
+        for role in ("geopackage", "geoparquet"):
+            if role in paths:
+                write_polygons(
+                    stored,
+                    paths[role],
+                    grid=scene.grid,
+                    classes=self._classes,
+                    tags=self._tags,
+                    title=self._title,
+                )
+        return stored
+
+    def _write_pictures(
+        self, paths: Mapping[str, Path], account: Account, polygons: Stored | None
+    ) -> None:
+        """Quicklook and project; both show the scene itself in its usual colours."""
+        if not {"project", "quicklook"} & paths.keys():
+            return
+        scene, card = self._scene, self.task.plan.card
+        colors = natural_colors(card.bands)
+        pixels = ScenePixels(scene)
+        try:
+            image, valid = decimated_pixels(pixels, colors, PANEL)
+        finally:
+            pixels.close()
+        if "project" in paths:
+            layers = self._layers(paths, colors, stretch_limits(image, valid))
+            write_project(paths["project"], layers, grid=scene.grid, title=self._title)
+        if "quicklook" not in paths:
+            return
+        drawn = polygons is not None and polygons.kept <= DRAWN_POLYGONS
+        picture = Picture(
+            image,
+            valid,
+            decimated_raster(paths["classes"], PANEL)[0],
+            self._legend,
+            scene.grid,
+            polygons=polygons if drawn and polygons is not None else (),
+            areas=account.areas,
+        )
+        note = f"model {card.name} {card.version}; areas are counted from pixels"
+        write_quicklook(paths["quicklook"], picture, title=self._title, note=note)
+
+    def _layers(
+        self,
+        paths: Mapping[str, Path],
+        colors: Sequence[str],
+        limits: Sequence[tuple[float, float]],
+    ) -> list[ProjectLayer]:
+        layers = []
+        if "geopackage" in paths:
+            style = polygon_style(self._classes, ())
+            path = str(paths["geopackage"])
+            layers.append(ProjectLayer("Land use", path, style, LAYER, "Polygons"))
+        classes = class_style(self._legend)
+        layers.append(ProjectLayer("Classes", str(paths["classes"]), classes, group="Maps"))
+        if "confidence" in paths:
+            path, style = str(paths["confidence"]), confidence_style()
+            layers.append(ProjectLayer("Confidence", path, style, group="Maps", checked=False))
+        bands = self._scene.select(colors)
+        if len({band.uri for band in bands}) == 1:
+            red, green, blue = (band.index for band in bands)
+            # Limits are physical; QGIS stretches the numbers as they are stored.
+            stored = [
+                ((low - b.offset) / b.scale, (high - b.offset) / b.scale)
+                for b, (low, high) in zip(bands, limits, strict=True)
+            ]
+            style = image_style((red, green, blue), stored)
+            layers.append(ProjectLayer("Scene", bands[0].uri, style, group="Scene"))
+        return layers
+
+    def _record(
+        self, account: Account, polygons: Stored | None, summaries: Mapping[str, Summary]
+    ) -> dict[str, Any]:
+        plan = self.task.plan
+        return {
+            "geoseg": fingerprint.software()["geoseg"],
+            "fingerprint": self.fingerprint,
+            "workflow": self.run.workflow.canonical(),
+            "scene": plan.scene.id,
+            "acquired": plan.scene.acquired,
+            "inputs": self.inputs,
+            "model": {
+                "name": plan.card.name,
+                "version": plan.card.version,
+                "sha256": plan.card.sha256,
+            },
+            "hashes": dict(self.parts),
+            "software": fingerprint.software(),
+            "tiling": {
+                "size": plan.lattice.size,
+                "margin": plan.lattice.margin,
+                "block": plan.block,
+                "seams": plan.seams,
+                "exact": plan.exact,
+                "predictions_per_pixel": round(plan.predictions_per_pixel, 4),
+            },
+            "pixels": plan.shape[0] * plan.shape[1],
+            "valid_pixels": account.valid,
+            "blocks": account.blocks,
+            "skipped_blocks": plan.skipped,
+            "chips": account.chips,
+            "skipped_chips": account.skipped_chips,
+            "classes": account.classes(self._legend),
+            "areas_note": "areas are counted from pixels: biased by the map's errors",
+            "confidence_mean": account.confidence,
+            "seam_index": account.seam_index,
+            "polygons": None
+            if polygons is None
+            else {
+                "count": polygons.kept,
+                "left_out": polygons.dropped,
+                "left_out_ha": round(polygons.dropped_area_m2 / 1e4, 4),
+            },
+            "seconds": timing(summaries),
+        }
+
+    def _write_item(self, paths: Mapping[str, Path]) -> None:
+        scene, card = self._scene, self.task.plan.card
+        assets = {"classes": class_asset(paths["classes"], scene.grid, self._legend)}
+        if "confidence" in paths:
+            assets["confidence"] = confidence_asset(paths["confidence"], scene.grid)
+        for role, (title, roles) in _TITLES.items():
+            if role in paths:
+                assets[role] = ItemAsset(paths[role], title, roles)
+        write_item(
+            paths["item"],
+            item_id=f"{self.run.workflow.name}-{scene.id}",
+            grid=scene.grid,
+            assets=assets,
+            acquired=scene.acquired,
+            processing=Processing(
+                fingerprint.software(), f"Segmented with {card.name} {card.version}"
+            ),
+            sources=scene.sources,
+        )
+
+
+def natural_colors(bands: Sequence[str]) -> tuple[str, str, str]:
+    """Red, green and blue where there are such bands, else the first three (or the one there is).
+
+    Near infrared stands in for red where that is missing: water dark, plants red.
+    """
+    if {"red", "green", "blue"} <= set(bands):
+        return "red", "green", "blue"
+    if {"nir", "red", "green"} <= set(bands):
+        return "nir", "red", "green"
+    three = (*bands, bands[-1], bands[-1])[:3]
+    return three[0], three[1], three[2]

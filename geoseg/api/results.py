@@ -1,0 +1,44 @@
+"""What a run says when it ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class SceneResult:
+    """What came of one scene.
+
+    ``products`` are paths by role. ``fresh`` is False where all of them were there already, made
+    from the same inputs, model, settings and code. ``error`` is why there are none.
+    """
+
+    scene: str
+    directory: Path
+    products: dict[str, Path] = field(default_factory=dict)
+    fresh: bool = True
+    error: str | None = None
+    record: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What came of a workflow."""
+
+    name: str
+    scenes: tuple[SceneResult, ...]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> tuple[SceneResult, ...]:
+        """Scenes without products."""
+        return tuple(scene for scene in self.scenes if scene.error is not None)
+
+    @property
+    def exit_code(self) -> int:
+        """0: done. 4: some scenes failed and were skipped. 1: all of them failed."""
+        if not self.failed:
+            return 0
+        return 4 if len(self.failed) < len(self.scenes) else 1

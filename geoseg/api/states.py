@@ -1,0 +1,32 @@
+"""How far the runs below a folder are, read from what they wrote."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from geoseg.api.pipeline import STATE
+from geoseg.errors import InputError
+from geoseg.run.status import NAME, read_status
+
+DEPTH = 3
+"""Folders below the given one that are looked into: ``{scene}/{date}`` templates nest so far."""
+
+
+def find_states(directory: Path) -> list[dict[str, Any]]:
+    """The state of every output at or below ``directory``, by path.
+
+    Raises:
+        InputError: There is no folder, or no run has written below it.
+    """
+    if not directory.is_dir():
+        raise InputError(f"{directory}: there is no such folder")
+    folders = [
+        path.parent
+        for depth in range(DEPTH + 1)
+        for path in directory.glob("*/" * depth + f"{STATE}/{NAME}")
+    ]
+    if not folders:
+        raise InputError(f"{directory}: no run has written here or up to {DEPTH} folders below")
+    return [{"output": str(f.parent), **asdict(read_status(f))} for f in sorted(folders)]

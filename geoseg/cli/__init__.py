@@ -1,0 +1,56 @@
+"""The command line: thin, fast to start, one clear line for whatever goes wrong."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+
+from geoseg.errors import GeosegError, StoppedError
+
+
+def main() -> None:
+    """Run a command; expected failures become one message and their exit code."""
+    arguments = [a for a in sys.argv[1:] if a != "--debug"]
+    sys.exit(run(arguments, debug=len(arguments) < len(sys.argv) - 1))
+
+
+def run(arguments: list[str], *, debug: bool = False) -> int:
+    """Run a command and return its exit code."""
+    import click  # noqa: PLC0415 (half of what --help takes)
+
+    from geoseg.cli.commands import app  # noqa: PLC0415
+
+    try:
+        # Outside of standalone mode typer returns the code of typer.Exit.
+        return int(app(arguments, prog_name="geoseg", standalone_mode=False) or 0)
+    except click.exceptions.Abort as abort:
+        return _stopped(abort.__cause__, debug=debug)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (GeosegError, KeyboardInterrupt) as error:
+        if isinstance(error, KeyboardInterrupt):
+            return _stopped(error, debug=debug)
+        if debug:
+            traceback.print_exc()
+        _say(f"error: {error}")
+        return error.exit_code
+    except BrokenPipeError:
+        # Whoever read our output (head, less) has closed it: nothing to report, and nobody to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _stopped(error: BaseException | None, *, debug: bool) -> int:
+    if debug and error is not None:
+        traceback.print_exception(error)
+    if isinstance(error, StoppedError):
+        _say(str(error))
+        return error.exit_code
+    _say("interrupted")
+    return 130
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)  # noqa: T201 (this is the command line)

@@ -1,0 +1,294 @@
+"""All commands; what they do lives below, and is imported when they are called."""
+
+# ruff: noqa: PLC0415 (heavy imports wait until a command needs them: --help takes < 0.5 s)
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from geoseg import __version__
+from geoseg.cli.options import (
+    AsJson,
+    LogJson,
+    Quiet,
+    Settings,
+    WorkflowFile,
+    print_json,
+    reporter,
+)
+
+app = typer.Typer(
+    name="geoseg",
+    help="Land-cover maps and polygons from satellite and drone scenes.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+models = typer.Typer(help="The models that geoseg knows.", no_args_is_help=True)
+app.add_typer(models, name="models")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"geoseg {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show where an error came from (any command).")
+    ] = False,
+) -> None:
+    """Land-cover maps and polygons from satellite and drone scenes."""
+
+
+@app.command()
+def run(
+    workflow: WorkflowFile,
+    settings: Settings = None,
+    force: Annotated[bool, typer.Option(help="Do again what is finished.")] = False,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="Exit with 3 where nothing was new.")
+    ] = False,
+    log_json: LogJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run a workflow: scenes in, maps and polygons out. Goes on where it was interrupted."""
+    from geoseg.api import run as run_workflow
+    from geoseg.cli.show import show_result
+
+    teller = reporter(log_json=log_json, quiet=quiet)
+    try:
+        result = run_workflow(workflow, overrides=settings or [], reporter=teller, force=force)
+    finally:
+        teller.close()
+    show_result(result)
+    nothing_new = exit_code and not any(scene.fresh for scene in result.scenes)
+    raise typer.Exit(3 if nothing_new and not result.failed else result.exit_code)
+
+
+@app.command()
+def plan(workflow: WorkflowFile, settings: Settings = None, as_json: AsJson = False) -> None:
+    """Say what a run would do: scenes, blocks, chips, bytes and memory. Reads no pixel."""
+    from geoseg.api import plan as plan_workflow
+    from geoseg.cli.show import plan_json, show_plan
+
+    planned = plan_workflow(workflow, overrides=settings or [])
+    if as_json:
+        print_json(plan_json(planned))
+    else:
+        show_plan(planned)
+
+
+@app.command()
+def validate(
+    workflows: Annotated[list[Path], typer.Argument(help="Workflow files.", show_default=False)],
+    settings: Settings = None,
+) -> None:
+    """Check workflow files, word by word. Opens no scene."""
+    from geoseg.errors import WorkflowError
+    from geoseg.workflow import load
+
+    wrong = []
+    for path in workflows:
+        try:
+            load(path, overrides=settings or [])
+            typer.echo(f"{path}: ok")
+        except WorkflowError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise WorkflowError("\n".join(wrong))
+
+
+@app.command()
+def init(
+    path: Annotated[Path, typer.Argument(help="The workflow to write.")] = Path("workflow.yaml"),
+    scene: Annotated[
+        str, typer.Option(help="Files of the scenes, as in 'images/*.tif'.", show_default=False)
+    ] = "",
+    catalog: Annotated[
+        str, typer.Option(help="A STAC catalog, instead of files.", show_default=False)
+    ] = "",
+    model: Annotated[str, typer.Option(help="Name of the model.")] = "landcover-s2",
+) -> None:
+    """Write a commented workflow to start from."""
+    from geoseg.api.starter import write_workflow
+
+    write_workflow(path, scene=scene, catalog=catalog, model=model)
+    typer.echo(f"{path}: written; next: geoseg plan {path}")
+
+
+@app.command()
+def predict(
+    scene: Annotated[list[str], typer.Argument(help="Files or patterns.", show_default=False)],
+    out: Annotated[Path, typer.Argument(help="Folder of the products.", show_default=False)],
+    model: Annotated[str, typer.Option(help="Name or folder of the model.")] = "landcover-s2",
+    bands: Annotated[
+        str, typer.Option(help="Common names in file order: blue,green,red,nir,...")
+    ] = "",
+    units: Annotated[str, typer.Option(help="What the numbers are: reflectance or dn.")] = "",
+    scale: Annotated[float | None, typer.Option(help="Factor to reflectance.")] = None,
+    offset: Annotated[float | None, typer.Option(help="Added after scaling.")] = None,
+    settings: Settings = None,
+    force: Annotated[bool, typer.Option(help="Do again what is finished.")] = False,
+    log_json: LogJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Map scenes without a workflow file."""
+    from geoseg.api import predict as predict_scenes
+    from geoseg.cli.show import show_result
+
+    teller = reporter(log_json=log_json, quiet=quiet)
+    given: dict[str, Any] = {"units": units or None, "scale": scale, "offset": offset}
+    try:
+        result = predict_scenes(
+            scene,
+            out,
+            model=model,
+            bands=[b.strip() for b in bands.split(",") if b.strip()],
+            numbers={key: value for key, value in given.items() if value is not None},
+            overrides=settings or [],
+            reporter=teller,
+            force=force,
+        )
+    finally:
+        teller.close()
+    show_result(result)
+    raise typer.Exit(result.exit_code)
+
+
+@app.command()
+def vectorize(
+    raster: Annotated[Path, typer.Argument(help="A raster of class codes.", show_default=False)],
+    out: Annotated[Path, typer.Argument(help="A .gpkg or .parquet file.", show_default=False)],
+    legend: Annotated[str, typer.Option(help="A known legend; else the raster's own names.")] = "",
+    classes: Annotated[str, typer.Option(help="Names of the classes to outline: a,b.")] = "",
+    min_area: Annotated[str, typer.Option(help="Leave out smaller polygons, e.g. 0.5 ha.")] = "",
+    connectivity: Annotated[int, typer.Option(help="4 or 8.", min=4, max=8)] = 4,
+    workers: Annotated[int | None, typer.Option(help="Worker processes.", min=1)] = None,
+    log_json: LogJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Outline the classes of any raster as polygons, exact across blocks."""
+    from geoseg.api import vectorize as vectorize_raster
+
+    teller = reporter(log_json=log_json, quiet=quiet)
+    try:
+        count = vectorize_raster(
+            raster,
+            out,
+            legend=legend or None,
+            classes=tuple(c.strip() for c in classes.split(",") if c.strip()),
+            min_area=min_area or None,
+            connectivity=connectivity,
+            workers=workers,
+            reporter=teller,
+        )
+    finally:
+        teller.close()
+    typer.echo(f"{out}: {count} polygons")
+
+
+@app.command()
+def sample(
+    directory: Annotated[Path, typer.Argument(help="Where to write it.", show_default=False)],
+    size: Annotated[str, typer.Option(help="Pixels, or ROWSxCOLUMNS.")] = "1024",
+    seed: Annotated[int, typer.Option(help="The same seed gives the same scene.")] = 7,
+    date: Annotated[int, typer.Option(help="1, or 2 with clearings and a flood.")] = 1,
+    clouds: Annotated[bool, typer.Option(help="With clouds and their shadows.")] = True,
+    log_json: LogJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a synthetic Sentinel-2-like scene with its mask and its true classes."""
+    from geoseg.api.samples import write_sample
+
+    teller = reporter(log_json=log_json, quiet=quiet)
+    try:
+        path = write_sample(
+            directory, size=size, seed=seed, date=date, clouds=clouds, reporter=teller
+        )
+    finally:
+        teller.close()
+    typer.echo(str(path))
+
+
+@app.command()
+def status(
+    directory: Annotated[
+        Path, typer.Argument(help="An output folder, or one above.", show_default=False)
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Say how far a run is, or how it ended; from any terminal."""
+    from geoseg.api.states import find_states
+    from geoseg.cli.show import show_states
+
+    states = find_states(directory)
+    if as_json:
+        print_json(states)
+    else:
+        show_states(states)
+
+
+@models.command("list")
+def list_models(as_json: AsJson = False) -> None:
+    """List the models that can be called by name."""
+    from geoseg.cli.show import show_models
+    from geoseg.models.registry import available
+
+    cards = available()
+    if as_json:
+        print_json([{"name": c.name, "version": c.version, "bands": c.bands} for c in cards])
+    else:
+        show_models(cards)
+
+
+@models.command("show")
+def show_model(
+    name: Annotated[str, typer.Argument(help="Name or folder.", show_default=False)],
+) -> None:
+    """Print the card of a model: what it needs, what it gives, how good it is."""
+    from geoseg.models.registry import CARD_FILE, find
+
+    typer.echo((find(name).folder / CARD_FILE).read_text("utf-8").rstrip())
+
+
+@app.command()
+def schema(
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write.")] = None,
+) -> None:
+    """Print the JSON Schema of workflows, for editors."""
+    import json
+
+    from geoseg.workflow import json_schema
+
+    text = json.dumps(json_schema(), indent=2, sort_keys=True, ensure_ascii=False)
+    if output is None:
+        typer.echo(text)
+    else:
+        from geoseg.io.atomic import write_bytes
+
+        write_bytes(output, f"{text}\n".encode())
+        typer.echo(str(output))
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Check what is installed and what this machine has; say what is missing."""
+    from geoseg.api.doctor import examine
+    from geoseg.cli.show import show_health
+
+    findings = examine()
+    if as_json:
+        print_json([vars(f) if hasattr(f, "__dict__") else f._asdict() for f in findings])
+    else:
+        show_health(findings)
+    raise typer.Exit(1 if any(not f.ok for f in findings) else 0)

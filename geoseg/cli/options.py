@@ -1,0 +1,42 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from geoseg.run.reporter import Reporter
+
+WorkflowFile = Annotated[
+    Path, typer.Argument(help="The workflow, a YAML file.", show_default=False)
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override a setting, e.g. --set output.directory=maps. May be repeated.",
+        show_default=False,
+    ),
+]
+LogJson = Annotated[bool, typer.Option("--log-json", help="Tell progress as JSON lines.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Tell nothing but errors.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def reporter(*, log_json: bool, quiet: bool) -> Reporter:
+    """Who tells of the run: on stderr, as stdout is for results."""
+    from geoseg.run.progress import make_reporter  # noqa: PLC0415 (rich takes time to load)
+
+    return make_reporter("json" if log_json else "quiet" if quiet else "auto", sys.stderr)
+
+
+def print_json(value: Any) -> None:
+    """``value`` on stdout, for programs."""
+    import json  # noqa: PLC0415
+
+    typer.echo(json.dumps(value, indent=2, default=str))

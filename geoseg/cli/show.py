@@ -1,0 +1,135 @@
+"""How plans, results and findings are printed for people, on stdout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from geoseg.api.doctor import Finding
+    from geoseg.api.planning import RunPlan
+    from geoseg.api.results import RunResult
+    from geoseg.models.base import ModelCard
+
+
+def _console() -> Console:
+    # Long paths must stay whole: they are copied from here.
+    return Console(soft_wrap=True, highlight=False)
+
+
+def show_result(result: RunResult) -> None:
+    """Where the products are, by scene."""
+    console = _console()
+    for scene in result.scenes:
+        if scene.error is not None:
+            console.print(f"{scene.scene}: failed: {scene.error}", markup=False)
+            continue
+        news = "" if scene.fresh else " (up to date)"
+        console.print(f"{scene.scene}{news}", markup=False)
+        for role, path in scene.products.items():
+            console.print(f"  {role:<12} {path}", markup=False)
+
+
+def plan_json(plan: RunPlan) -> dict[str, Any]:
+    """A plan as plain values."""
+    scenes = []
+    for task in plan.tasks:
+        p = task.plan
+        scenes.append(
+            {
+                "scene": p.scene.id,
+                "directory": str(task.directory),
+                "shape": p.shape,
+                "blocks": len(p.blocks),
+                "block": p.block,
+                "skipped_blocks": p.skipped,
+                "chips": p.chips,
+                "size": p.lattice.size,
+                "margin": p.lattice.margin,
+                "seams": p.seams,
+                "exact": p.exact,
+                "predictions_per_pixel": round(p.predictions_per_pixel, 3),
+                "bytes_read": p.bytes_read,
+                "bytes_written": p.bytes_written,
+                "memory_per_worker": p.memory_per_worker,
+            }
+        )
+    return {
+        "workflow": plan.workflow.name,
+        "model": f"{plan.package.card.name} {plan.package.card.version}",
+        "workers": plan.resources.workers,
+        "lanes": plan.resources.lanes,
+        "memory_allowed": plan.resources.memory,
+        "scenes": scenes,
+        "warnings": list(plan.warnings),
+    }
+
+
+def show_plan(plan: RunPlan) -> None:
+    """A plan as a table, with totals."""
+    console, values = _console(), plan_json(plan)
+    console.print(
+        f"{values['workflow']}: {len(values['scenes'])} scenes, model {values['model']}, "
+        f"{values['workers']} workers with {values['lanes']} blocks each in hand",
+        markup=False,
+    )
+    table = Table("scene", "pixels", "blocks", "skipped", "chips", "per pixel", "reads", "memory")
+    for s in values["scenes"]:
+        table.add_row(
+            s["scene"],
+            f"{s['shape'][0]} x {s['shape'][1]}",
+            f"{s['blocks']} of {s['block']} px",
+            str(s["skipped_blocks"]),
+            f"{s['chips']} of {s['size']} px, margin {s['margin']}",
+            f"{s['predictions_per_pixel']:.2f}",
+            f"{s['bytes_read'] / 1e6:,.0f} MB",
+            f"{s['memory_per_worker'] / 1e9:.1f} GB",
+        )
+    console.print(table)
+    exact = all(s["exact"] for s in values["scenes"])
+    console.print(
+        "seams: the map equals the model run on the whole scene"
+        if exact
+        else "seams: chips see less than the model's reach; run.json will tell the seam index"
+    )
+    for warning in plan.warnings:
+        console.print(f"warning: {warning}", markup=False)
+
+
+def show_states(states: Sequence[dict[str, Any]]) -> None:
+    """One line for each output."""
+    console = _console()
+    for s in states:
+        done = f"{s['stage']} {s['done_blocks']}/{s['blocks']} blocks" if s["stage"] else ""
+        console.print(
+            f"{s['output']}: {s['state']} {done} (updated {s['updated']}) {s['text']}",
+            markup=False,
+        )
+
+
+def show_models(cards: Sequence[ModelCard]) -> None:
+    """One row for each model."""
+    table = Table("name", "version", "bands", "classes", "pixels", "reach", "about")
+    for c in cards:
+        gsd = "" if c.gsd is None else f"{c.gsd[0]:g} to {c.gsd[1]:g} m"
+        table.add_row(
+            c.name,
+            c.version,
+            ", ".join(c.bands),
+            ", ".join(c.legend.names),
+            gsd,
+            "unlimited" if c.reach is None else f"{c.reach} px",
+            str(c.about.get("title", "")),
+        )
+    Console().print(table)
+
+
+def show_health(findings: Sequence[Finding]) -> None:
+    """One line for each finding, with what would mend it."""
+    console = _console()
+    for f in findings:
+        mend = "" if f.ok else f" -> {f.mend}"
+        console.print(f"{'ok ' if f.ok else 'BAD'} {f.what}: {f.found}{mend}", markup=False)
