@@ -17,6 +17,7 @@ from pydantic import (
 from geoseg.workflow.faults import UnfitError, show
 from geoseg.workflow.fields import (
     BandName,
+    BandNames,
     Dilation,
     Distinct,
     Nodata,
@@ -148,13 +149,13 @@ _Source = Annotated[
 ]
 FileBands = Annotated[
     Annotated[Some[BandName], Tag(TAG + "list")]
-    | Annotated[dict[BandName, _Source], Tag(TAG + "keys")],
+    | Annotated[dict[BandName, _Source], BandNames, Tag(TAG + "keys")],
     Discriminator(_list_or_keys),
     BeforeValidator(_check_bands),
 ]
 AssetBands = Annotated[
     Annotated[Some[BandName], Tag(TAG + "list")]
-    | Annotated[dict[BandName, Text], Tag(TAG + "keys")],
+    | Annotated[dict[BandName, Text], BandNames, Tag(TAG + "keys")],
     Discriminator(_list_or_keys),
     BeforeValidator(_check_bands),
 ]

@@ -19,7 +19,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue, WithJsonSchema
 from pydantic_core import CoreSchema
 
-from geoseg.workflow.faults import UnfitError, show
+from geoseg.workflow.faults import UnfitError, choices, show
 from geoseg.workflow.template import parse_template
 from geoseg.workflow.units import Area, Duration, Length, Size
 
@@ -47,14 +47,17 @@ class OrElse:
         return {"anyOf": [*self._shorter, handler(schema)]}
 
 
-class _NotEmpty:
-    """Tells editors that a list has entries."""
+class Also:
+    """Tells editors of rules that pydantic itself does not, or not in all its versions."""
+
+    def __init__(self, **rules: Any) -> None:
+        self._rules = rules
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
         """Called by pydantic."""
-        return {**handler(schema), "minItems": 1}
+        return {**handler(schema), **self._rules}
 
 
 def text_like(pattern: str, what: str) -> Callable[[object], str]:
@@ -133,10 +136,20 @@ def _nodata(value: object) -> float:
     return _number(value)
 
 
-def _no_truth(value: object) -> object:
-    """Python takes true for 1; people do not."""
-    if isinstance(value, bool):
-        raise UnfitError("expected a whole number", show(value))
+def one_of(*allowed: int) -> BeforeValidator:
+    """A check that a value is one of few numbers; pydantic's own takes true for 1."""
+
+    def check(value: object) -> object:
+        if isinstance(value, bool) or not isinstance(value, int) or value not in allowed:
+            raise UnfitError(f"expected {choices([str(n) for n in allowed])}", show(value))
+        return value
+
+    return BeforeValidator(check)
+
+
+def _port(value: object) -> bool | int:
+    if not isinstance(value, int) or not 0 <= value <= 65535:
+        raise UnfitError("expected true, false or a port number", show(value))
     return value
 
 
@@ -220,15 +233,18 @@ def _unfinite_as_text(value: float) -> float | str:
     return value if math.isfinite(value) else str(value)
 
 
-_to_text = PlainSerializer(str, return_type=str)
+def _as_text(value: object) -> str:
+    return str(value)
+
+
+_to_text = PlainSerializer(_as_text, return_type=str)
 _pixel_schemas: Sequence[JsonSchemaValue] = (
     {"type": "integer", "minimum": 0},
     {"type": "string", "pattern": r"^\s*[0-9]{1,9}\s*[pP][xX]\s*$"},
 )
 
-NotTruth = BeforeValidator(_no_truth)
 Distinct = Annotated[tuple[T, ...], Field(strict=False), AfterValidator(_distinct)]
-Some = Annotated[Distinct[T], AfterValidator(_some), _NotEmpty()]
+Some = Annotated[Distinct[T], AfterValidator(_some), Also(minItems=1)]
 """A list with at least one entry, none given twice."""
 
 Slug = Annotated[
@@ -253,6 +269,7 @@ BandName = Annotated[
     PlainValidator(text_like(_BAND, "a common band name like red, nir or swir16")),
     _schema("string", pattern=f"^{_BAND}$", examples=["red", "nir", "swir16"]),
 ]
+BandNames = Also(propertyNames={"pattern": f"^{_BAND}$"}, minProperties=1)
 Number = Annotated[float, PlainValidator(_number), _schema("number")]
 Scale = Annotated[float, PlainValidator(_scale), _schema("number", examples=[0.0001])]
 Nodata = Annotated[
@@ -288,4 +305,11 @@ MinArea = Annotated[Area, PlainValidator(Area.parse), _to_text, WithJsonSchema(A
 Memory = Annotated[Size, PlainValidator(Size.parse), _to_text, WithJsonSchema(Size.json_schema())]
 Span = Annotated[
     Duration, PlainValidator(Duration.parse), _to_text, WithJsonSchema(Duration.json_schema())
+]
+Dashboard = Annotated[
+    bool | int,
+    PlainValidator(_port),
+    WithJsonSchema(
+        {"anyOf": [{"type": "boolean"}, {"type": "integer", "minimum": 0, "maximum": 65535}]}
+    ),
 ]

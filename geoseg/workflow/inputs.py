@@ -23,7 +23,6 @@ from geoseg.workflow.fields import (
     Distinct,
     FilePath,
     Moment,
-    NotTruth,
     Number,
     OrElse,
     ScenePath,
@@ -31,6 +30,7 @@ from geoseg.workflow.fields import (
     Span,
     Text,
     exactly,
+    one_of,
     parse_moment,
 )
 
@@ -166,7 +166,7 @@ class SampleInput(Section):
     """Rows and columns, or one number for both."""
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 7
     """The same seed gives the same scene."""
-    date: Annotated[Literal[1, 2], NotTruth] = 1
+    date: Annotated[Literal[1, 2], one_of(1, 2)] = 1
     """First date, or the second with clearings and a flood."""
     directory: FilePath | None = None
     """Where the scene is kept; without it in the folder ``sample`` of the output directory."""

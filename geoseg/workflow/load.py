@@ -52,9 +52,11 @@ def load(
         WorkflowError: Something is wrong; ``problems`` holds all of it.
     """
     loading = _Loading(os.environ if environ is None else environ)
-    whole = Place(Source(os.fspath(path)))
-    text = _read_file(Path(path), whole, "", loading.findings)
-    root = None if text is None else loading.read(Source(os.fspath(path), text))
+    root = None
+    try:
+        root = loading.read(Source(os.fspath(path), _read_file(Path(path))))
+    except UnfitError as error:
+        loading.findings.add(Place(Source(os.fspath(path))), "", str(error))
     return loading.finish(root, overrides)
 
 
@@ -91,7 +93,7 @@ class _Loading:
     environ: Mapping[str, str]
     findings: Findings = field(default_factory=Findings)
 
-    def read(self, source: Source, above: tuple[Path, ...] = ()) -> Keys | None:
+    def read(self, source: Source, above: tuple[str, ...] = ()) -> Keys | None:
         """The tree of ``source`` on that of its base; None where one of them cannot be read."""
         before = len(self.findings)
         root = read_text(source, self.environ, self.findings)
@@ -104,22 +106,28 @@ class _Loading:
         entry = root.entries.get("extends")
         if entry is None or not isinstance(entry.node, Scalar):
             return root
-        name = entry.node.value
-        if entry.node.broken or not isinstance(name, str) or not name:
+        if entry.node.broken or not isinstance(entry.node.value, str) or not entry.node.value:
             return root  # The schema says what is wrong with it.
-        base = self._read_base(name, entry.node.place, above)
+        base = self._read_base(entry.node.value, entry.node, above)
         return None if base is None else _on_base(base, root)
 
-    def _read_base(self, name: str, place: Place, above: tuple[Path, ...]) -> Keys | None:
-        # realpath, not resolve: it does not raise for loops of links.
-        here = Path(os.path.realpath(place.source.name))
-        path = Path(place.source.name).parent / name
-        chain = (*above, here)
-        if Path(os.path.realpath(path)) in chain:
-            self.findings.add(place, "extends", "the file would extend itself, over this base")
+    def _read_base(self, name: str, node: Scalar, above: tuple[str, ...]) -> Keys | None:
+        source = node.place.source
+        path = Path(source.file).parent / name
+        told = node.origin or str(path)
+        chain = (*above, _real(source.file))
+        if _real(path) in chain:
+            message = "the file would extend itself, over this base"
+            self.findings.add(node.place, "extends", message)
             return None
-        text = _read_file(path, place, "extends", self.findings)
-        return None if text is None else self.read(Source(str(path), text, len(chain)), chain)
+        try:
+            text = _read_file(path)
+        except UnfitError as error:
+            # Where the name came from the environment, its surroundings are not told either.
+            reason = error.advice if node.origin else str(error)
+            self.findings.add(node.place, "extends", f"{told}: {reason}")
+            return None
+        return self.read(Source(told, text, len(chain), path=str(path)), chain)
 
     def plant(self, value: object, place: Place, path: KeyPath) -> Node:
         """Nodes for plain dicts, lists and values, all at one place."""
@@ -189,35 +197,36 @@ def _on_base(base: Keys, root: Keys) -> Keys:
     return joined if isinstance(joined, Keys) else root
 
 
-def _read_file(path: Path, place: Place, key: str, findings: Findings) -> str | None:
-    """The text of a workflow file; None, and a problem at ``place``, where there is none."""
-    named = f": {path}" if key else ""
+def _read_file(path: Path) -> str:
+    """The text of a workflow file.
+
+    Raises:
+        UnfitError: There is none that can be read; only the hint tells of its surroundings.
+    """
     try:
         with path.open("rb") as file:
             data = file.read(LARGEST + 1)
     except FileNotFoundError:
-        findings.add(place, key, f"no such workflow file{named}{_similar(path)}")
+        raise UnfitError("no such workflow file", hint=_similar(path)) from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        findings.add(place, key, f"cannot be read: {reason}{named}")
-    else:
-        return _decode(data, place, key, findings, named)
-    return None
-
-
-def _decode(data: bytes, place: Place, key: str, findings: Findings, named: str) -> str | None:
+        raise UnfitError(f"cannot be read: {reason}") from None
     if len(data) > LARGEST:
-        message = f"larger than {LARGEST // 1000} kB, which is no workflow"
-        findings.add(place, key, f"{message}{named}")
-        return None
+        raise UnfitError(f"larger than {LARGEST // 1000} kB, which is no workflow")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
-        byte = data[error.start]
-        message = f"not UTF-8 text (byte 0x{byte:02x} in line {line}); save it as UTF-8"
-        findings.add(place, key, f"{message}{named}")
-        return None
+        where = f"byte 0x{data[error.start]:02x} in line {line}"
+        raise UnfitError(f"not UTF-8 text ({where}); save it as UTF-8") from None
+
+
+def _real(file: str | Path) -> str:
+    """One name per file; unlike Path.resolve, loops of links do not raise."""
+    try:
+        return os.path.realpath(file)
+    except ValueError:  # No file has such a name.
+        return str(file)
 
 
 def _similar(path: Path) -> str:
@@ -226,4 +235,4 @@ def _similar(path: Path) -> str:
     except (OSError, ValueError):
         return ""
     guess = closest(path.name, siblings)
-    return f", did you mean '{path.parent / guess}'?" if guess else ""
+    return f"did you mean '{path.parent / guess}'?" if guess else ""

@@ -29,6 +29,7 @@ _EXPECTED = {
     "model_type": "expected keys and values",
     "string_too_short": "expected text",
     "string_type": "expected text",
+    "string_unicode": "expected text",
     "tuple_type": "expected a list",
 }
 _REQUIRED = "required, but missing"
@@ -45,7 +46,6 @@ def report(errors: Sequence[ErrorDetails], root: Node, findings: Findings) -> No
         root: The tree that was validated.
         findings: Gets the problems.
     """
-    seen: dict[tuple[Path, Place], str] = {}
     guessed: set[Path] = set()
     for error in sorted(errors, key=lambda error: error["type"] == "missing"):
         loc = _full_location(error)
@@ -62,10 +62,7 @@ def report(errors: Sequence[ErrorDetails], root: Node, findings: Findings) -> No
             continue  # The unknown key is probably this one, misspelt.
         at_value = isinstance(node, Scalar) and key == path and loc[-1:] != ("[key]",)
         place = node.place if at_value else key_place
-        message = _message(error, node)
-        # Both branches of a union complain of the same value: once is enough.
-        if seen.setdefault((key, place), message) == message:
-            findings.add(place, key, message)
+        findings.add(place, key, _message(error, node))
 
 
 def _full_location(error: ErrorDetails) -> Path:
@@ -125,8 +122,7 @@ def _standard(error: ErrorDetails) -> tuple[str, str, str]:
     value = error.get("input")
     context: dict[str, Any] = error.get("ctx", {})
     if error["type"] == "literal_error":
-        words = re.findall(r"'([^']*)'|\b(\d+)\b", context.get("expected", ""))
-        allowed = [text or number for text, number in words]
+        allowed = re.findall(r"'([^']*)'", context.get("expected", ""))
         guess = closest(value, allowed) if isinstance(value, str) else None
         hint = f"did you mean '{guess}'?" if guess else ""
         return f"expected {choices(allowed)}", show(value), hint

@@ -14,17 +14,18 @@ from geoseg.workflow.bands import Section
 from geoseg.workflow.faults import UnfitError, show
 from geoseg.workflow.fields import (
     AutoPixels,
+    Dashboard,
     DirectoryTemplate,
     Distinct,
     FilePath,
     Memory,
     MinArea,
-    NotTruth,
     OrElse,
     Slug,
     Some,
     SomeAutoPixels,
     Text,
+    one_of,
 )
 from geoseg.workflow.inputs import AreaOfInterest, Input
 from geoseg.workflow.source import Path
@@ -106,7 +107,7 @@ class Vector(Section):
     """Names of the classes to outline; all without it."""
     min_area: MinArea = Area(0.0, "m2")
     """Smaller polygons are left out."""
-    connectivity: Annotated[Literal[4, 8], NotTruth] = 4
+    connectivity: Annotated[Literal[4, 8], one_of(4, 8)] = 4
     """Whether pixels that only touch at a corner belong together (8) or not (4)."""
     formats: Some[Literal["gpkg", "geoparquet"]] = ("gpkg", "geoparquet")
     """File formats."""
@@ -170,7 +171,7 @@ class Cluster(Section):
     """Memory of each local worker."""
     address: Annotated[str, BeforeValidator(_address)] | None = None
     """Address of a running scheduler."""
-    dashboard: bool | Annotated[int, Field(ge=0, le=65535)] = True
+    dashboard: Dashboard = True
     """Serve Dask's dashboard; a number is its port."""
 
     @model_validator(mode="after")
@@ -197,7 +198,7 @@ class RunRules(Section):
 class Workflow(Section):
     """A geoseg workflow: which scenes, which model, which products."""
 
-    geoseg: Annotated[Literal[1], NotTruth]
+    geoseg: Annotated[Literal[1], one_of(1)]
     """Version of the workflow format."""
     name: Slug
     """Names the workflow in products and logs."""

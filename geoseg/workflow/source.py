@@ -19,17 +19,24 @@ class Source:
     """A text that nodes come from: a file, or one ``--set`` argument.
 
     ``setting`` is the key that the argument sets. ``order`` sorts problems: the file that was
-    asked for, its bases, then the arguments.
+    asked for, its bases, then the arguments. ``path`` is the file, where ``name`` is not: names
+    are told, paths may hold what the environment does not want told.
     """
 
     name: str
     text: str = ""
     order: int = 0
     setting: str | None = None
+    path: str | None = None
     _lines: list[str] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._lines.extend(_BREAK.split(self.text))
+
+    @property
+    def file(self) -> str:
+        """Where the text was read from."""
+        return self.name if self.path is None else self.path
 
     def line(self, line: int) -> str:
         """The text of a line, counted from 0."""

@@ -61,10 +61,11 @@ def parse_template(template: str) -> Iterator[tuple[str, str, str]]:
         raise UnfitError(f"expected {known} in braces", show(template), hint=str(error)) from None
     for text, field, spec, conversion in pieces:
         if field is not None:
-            if field not in FIELDS or conversion:
+            if conversion or field not in FIELDS:
+                written = f"{{{field}!{conversion}}}" if conversion else f"{{{field}}}"
                 guess = closest(field, FIELDS)
                 hint = f"did you mean {{{guess}}}?" if guess else ""
-                raise UnfitError(f"expected {known}", f"{{{field}}}", hint=hint)
+                raise UnfitError(f"expected {known}", written, hint=hint)
             _check_format(field, spec or "")
         yield text, field or "", spec or ""
 

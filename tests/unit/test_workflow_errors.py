@@ -121,7 +121,7 @@ APPENDED = [
     (
         "cluster: {dashboard: yes}",
         *(9, 22, "cluster.dashboard"),
-        "expected true or false, found 'yes', write true",
+        "expected true, false or a port number, found 'yes'",
     ),
     ("area: {}", 9, 1, "area", "expected exactly one of file, bbox and wkt"),
     (
@@ -331,7 +331,7 @@ def test_in_stac_input(line, key, message):
         ("size: [0, 2]", "input.size.0", "expected at least 1, found 0"),
         ("size: true", "input.size", "expected a whole number, found true"),
         ("date: 3", "input.date", "expected 1 or 2, found 3"),
-        ("date: true", "input.date", "expected a whole number, found true"),
+        ("date: true", "input.date", "expected 1 or 2, found true"),
         ("seed: -1", "input.seed", "expected at least 0, found -1"),
     ],
 )
@@ -383,7 +383,7 @@ def test_in_output(line, key, message):
         ),
         (
             "'p/{scene!r}'",
-            "expected {scene}, {date}, {name} or {stem}, found {scene}, did you mean {scene}?",
+            "expected {scene}, {date}, {name} or {stem}, found {scene!r}, did you mean {scene}?",
         ),
         (
             "'p/{scene'",
@@ -409,7 +409,7 @@ def test_in_directory(directory, message):
     [
         ("geoseg: 1\n", "", 1, "geoseg", "required, but missing; write 'geoseg: 1'"),
         ("geoseg: 1", "geoseg: 2", 1, "geoseg", "expected 1, found 2"),
-        ("geoseg: 1", "geoseg: true", 1, "geoseg", "expected a whole number, found true"),
+        ("geoseg: 1", "geoseg: true", 1, "geoseg", "expected 1, found true"),
         (
             "name: water",
             "name: 2024",

@@ -372,8 +372,22 @@ class TestExtends:
         (problem,) = caught.value.problems
         assert (problem.line, problem.column, problem.key) == (2, 10, "extends")
         assert problem.message == (
-            f"no such workflow file: {base / 'bas.yaml'}, did you mean '{base / 'base.yaml'}'?"
+            f"{base / 'bas.yaml'}: no such workflow file, did you mean '{base / 'base.yaml'}'?"
         )
+
+    def test_base_from_the_environment_is_not_told(self, base):
+        child = self.child(base, "extends: ${B}\n")
+        with pytest.raises(WorkflowError) as caught:
+            load(child, environ={"B": "bas.yaml"})
+        assert caught.value.problems[0].message == "${B}: no such workflow file"
+        (base / "base.yaml").write_text(GOOD + "x: 1\n")
+        with pytest.raises(WorkflowError, match=r"^\$\{B\}:9:1: x: unknown key"):
+            load(child, environ={"B": "base.yaml"})
+
+    @pytest.mark.parametrize("name", ["'.'", '"a\\0b"', "/", "'~'"])
+    def test_impossible_bases(self, base, name):
+        with pytest.raises(WorkflowError, match="extends: "):
+            load(self.child(base, f"extends: {name}\n"))
 
 
 class TestSettings:
