@@ -101,12 +101,19 @@ def _takes_any_text(schema: dict[str, Any]) -> bool:
 
 
 def _tidy(schema: Any) -> Any:
-    """Without oneOf (a reference can fit two ways) and titles that only repeat the key."""
+    """Without oneOf (a reference can fit two ways), and the same from any pydantic."""
     if isinstance(schema, list):
         return [_tidy(item) for item in schema]
+    if isinstance(schema, float) and schema.is_integer():
+        return int(schema)
     if not isinstance(schema, dict):
         return schema
     tidy = {("anyOf" if key == "oneOf" else key): _tidy(value) for key, value in schema.items()}
+    if len(only := tidy.get("allOf", [])) == 1:
+        tidy = {**tidy, **only[0]}
+        del tidy["allOf"]
+    if "const" in tidy:
+        tidy.pop("enum", None)
     if "description" in tidy and isinstance(tidy["description"], str):
         tidy["description"] = " ".join(tidy["description"].replace("``", "`").split())
     return tidy
