@@ -121,10 +121,17 @@ def _local(spec: ClusterSpec, blocks: int | None) -> Iterator[Client]:
         client = stack.enter_context(Client(cluster, set_as_default=False))
         try:
             yield client
+            _hush()
         except BaseException:
+            _hush()
             # Blocks may be running still: nobody waits for them, and they can be done again.
             cluster.sync(_end, list(cluster.workers.values()))
             raise
+
+
+def _hush() -> None:
+    """That workers end is no news any more; what is quiet now, :func:`_quiet_logs` undoes."""
+    logging.getLogger("distributed.nanny").setLevel(logging.CRITICAL)
 
 
 async def _end(nannies: list[Nanny]) -> None:
