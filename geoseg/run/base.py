@@ -77,7 +77,7 @@ class Executor(Protocol):
     ) -> Generator[Outcome, None, None]:
         """Outcomes as they come, exactly one for each block that was begun.
 
-        Closing the generator drops what is queued.
+        ``blocks`` are distinct. Closing the generator drops what is queued.
 
         Raises:
             ClusterError: The workers cannot take the job.
