@@ -1,0 +1,268 @@
+"""Polygons from the boundary arcs of blocks, joined across seams as the blocks come by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+
+from geoseg.errors import BlockError
+from geoseg.ops import joining, rings
+from geoseg.ops.arcs import BlockArcs
+from geoseg.ops.compaction import compact
+from geoseg.ops.joining import OPEN_ARC, OPEN_REGION, Tables
+from geoseg.ops.metric import Metric
+from geoseg.ops.regions import REGION
+from geoseg.ops.wkb import to_wkb
+
+Connectivity = Literal[4, 8]
+Choose = Callable[[NDArray[np.void]], NDArray[np.bool_]]
+"""Which of some features, an array of REGION, are wanted."""
+
+_VERTICES_AT_ONCE = 1 << 20
+_FEWEST = 1 << 16  # entries below which tables are not worth compacting
+
+
+@dataclass(frozen=True, slots=True)
+class PolygonBatch:
+    """Finished polygons, in order.
+
+    Attributes:
+        features: ``(n,)`` of :data:`geoseg.ops.regions.REGION`.
+        perimeter: ``(n,)`` metres on the ground, holes included.
+        offsets: ``(n + 1,)`` where each geometry begins in ``wkb``.
+        wkb: Bytes, one geometry after the other: polygons for 4-connectivity, multipolygons for
+            8-connectivity.
+    """
+
+    features: NDArray[np.void]
+    perimeter: NDArray[np.float64]
+    offsets: NDArray[np.int64]
+    wkb: NDArray[np.uint8]
+
+
+def join(
+    blocks: Iterable[BlockArcs],
+    affine: Affine,
+    metric: Metric,
+    *,
+    connectivity: Connectivity = 4,
+    choose: Choose | None = None,
+) -> Iterator[PolygonBatch]:
+    """Join blocks to polygons, and yield polygons as soon as their last pixel is passed.
+
+    Polygons come in the order of their last pixels (row-major), which depends on no block and is
+    known while streaming: after each row of blocks all polygons that do not reach its last row of
+    pixels are finished. Memory holds the boundaries of those that do, and of one row of blocks.
+    Batches do depend on the blocks.
+
+    With 4-connectivity polygons are those of GDAL. With 8-connectivity a feature consists of the
+    4-connected polygons that touch at corners, which makes a valid multipolygon.
+
+    Args:
+        blocks: All blocks of the raster in row-major order; those of a row of blocks are equally
+            high and span the raster.
+        affine: From column and row to the map.
+        metric: How large pixels are.
+        connectivity: 4 or 8.
+        choose: Which features are wanted; all if None.
+
+    Raises:
+        BlockError: A block is missing or out of order.
+    """
+    joiner = _Joiner(metric.shape, diagonal=connectivity == 8)
+    for block in blocks:
+        joiner.add(block)
+        if block.window.x1 == metric.shape[1]:
+            closed = joiner.close_row(block.window.y1)
+            yield from _emit(joiner, closed, affine, metric, choose)
+            joiner.tidy()
+    joiner.check_complete()
+
+
+def _emit(
+    joiner: _Joiner,
+    closed: NDArray[np.int32],
+    affine: Affine,
+    metric: Metric,
+    choose: Choose | None,
+) -> Iterator[PolygonBatch]:
+    """Batches of closed features, about a million vertices each."""
+    table = joiner.tables
+    features = closed[np.argsort(table.regions["last"][closed], kind="stable")]
+    if choose is not None and len(features):
+        wanted = choose(_plain(table.regions[features]))
+        joining.discard(table, features[~wanted])
+        features = features[wanted]
+    halves, vertices = rings.count_half_arcs(table, features)
+    share = np.cumsum(vertices) // _VERTICES_AT_ONCE
+    for part in np.split(np.arange(len(features)), np.flatnonzero(np.diff(share)) + 1):
+        if not len(part):
+            continue
+        chosen, room = features[part], (int(halves[part].sum()), int(vertices[part].sum()))
+        found, lattice = rings.walk(table, chosen, room, metric.shape[1])
+        perimeter = rings.measure_perimeters(found, lattice, metric, len(part))
+        offsets, wkb = to_wkb(found, lattice, affine, len(part), multi=joiner.diagonal)
+        yield PolygonBatch(_plain(table.regions[chosen]), perimeter, offsets, wkb)
+
+
+def _plain(features: NDArray[np.void]) -> NDArray[np.void]:
+    """Features without what only matters in flight."""
+    plain = np.empty(len(features), REGION)
+    for name in REGION.names or ():
+        plain[name] = features[name]
+    return plain
+
+
+class _Joiner:
+    """What is in flight between the first and the last block."""
+
+    def __init__(self, shape: tuple[int, int], *, diagonal: bool) -> None:
+        self.diagonal = diagonal
+        self._shape = shape
+        self.tables = Tables(
+            np.empty(0, OPEN_REGION),
+            np.empty(0, OPEN_ARC),
+            np.empty(0, np.int32),
+            np.empty((0, 4), np.int32),
+            np.empty((0, 2), np.int32),
+        )
+        self._count = np.zeros(4, np.int64)  # nodes, arcs, vertices, regions
+        self._tidied = np.zeros(4, np.int64)
+        self._open = np.empty(0, np.int32)
+        self._row_began = 0  # regions in flight
+        self._stamp = 1
+        self._at = 0, 0  # where the next block should begin
+        self._bottom = 0  # of the row of blocks at hand
+        # Labels and nodes along the row of blocks above, along this one, and left of the next.
+        self._labels = np.full(shape[1], -1, np.int32)
+        self._labels_next = self._labels.copy()
+        self._labels_left = np.empty(0, np.int32)
+        self._nodes = np.full(shape[1] + 1, -1, np.int32)
+        self._nodes_next = self._nodes.copy()
+        self._nodes_left = np.empty(0, np.int32)
+
+    def add(self, block: BlockArcs) -> None:
+        """Take in the next block."""
+        window = block.window
+        self._check(block)
+        height, width = window.shape
+        if window.x0 == 0:
+            self._bottom = window.y1
+            self._labels_left = np.full(height, -1, np.int32)
+            self._nodes_left = np.full(height + 1, -1, np.int32)
+        across = slice(window.x0, window.x1)
+        base = self._add_regions(block)
+        rim = np.where(block.rim > 0, block.rim - 1 + base, -1).astype(np.int32)
+        first_row, last_row, first_col, last_col = np.split(rim, np.cumsum([width, width, height]))
+        outside = np.concatenate([self._labels[across], self._labels_left])
+        joining.unite_seam(self.tables, outside[:width], first_row)
+        joining.unite_seam(self.tables, outside[width:], first_col)
+        self._add_arcs(block, outside)
+        self._labels_next[across] = last_row
+        self._labels_left = last_col
+        self._at = window.y0, window.x1
+
+    def _check(self, block: BlockArcs) -> None:
+        window = block.window
+        begins = (window.y0, window.x0) == self._at
+        fits = block.shape == self._shape and (window.x0 == 0 or window.y1 == self._bottom)
+        if not (begins and fits):
+            raise BlockError(
+                f"polygons: blocks must come row by row without gaps; after those up to row "
+                f"{self._at[0]}, column {self._at[1]} came {window} of a raster of {block.shape}, "
+                f"wanted is one of {self._shape}"
+            )
+
+    def _add_regions(self, block: BlockArcs) -> int:
+        base, count = int(self._count[3]), len(block.regions)
+        self._reserve(np.array([0, 0, 0, count]))
+        new = self.tables.regions[base : base + count]
+        for name in REGION.names or ():
+            new[name] = block.regions[name]
+        new["parent"] = new["feature"] = np.arange(base, base + count)
+        new["head"] = new["tail"] = -1
+        new["stamp"] = 0
+        self._count[3] += count
+        return base
+
+    def _add_arcs(self, block: BlockArcs, outside: NDArray[np.int32]) -> None:
+        height, width = block.window.shape
+        window = block.window
+        arcs = len(block.arcs)
+        self._reserve(np.array([2 * arcs, arcs, len(block.vertices), 0]))
+        above, below = (
+            self._nodes[window.x0 : window.x1 + 1],
+            self._nodes_next[window.x0 : window.x1 + 1],
+        )
+        right = np.full(height + 1, -1, np.int32)
+        rim = np.concatenate([above, below, self._nodes_left, right])
+        shape = height, width, len(block.regions), window.y0, window.x0, int(self.diagonal)
+        joining.absorb_arcs(
+            self.tables, (block.arcs, block.vertices), outside, rim, self._count, shape
+        )
+        above[:], below[:], _, self._nodes_left = np.split(
+            rim, np.cumsum([width + 1, width + 1, height + 1])
+        )
+
+    def close_row(self, bottom: int) -> NDArray[np.int32]:
+        """Features that do not go on below the row of blocks that has been added."""
+        new = np.arange(self._row_began, self._count[3], dtype=np.int32)
+        front = self._labels_next if bottom < self._shape[0] else self._labels_next[:0]
+        candidates = np.concatenate([self._open, new])
+        closed: NDArray[np.int32]
+        closed, self._open = joining.split_closed(self.tables, front, candidates, self._stamp)
+        self._at = bottom, 0
+        return closed
+
+    def tidy(self) -> None:
+        """Prepare for the next row of blocks; drop what is finished if that is worth it."""
+        self._labels, self._labels_next = self._labels_next, self._labels
+        self._nodes, self._nodes_next = self._nodes_next, self._nodes
+        self._nodes_next[:] = -1
+        # Tables may grow by half before they are compacted: the time stays linear.
+        if np.any(self._count > self._tidied * 3 // 2 + _FEWEST):
+            regions, nodes = compact(self.tables, self._count, self._stamp)
+            self._labels = _renumbered(self._labels, regions)
+            self._open = _renumbered(self._open, regions)
+            self._nodes = _renumbered(self._nodes, nodes)
+            self._tidied = self._count.copy()
+        self._row_began = int(self._count[3])
+        self._stamp += 1
+
+    def check_complete(self) -> None:
+        """Complain if blocks are missing at the end."""
+        if self._at != (self._shape[0], 0):
+            raise BlockError(
+                f"polygons: blocks end at row {self._at[0]}, column {self._at[1]} of a raster of "
+                f"{self._shape[0]} x {self._shape[1]} px"
+            )
+
+    def _reserve(self, more: NDArray[np.int64]) -> None:
+        """Make room for that many more nodes, arcs, vertices and regions."""
+        nodes, arcs, vertices, regions = (int(n) for n in self._count + more)
+        table = self.tables
+        self.tables = Tables(
+            _grown(table.regions, regions),
+            _grown(table.arcs, arcs),
+            _grown(table.links, 2 * arcs),
+            _grown(table.nodes, nodes),
+            _grown(table.vertices, vertices),
+        )
+
+
+def _grown(table: NDArray[Any], rows: int) -> NDArray[Any]:
+    """``table`` with room for at least ``rows`` rows."""
+    if rows <= len(table):
+        return table
+    larger = np.empty((max(rows, len(table) * 5 // 4), *table.shape[1:]), table.dtype)
+    larger[: len(table)] = table
+    return larger
+
+
+def _renumbered(numbers: NDArray[np.int32], new: NDArray[np.int32]) -> NDArray[np.int32]:
+    return np.where(numbers >= 0, np.append(new, np.int32(-1))[numbers], -1).astype(np.int32)
