@@ -35,6 +35,7 @@ OnBlock = Callable[[int, int], None]
 
 SCENE_FILE, SCL_FILE, TRUTH_FILE, DONE_FILE = "scene.tif", "scl.tif", "truth.tif", "sample.json"
 SCALE, OFFSET, NODATA = 0.0001, -0.1, 0
+_FILES = (SCENE_FILE, SCL_FILE, TRUTH_FILE)
 HIDDEN: Final = (0, 1, 3, 8, 9, 10)
 DILATE: Final = 2  # pixels: the classification misses the rim of clouds
 ACQUIRED: Final = {
@@ -42,7 +43,7 @@ ACQUIRED: Final = {
     2: datetime(2024, 9, 13, 11, 54, 11, tzinfo=UTC),
 }
 
-_FORMAT = 1  # raise it whenever the same spec gives other pixels
+_FORMAT = 2  # raise it whenever the same spec gives other pixels
 _TILE = 512
 _CACHE_MIB = 64  # a fixed size: GDAL's order of writing tiles depends on it
 _MAX_SIDE = 1_000_000
@@ -181,22 +182,13 @@ def write_sample(
     if is_complete(spec, folder):
         return scene
     _refuse_strangers(scene)
-    (folder / DONE_FILE).unlink(missing_ok=True)
-    settings = {"GDAL_CACHEMAX": _CACHE_MIB, "GDAL_NUM_THREADS": "1"}
-    with ExitStack() as stack:
-        stack.enter_context(rasterio.Env(**settings))
-        paths = [stack.enter_context(replacing(folder / n)) for n in _FILES]
-        try:
-            _write_rasters(spec, paths, on_block, workers)
-        except RasterioError as error:
-            raise ProductError(f"{folder}: the sample cannot be written: {error}") from error
-    write_rat(folder / TRUTH_FILE, LANDCOVER)
-    write_catalog(spec.id, spec.grid, spec.mask_grid, ACQUIRED[spec.date], folder)
-    _write_done(spec, folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / DONE_FILE).unlink(missing_ok=True)
+    except OSError as error:
+        raise ProductError(f"{folder}: cannot write here: {error.strerror}") from error
+    _write_files(spec, folder, on_block, workers)
     return scene
-
-
-_FILES = (SCENE_FILE, SCL_FILE, TRUTH_FILE)
 
 
 def is_complete(spec: SampleSpec, directory: str | Path) -> bool:
@@ -230,6 +222,21 @@ def _refuse_strangers(scene: Path) -> None:
         raise ProductError(
             f"{scene}: lies there already and is no sample of geoseg's; choose another directory"
         )
+
+
+def _write_files(spec: SampleSpec, folder: Path, on_block: OnBlock | None, workers: int) -> None:
+    """All rasters beside their places, then into them; what they mean; and that they are done."""
+    settings = {"GDAL_CACHEMAX": _CACHE_MIB, "GDAL_NUM_THREADS": "1"}
+    with ExitStack() as stack:
+        stack.enter_context(rasterio.Env(**settings))
+        paths = [stack.enter_context(replacing(folder / n)) for n in _FILES]
+        try:
+            _write_rasters(spec, paths, on_block, workers)
+        except RasterioError as error:
+            raise ProductError(f"{folder}: the sample cannot be written: {error}") from error
+    write_rat(folder / TRUTH_FILE, LANDCOVER)
+    write_catalog(spec.id, spec.grid, spec.mask_grid, ACQUIRED[spec.date], folder)
+    _write_done(spec, folder)
 
 
 def _write_rasters(

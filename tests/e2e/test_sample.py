@@ -138,6 +138,12 @@ def test_somebody_elses_scene_is_not_overwritten(tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_a_file_in_place_of_the_folder_is_named(tmp_path):
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(ProductError, match="taken: cannot write here: File exists"):
+        write_sample(SampleSpec(size=(8, 8)), tmp_path / "taken")
+
+
 @pytest.mark.parametrize("size", [(1, 1), (37, 91), (1, 700), (513, 1)])
 def test_odd_sizes(size, tmp_path):
     write_sample(SampleSpec(size=size), tmp_path)
@@ -189,3 +195,26 @@ def test_memory_does_not_grow_with_the_scene(tmp_path):
 
     # 24 against 384 MB of pixels; GDAL keeps up to 64 MB of tiles.
     assert peak(4096) - peak(1024) < 130
+
+
+@pytest.mark.data
+def test_spectra_lie_among_those_of_a_real_scene(data_dir):
+    found = {p.stem.split("_")[-2]: p for p in sorted(data_dir.rglob("R60m/T29UNU*_60m.jp2"))}
+    if "SCL" not in found:
+        pytest.skip("no Sentinel-2 scene at 60 m")
+    names = ("B02", "B03", "B04", "B8A", "B11", "B12")
+
+    def read(name: str) -> np.ndarray:
+        with rasterio.open(found[name]) as file:
+            return file.read(1)
+
+    scl = read("SCL")
+    real = np.stack([read(name) for name in names]).astype(np.float32) * 0.0001 - 0.1
+    spec = SampleSpec(size=(512, 512), clouds=False)
+    made = spec.observe(Window(0, 0, 512, 512))
+    ours = made.dn.astype(np.float32) * 0.0001 - 0.1
+    for code, classes, slack in ((4, (2, 3), 0.0), (6, (1,), 0.012)):
+        low, high = np.percentile(real[:, scl == code], [3, 97], axis=1)
+        median = np.median(ours[:, np.isin(made.classes, classes)], axis=1)
+        assert (median > low - slack).all(), (code, low, median)
+        assert (median < high + slack).all(), (code, high, median)

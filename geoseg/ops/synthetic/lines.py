@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from geoseg.grid import Window
+from geoseg.ops.kernels import entry
 
 Field = NDArray[np.float32]
 Index = NDArray[np.int32]
 
-# As in noise.py: a kernel calls only kernels of its own file.
-kernel = njit(nogil=True, cache=True, error_model="numpy")
 
 _F0, _F1 = np.float32(0), np.float32(1)
 FAR = np.float32(1e6)
@@ -94,7 +92,7 @@ def coarse_window(window: Window, step: int) -> Window:
     )
 
 
-@kernel
+@entry
 def _segments(
     out: Field, segments: Field, y0: int, x0: int, step: np.float32, reach: np.float32
 ) -> None:
@@ -121,7 +119,7 @@ def _segments(
                     out[i, j] = d
 
 
-@kernel
+@entry
 def _discs(
     out: Field, which: Index, discs: Field, names: Index, y0: int, x0: int, reach: np.float32
 ) -> None:
@@ -141,7 +139,7 @@ def _discs(
                     which[i, j] = names[k]
 
 
-@kernel
+@entry
 def _upsample(out: Field, coarse: Field, cy: int, cx: int, y0: int, x0: int, step: int) -> None:
     rows, cols = out.shape
     scale = _F1 / np.float32(step)

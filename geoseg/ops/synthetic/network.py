@@ -22,7 +22,7 @@ _STREAM_FROM = 3.0  # nodes of catchment that feed a stream
 _INFLOW = 110.0  # nodes of catchment upstream of the scene
 _TOWN_SPACING = 210.0
 _STEP = 6.0  # pixels between points of a river
-_LONGEST = 100  # points a bend
+_LONGEST = 100  # points of a bend or road, however wide the lattice
 
 
 def rivers(size: Grid, seed: int) -> Lines:
@@ -75,7 +75,8 @@ def roads(town: Discs, lattice: Ints, seed: int) -> Lines:
         start, end = town.discs[a].astype(np.float64), town.discs[b].astype(np.float64)
         main = min(start[2], end[2]) > 14 or luck < 0.25
         half = np.full(1, 0.95 if main else 0.6)
-        t = np.linspace(0, 1, max(2, ceil(float(_length(end - start)) / 9)))[:, None]
+        points = min(_LONGEST, max(2, ceil(float(_length(end - start)) / 9)))
+        t = np.linspace(0, 1, points)[:, None]
         # Roads leave and reach towns undisturbed.
         calm = np.minimum(1, 6 * t * (1 - t))
         way = start[:2] + t * (end[:2] - start[:2])

@@ -9,14 +9,13 @@ from numba import njit
 from numpy.typing import NDArray
 
 from geoseg.grid import Window
+from geoseg.ops.kernels import entry
 
 Field = NDArray[np.float32]
 Ids = NDArray[np.uint32]
 
-# Kernels of one file call only kernels of the same file: numba's cache looks no further than the
-# file of the kernel to see whether it is stale. No fast maths: a pixel must not depend on the
-# window that it is made in, nor on the machine.
-kernel = njit(nogil=True, cache=True, error_model="numpy")
+# All helpers lie in this file: numba's cache looks no further to see whether an entry is stale. No
+# fast maths: a pixel must depend neither on the window it is made in nor on the machine.
 # Loops are vectorised only where nothing is left to call.
 _inlined = njit(nogil=True, error_model="numpy", forceinline=True)
 
@@ -197,7 +196,7 @@ def _turn(h: np.uint32) -> tuple[np.float32, np.float32]:
     return (_F1 - t * t) / d, _F2 * t / d
 
 
-@kernel
+@entry
 def _fbm(
     ys: Field, xs: Field, seed: np.uint32, frequency: np.float32, octaves: int, gain: np.float32
 ) -> Field:
@@ -224,7 +223,7 @@ def _fbm(
     return out
 
 
-@kernel
+@entry
 def _uniform(ids: Ids, seed: np.uint32) -> Field:
     out = np.empty(ids.size, np.float32)
     for k in range(ids.size):
@@ -232,7 +231,7 @@ def _uniform(ids: Ids, seed: np.uint32) -> Field:
     return out
 
 
-@kernel
+@entry
 def _grain(y0: int, x0: int, rows: int, cols: int, seed: np.uint32) -> Field:
     out = np.empty((rows, cols), np.float32)
     for i in range(rows):
@@ -245,7 +244,7 @@ def _grain(y0: int, x0: int, rows: int, cols: int, seed: np.uint32) -> Field:
     return out
 
 
-@kernel
+@entry
 def _sites(i0: int, j0: int, rows: int, cols: int, seed: np.uint32) -> tuple[Ids, Field, Field]:
     """One hashed point in every square of a lattice."""
     names = np.empty((rows, cols), np.uint32)
@@ -259,7 +258,7 @@ def _sites(i0: int, j0: int, rows: int, cols: int, seed: np.uint32) -> tuple[Ids
     return names, y, x
 
 
-@kernel
+@entry
 def _cells(
     ys: Field, xs: Field, seed: np.uint32, size: np.float32
 ) -> tuple[Ids, Field, Field, Field]:
@@ -318,7 +317,7 @@ def _split(
     return _mix(name), v0, v1, u0, u1
 
 
-@kernel
+@entry
 def _parcels(
     ys: Field, xs: Field, district: Ids, low: np.float32, high: np.float32, smallest: np.float32
 ) -> tuple[Ids, Field, Field, Field, Field, Field]:

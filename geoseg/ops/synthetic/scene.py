@@ -51,12 +51,7 @@ def observe(
         cloud_cover: Share of the scene under clouds, 0..0.95.
         swath_edge: Whether the scene's lower right lies outside the swath.
     """
-    even = Window(
-        window.y0 - window.y0 % 2,
-        window.x0 - window.x0 % 2,
-        window.y1 + window.y1 % 2,
-        window.x1 + window.x1 % 2,
-    )
+    even = _even(window)
     world = build_world(size, seed)
     wide = Window(even.y0 - PAD, even.x0 - PAD, even.y1 + PAD, even.x1 + PAD)
     land = survey(world, wide, season)
@@ -73,6 +68,16 @@ def observe(
     rows, cols = window.within(even).slices
     return Observation(
         np.ascontiguousarray(dn[:, rows, cols]), np.ascontiguousarray(classes[rows, cols]), scl
+    )
+
+
+def _even(window: Window) -> Window:
+    """The window grown to whole pixels of 20 m."""
+    return Window(
+        window.y0 - window.y0 % 2,
+        window.x0 - window.x0 % 2,
+        window.y1 + window.y1 % 2,
+        window.x1 + window.x1 % 2,
     )
 
 

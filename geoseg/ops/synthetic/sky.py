@@ -7,15 +7,13 @@ from functools import lru_cache
 from typing import Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from geoseg.grid import Window
+from geoseg.ops.kernels import entry
 from geoseg.ops.synthetic.lines import Field
 from geoseg.ops.synthetic.noise import fbm, grain, positions, salt
 from geoseg.ops.synthetic.spectra import BANDS
-
-kernel = njit(nogil=True, cache=True, error_model="numpy")
 
 SCL_NODATA, SCL_SHADOW, SCL_VEGETATION, SCL_BARE, SCL_WATER = 0, 3, 4, 5, 6
 SCL_CLOUD_MEDIUM, SCL_CLOUD_HIGH, SCL_CIRRUS = 8, 9, 10
@@ -130,7 +128,7 @@ def _halve(values: Field) -> Field:
     return (top[:, ::2] + top[:, 1::2] + low[:, ::2] + low[:, 1::2]) * np.float32(0.25)
 
 
-@kernel
+@entry
 def _expose(
     surface: Field, above: Field, noise: Field, light: Field, out: NDArray[np.uint16]
 ) -> None:

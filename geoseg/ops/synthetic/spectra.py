@@ -1,11 +1,12 @@
 """Surface reflectances of what a landscape is made of, in June and in September.
 
 Bands: blue 490, green 560, red 665, nir 842, swir16 1610, swir22 2190 nm (Sentinel-2 B02, B03,
-B04, B08, B11, B12). Typical values after the USGS Spectral Library 7 (Kokaly et al. 2017,
-doi:10.3133/ds1035) and the ECOSTRESS library 1.0 (Meerdink et al. 2019,
-doi:10.1016/j.rse.2019.05.015) for materials, rounded; vegetation canopies and water, which
-libraries measure by the leaf and the cup, after the medians of clear Sentinel-2 L2A pixels in
-western Europe (pasture .03 .06 .03 .41 .16 .07; lakes .018 .019 .012 .009 .006 .006).
+B04, B08, B11, B12). Typical values, rounded, none copied from a single record: materials follow the
+shapes and levels of the USGS Spectral Library 7 (Kokaly et al. 2017, doi:10.3133/ds1035) and the
+ECOSTRESS library 1.0 (Meerdink et al. 2019, doi:10.1016/j.rse.2019.05.015); canopies and water,
+which libraries measure by the leaf and the cup, follow clear Sentinel-2 L2A pixels of western
+Europe (medians: pasture .03 .06 .03 .41 .16 .07, lakes .018 .019 .012 .009 .006 .006), and a test
+holds them there.
 """
 
 from __future__ import annotations

@@ -5,16 +5,14 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from geoseg.grid import Window
+from geoseg.ops.kernels import entry
 from geoseg.ops.synthetic.land import Land
 from geoseg.ops.synthetic.lines import Field
 from geoseg.ops.synthetic.noise import fbm, grain, positions, salt, uniform
 from geoseg.ops.synthetic.spectra import BANDS, endmembers, variation
-
-kernel = njit(nogil=True, cache=True, error_model="numpy")
 
 PAD = 1  # the blur looks one pixel around
 _ROWS, _ROUGH, _PATCH = np.float32(0.25), np.float32(0.6), np.float32(0.4)
@@ -53,7 +51,7 @@ def reflectance(land: Land, window: Window, seed: int, season: int) -> Field:
     return _blur(_mix(land.cover, texture, endmembers(season), variation(season)))
 
 
-@kernel
+@entry
 def _mix(cover: NDArray[np.uint8], at: Texture, ends: Field, vary: Field) -> Field:
     """Two materials a pixel, in shares and brightness that vary as the cover does."""
     h, w = cover.shape
@@ -73,7 +71,7 @@ def _mix(cover: NDArray[np.uint8], at: Texture, ends: Field, vary: Field) -> Fie
     return out
 
 
-@kernel
+@entry
 def _blur(image: Field) -> Field:
     """Three taps along each axis; one pixel is lost on every side."""
     bands, h, w = image.shape
