@@ -87,7 +87,7 @@ def clip_scene(scene: Scene, area: AreaRef) -> Scene:
 
 def area_touches(area: bytes, grid: GeoBox, window: Window) -> bool:
     """Whether ``window`` of ``grid`` meets an area (WKB in the grid's CRS)."""
-    return bool(_prepared(area).intersects(_frame(grid[window.slices], margin=0)))
+    return bool(_prepared(area).intersects(_outline(grid, window)))
 
 
 def read_area(area: AreaRef) -> tuple[BaseGeometry, CRS]:
@@ -172,7 +172,7 @@ def _union(shapes: Sequence[BaseGeometry] | NDArray[np.object_], area: AreaRef) 
 def _polygonal(shape: BaseGeometry) -> BaseGeometry:
     """The polygons of ``shape``: touching areas meet in points and lines too."""
     parts = shapely.get_parts(shapely.get_parts(shape))
-    return shapely.multipolygons([part for part in parts if part.geom_type == "Polygon"])
+    return shapely.MultiPolygon([part for part in parts if part.geom_type == "Polygon"])
 
 
 def _crs(area: AreaRef, text: str | None) -> CRS:
@@ -183,10 +183,14 @@ def _crs(area: AreaRef, text: str | None) -> CRS:
 
 
 def _frame(grid: GeoBox, *, margin: int) -> BaseGeometry:
-    """The outline of ``grid``, wider by ``margin`` pixels; also of a rotated one."""
-    height, width = grid.shape
-    rows, cols = (-margin, height + margin), (-margin, width + margin)
-    corners = [(cols[i], rows[j]) for i, j in ((0, 0), (1, 0), (1, 1), (0, 1))]
+    """The outline of ``grid``, wider by ``margin`` pixels."""
+    height, width = (int(n) for n in grid.shape)
+    return _outline(grid, Window(-margin, -margin, height + margin, width + margin))
+
+
+def _outline(grid: GeoBox, at: Window) -> BaseGeometry:
+    """A rectangle of pixels in the grid's CRS; of a rotated grid, a rotated one."""
+    corners = ((at.x0, at.y0), (at.x1, at.y0), (at.x1, at.y1), (at.x0, at.y1))
     return shapely.Polygon([grid.affine @ corner for corner in corners])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -126,11 +126,24 @@ def _groups(
     else:
         patterns = {}
     if patterns:
-        found = {name: find(pattern) for name, pattern in patterns.items() if name in needed}
-        return _by_band(files, found, wanted)
+        return _by_band(files, _find_bands(patterns, needed), wanted)
     if not source.bands and any(scene is not None for scene, _ in files):
         return _by_name(files)
     return [_Group(stem(path) if scene is None else scene, path) for scene, path in files]
+
+
+def _find_bands(
+    patterns: Mapping[str, str], needed: Collection[str]
+) -> dict[str, list[tuple[str | None, str]]]:
+    """Files of all bands, as they name the scene; only those that are needed have to be there."""
+    found = {}
+    for name, pattern in patterns.items():
+        try:
+            found[name] = find(pattern)
+        except SceneError:
+            if name in needed:
+                raise
+    return found
 
 
 def _one_pattern_a_band(source: FilesSource, files: list[tuple[str | None, str]]) -> bool:

@@ -143,7 +143,7 @@ def _product(root: Path) -> _Product:
         # Entities are expat's: bombs are refused since 2.4.1, external ones never resolved.
         tree = ET.parse(found[0])  # noqa: S314
         return _parsed(tree.getroot())
-    except (ET.ParseError, ValueError) as error:
+    except (ET.ParseError, ValueError, LookupError) as error:
         raise SceneError(f"{found[0]}: damaged product metadata ({error})") from error
 
 

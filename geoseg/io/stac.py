@@ -199,8 +199,14 @@ def _walk(catalog: str) -> Iterator[pystac.Item]:
         if content.get("type") == "FeatureCollection":
             yield from _collected(content, href)
             return
-        yield from _descend(io.stac_object_from_dict(content, href=href), set(), 0)
+        thing = io.stac_object_from_dict(content, href=href)
+        if isinstance(thing, pystac.Catalog):
+            # Part of a catalog may be there without its root.
+            thing.set_root(thing)
+        yield from _descend(thing, set(), 0)
     except (STACError, STACTypeError, KeyError, AttributeError, TypeError, ValueError) as error:
+        if isinstance(error.__cause__, CatalogError):
+            raise error.__cause__ from error
         what = "not JSON" if isinstance(error, json.JSONDecodeError) else "not a STAC catalog"
         raise CatalogError(f"{catalog}: {what} ({str(error) or type(error).__name__})") from error
 
