@@ -219,8 +219,9 @@ class ScenePixels:
             with gdal_env(remote=is_remote(uri)):
                 yield
         except (RasterioError, IndexError) as error:
-            # The message of a VRT that does not open is all of its XML.
-            reason = "" if "<VRT" in str(error) else f": {error}"
+            # rasterio says "see previous exception"; a VRT that does not open says all its XML.
+            said = str(error.__cause__ or error)
+            reason = "" if "<VRT" in said else f" ({said})"
             raise SceneError(
                 f"scene {self._scene.id}: {uri} cannot be read at rows {window.y0}-{window.y1}, "
                 f"columns {window.x0}-{window.x1}{reason}; if it is damaged, get it again"
