@@ -51,7 +51,7 @@ def realistic(shape, *, classes=6, seed=0):
     scores = [
         sum(
             size * ndimage.uniform_filter(rng.standard_normal(shape, np.float32), size)
-            for size in (3, 9, 27, 81)
+            for size in (9, 27, 81)
         )
         for _ in range(classes)
     ]

@@ -192,7 +192,9 @@ def find_regions(
     labels, count = label_regions(padded)
     regions = np.zeros(count, REGION)
     percent = np.zeros((0, 0), np.uint8) if confidence is None else confidence
-    measure_regions(padded, labels, np.ascontiguousarray(percent), density, at, regions)
+    # Read-only or strided arrays would be compiled for anew.
+    percent = np.require(percent, np.uint8, ["C", "W"])
+    measure_regions(padded, labels, percent, density, at, regions)
     return labels, regions
 
 

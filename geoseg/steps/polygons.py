@@ -89,9 +89,18 @@ class Polygons:
         self.schema = _schema(grid, self._wanted.connectivity)
         self.kept = self.dropped = 0
         self.dropped_area_m2 = 0.0
+        self._begun = False
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
-        """Join, and yield what is finished."""
+        """Join, and yield what is finished.
+
+        Raises:
+            BlockError: A block is missing, damaged or of another raster.
+            RuntimeError: This has been iterated over before.
+        """
+        if self._begun:
+            raise RuntimeError("polygons are a stream: iterate once, or keep what read_all() gives")
+        self._begun = True
         joined = join(
             self._traced,
             self._grid.affine,

@@ -41,14 +41,14 @@ class TraceBlock:
         grid: The grid of the whole raster.
         folder: Where the arcs go, one file a block.
         confidence: Percent, 255 where there is none.
-        nodata: The code of pixels without a class.
+        nodata: The code of pixels without a class; None if all have one.
     """
 
     classes: RasterStore
     grid: GeoBox
     folder: Path
     confidence: RasterStore | None = None
-    nodata: int = 255
+    nodata: int | None = 255
     _metric: Metric = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -113,6 +113,13 @@ def test_a_raster_without_data_has_no_polygons_but_a_schema():
     assert batch.schema.equals(polygons.schema, check_metadata=True)
 
 
+def test_a_stream_is_read_once():
+    polygons = vectorize_array(np.ones((3, 3), np.uint8), grid_of(np.ones((3, 3))))
+    assert polygons.read_all().num_rows == 1
+    with pytest.raises(RuntimeError, match="once"):
+        polygons.read_all()
+
+
 def test_order_is_that_of_the_last_pixels():
     array = np.array([[1, 2, 1], [1, 3, 1], [1, 1, 1], [4, 4, 5]], np.uint8)
     assert table_of(array, block=2)["class_code"].to_pylist() == [2, 3, 1, 4, 5]
