@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
 
+from affine import Affine
 from odc.geo.geobox import GeoBox
 
 __all__ = ["GeoBox", "Window", "blocks", "crop", "full_window"]
@@ -65,7 +66,9 @@ def full_window(grid: GeoBox) -> Window:
 
 def crop(grid: GeoBox, window: Window) -> GeoBox:
     """The grid of ``window``, exact for rotated and south-up grids too."""
-    return grid[window.slices]
+    # Not grid[...]: odc-geo still multiplies transforms in a way that affine warns about.
+    moved = grid.affine @ Affine.translation(window.x0, window.y0)
+    return GeoBox(window.shape, moved, grid.crs)
 
 
 def blocks(shape: tuple[int, int], size: int) -> Iterator[Window]:

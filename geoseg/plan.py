@@ -39,10 +39,18 @@ class TilingWish:
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What a run may use: worker processes, blocks in flight on each, bytes of memory for each."""
+    """What a run may use.
+
+    Attributes:
+        workers: Worker processes.
+        lanes: Blocks that each of them has in flight.
+        models: How many of those may be in the model at once.
+        memory: Bytes that a worker may take; None: it is not known.
+    """
 
     workers: int
     lanes: int
+    models: int = 1
     memory: int | None = None
 
 
@@ -128,7 +136,7 @@ def plan_scene(
         predicted / sum(b.shape[0] * b.shape[1] for b in kept),
         sum(_area(hull(c)) for c in chips) * bytes_per_pixel(scene, card),
         2 * sum(_area(b) for b in kept),
-        memory_needed(scene, card, lattice, wish, block, resources.lanes),
+        memory_needed(scene, card, lattice, wish, block, resources),
     )
 
 
@@ -139,19 +147,23 @@ def bytes_per_pixel(scene: Scene, card: ModelCard) -> int:
 
 
 def memory_needed(
-    scene: Scene, card: ModelCard, lattice: Lattice, wish: TilingWish, block: int, lanes: int
+    scene: Scene,
+    card: ModelCard,
+    lattice: Lattice,
+    wish: TilingWish,
+    block: int,
+    resources: Resources,
 ) -> int:
-    """Bytes a worker holds at most: the model at work, and ``lanes`` blocks in flight."""
+    """Bytes a worker holds at most: chips in the model, and blocks in flight."""
     shape = int(scene.grid.shape[0]), int(scene.grid.shape[1])
-    edge = min(block, max(shape)) + 2 * (
-        lattice.margin if wish.seams == "crop" else lattice.size - lattice.stride
-    )
+    halo = lattice.margin if wish.seams == "crop" else lattice.size - lattice.stride
+    edge = min(block, max(shape)) + 2 * halo
     per_block = edge * edge * (bytes_per_pixel(scene, card) + 2) + block * block * 4
+    chip = prod(lattice.chip_shape(shape)) * wish.batch * card.activation_bytes
     if wish.seams == "blend":
-        # The scores of one block at a time are held in full, as a sum and as a mean.
-        per_block += block * block * 8 * len(card.legend.classes) // lanes
-    chip = prod(lattice.chip_shape(shape)) * wish.batch
-    return WORKER_BASE_BYTES + lanes * per_block + chip * card.activation_bytes
+        # The scores of a block in the model are held in full, as a sum and as a mean.
+        chip += block * block * 8 * len(card.legend.classes)
+    return WORKER_BASE_BYTES + resources.lanes * per_block + resources.models * chip
 
 
 def _area(window: Window) -> int:
@@ -225,7 +237,7 @@ def _check_memory(
 ) -> None:
     if resources.memory is None:
         return
-    needed = memory_needed(scene, card, lattice, wish, block, resources.lanes)
+    needed = memory_needed(scene, card, lattice, wish, block, resources)
     if needed > resources.memory:
         raise PlanError(
             f"scene {scene.id}: blocks of {block} px with chips of {lattice.size} px need "

@@ -60,12 +60,8 @@ def _scenes(
     source: FilesInput | StacInput, area: AreaRef | None, bands: Sequence[str]
 ) -> list[Scene]:
     if isinstance(source, FilesInput):
-        scenes = _files(source).scenes(bands)
-    else:
-        scenes = _stac(source, area).scenes(bands)
-    if source.mask is not None and source.mask.method == "none":
-        return [replace(scene, masks=()) for scene in scenes]
-    return scenes
+        return _files(source).scenes(bands)
+    return _stac(source, area).scenes(bands)
 
 
 def _directory(workflow: Workflow, scene: Scene) -> Path:
@@ -111,16 +107,11 @@ def _band(source: BandSource) -> BandRef:
 
 
 def _mask(mask: Mask | None) -> MaskRef | None:
-    if mask is None or mask.method == "none":
+    if mask is None:
         return None
     path = mask.asset if isinstance(mask, StacMask) and mask.asset is not None else mask.path
     unit: Literal["px", "m"] = "px" if mask.dilate.unit == "px" else "m"
-    dilate = mask.dilate.metres(1.0)
-    if mask.method == "alpha":
-        if path is None and mask.index is None:
-            return None  # the file's own alpha and mask bands are always used
-        return MaskRef("values", path, mask.index, (0,), dilate, unit)
-    return MaskRef(mask.method, path, mask.index, mask.values, dilate, unit)
+    return MaskRef(mask.method, path, mask.index, mask.values, mask.dilate.metres(1.0), unit)
 
 
 def _stac(source: StacInput, area: AreaRef | None) -> StacSource:

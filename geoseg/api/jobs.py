@@ -64,12 +64,17 @@ class SegmentJob:
     folder: WorkFolder
     device: str
     precision: Precision
-    threads: int
+    model_threads: int
 
     def open(self) -> BlockWork:
         """Load the model and open the files; happens once on each worker."""
         segmenter = open_segmenter(
-            self.package, device=self.device, precision=self.precision, threads=self.threads
+            # One thread for a chip, and as many chips at once: the bits of a map must not depend
+            # on how cores are shared out among workers.
+            self.package,
+            device=self.device,
+            precision=self.precision,
+            threads=1,
         )
         tiling = Tiling(self.plan.lattice, self.plan.seams, self.plan.weights, self.plan.batch)
         return SegmentBlocks(
@@ -78,6 +83,7 @@ class SegmentJob:
             self.folder.classes,
             self.folder.confidence,
             tiling,
+            model_threads=self.model_threads,
         )
 
 

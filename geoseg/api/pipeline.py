@@ -26,7 +26,6 @@ from geoseg.run.lock import hold
 from geoseg.run.loop import Summary, run_blocks
 from geoseg.run.on_dask import OnDask
 from geoseg.run.reporter import Reporter, Several
-from geoseg.run.resources import available_cores
 from geoseg.run.status import StatusFile
 
 STATE = ".geoseg"
@@ -71,8 +70,11 @@ def run_plan(plan: RunPlan, reporter: Reporter, *, force: bool = False) -> RunRe
     with ExitStack() as stack:
         for task in plan.tasks:
             stack.enter_context(_held(task.directory))
-        results = _Run(plan, reporter, force).results(stack)
-    return RunResult(plan.workflow.name, results, plan.warnings)
+        results = _Run(plan, reporter, stack, force=force).results()
+    result = RunResult(plan.workflow.name, results, plan.warnings)
+    made = sum(scene.fresh and scene.error is None for scene in results)
+    reporter.done(f"{made} of {len(results)} scenes made, {len(result.failed)} failed")
+    return result
 
 
 @contextmanager
@@ -91,16 +93,17 @@ def _held(directory: Path) -> Iterator[None]:
 class _Run:
     """One run of a plan; the cluster starts when the first scene needs it."""
 
-    def __init__(self, plan: RunPlan, reporter: Reporter, force: bool) -> None:  # noqa: FBT001
+    def __init__(self, plan: RunPlan, reporter: Reporter, stack: ExitStack, *, force: bool) -> None:
         self.plan, self.reporter, self.force = plan, reporter, force
+        self._stack = stack
         self._connected: Connected | None = None
 
-    def results(self, stack: ExitStack) -> tuple[SceneResult, ...]:
+    def results(self) -> tuple[SceneResult, ...]:
         """What came of each scene, in order."""
         results = []
         for task in self.plan.tasks:
             try:
-                results.append(self._scene(task, stack))
+                results.append(self._scene(task))
             except GeosegError as error:
                 if self.plan.workflow.run.on_error == "stop":
                     raise
@@ -109,7 +112,7 @@ class _Run:
                 results.append(failed)
         return tuple(results)
 
-    def _scene(self, task: SceneTask, stack: ExitStack) -> SceneResult:
+    def _scene(self, task: SceneTask) -> SceneResult:
         scene = task.plan.scene
         remove_leftovers(task.directory)
         task.found.prepare(self.reporter)
@@ -119,17 +122,34 @@ class _Run:
             self.reporter.message(f"scene {scene.id}: up to date")
             return SceneResult(scene.id, task.directory, products.paths(), fresh=False)
         work = WorkFolder(task.directory / STATE)
+        status = StatusFile(work.root)
+        try:
+            record = self._make(task, products, made_from, work, Several([self.reporter, status]))
+        except BaseException as error:
+            status.done(f"failed: {error}" if isinstance(error, Exception) else "stopped")
+            raise
+        status.done("all products are made")
+        return SceneResult(scene.id, task.directory, products.paths(), record=record)
+
+    def _make(
+        self,
+        task: SceneTask,
+        products: Products,
+        made_from: MadeFrom,
+        work: WorkFolder,
+        reporter: Reporter,
+    ) -> dict[str, Any]:
+        """All stages of a scene, then its products."""
         stages = self._stages(task, work, made_from)
-        reporter = Several([self.reporter, StatusFile(work.root)])
         self._begin(task, work, stages[0], reporter)
-        executor = self._executor(stack)
+        executor = self._executor()
         summaries = {stage.name: _do(stage, executor, work, reporter) for stage in stages}
         with stages[0].ledger(work) as ledger:
             account = Account.of(ledger.reports())
         record = products.write(work, account, summaries, reporter)
         if not self.plan.workflow.output.keep_work:
             work.remove()
-        return SceneResult(scene.id, task.directory, products.paths(), record=record)
+        return record
 
     def _made_from(self, task: SceneTask) -> MadeFrom:
         workflow, plan = self.plan.workflow, task.plan
@@ -155,7 +175,7 @@ class _Run:
             work,
             choice.device,
             choice.precision,
-            max(1, available_cores() // self.plan.resources.workers),
+            self.plan.resources.models,
         )
         vector = self.plan.workflow.output.vector
         if vector is None:
@@ -182,7 +202,7 @@ class _Run:
                 work.rasters, task.plan.scene.grid, block=task.plan.block, fill=fill, name=name
             )
 
-    def _executor(self, stack: ExitStack) -> Executor:
+    def _executor(self) -> Executor:
         """The cluster, started when the first scene needs it."""
         if self._connected is None:
             plan, cluster = self.plan, self.plan.workflow.cluster
@@ -194,7 +214,7 @@ class _Run:
                 address=cluster.address,
                 dashboard=cluster.dashboard,
             )
-            self._connected = stack.enter_context(connect(spec, blocks=plan.blocks))
+            self._connected = self._stack.enter_context(connect(spec, blocks=plan.blocks))
             self.reporter.started(
                 scenes=len(plan.tasks),
                 blocks=plan.blocks,

@@ -16,8 +16,8 @@ from geoseg.run.resources import available_cores, available_memory
 from geoseg.workflow import Workflow
 from geoseg.workflow.schema import Cluster
 
-LANES = 3
-"""Blocks that a worker has in hand: one is read, one predicted, one written."""
+SPARE_LANES = 2
+"""Blocks that a worker has in hand beside those in the model: one is read, one is written."""
 
 MEMORY_SHARE = 0.8
 """Part of the machine's free memory that local workers may take together."""
@@ -100,14 +100,17 @@ def _wish(workflow: Workflow) -> TilingWish:
 
 def _resources(cluster: Cluster) -> Resources:
     """What the workflow grants, and what this machine has where it says nothing."""
-    lanes = cluster.threads or LANES
     if cluster.kind == "address":
         # Its workers are only known once we are connected; their memory is their own affair.
-        return Resources(workers=8, lanes=lanes)
+        return Resources(workers=8, lanes=cluster.threads or 1 + SPARE_LANES)
     workers = cluster.workers or available_cores()
+    models = max(1, available_cores() // workers)
+    lanes = cluster.threads or models + SPARE_LANES
     if cluster.memory is not None:
-        return Resources(workers, lanes, cluster.memory.bytes)
-    return Resources(workers, lanes, int(MEMORY_SHARE * available_memory() / workers))
+        memory = cluster.memory.bytes
+    else:
+        memory = int(MEMORY_SHARE * available_memory() / workers)
+    return Resources(workers, lanes, min(models, lanes), memory)
 
 
 def _check_directories(tasks: list[SceneTask]) -> None:

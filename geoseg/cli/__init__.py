@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 
@@ -21,6 +22,7 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
 
     from geoseg.cli.commands import app  # noqa: PLC0415
 
+    signal.signal(signal.SIGTERM, _terminated)
     try:
         # Outside of standalone mode typer returns the code of typer.Exit.
         return int(app(arguments, prog_name="geoseg", standalone_mode=False) or 0)
@@ -40,6 +42,11 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
         # Whoever read our output (head, less) has closed it: nothing to report, and nobody to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _terminated(number: int, _frame: object) -> None:
+    """SIGTERM unwinds like Ctrl-C does, so that clusters, locks and files are let go."""
+    raise StoppedError("stopped by SIGTERM", exit_code=128 + number)
 
 
 def _stopped(error: BaseException | None, *, debug: bool) -> int:

@@ -266,17 +266,15 @@ def schema(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write.")] = None,
 ) -> None:
     """Print the JSON Schema of workflows, for editors."""
-    import json
+    from geoseg.workflow.schema_file import schema_text
 
-    from geoseg.workflow import json_schema
-
-    text = json.dumps(json_schema(), indent=2, sort_keys=True, ensure_ascii=False)
+    text = schema_text()
     if output is None:
-        typer.echo(text)
+        typer.echo(text, nl=False)
     else:
         from geoseg.io.atomic import write_bytes
 
-        write_bytes(output, f"{text}\n".encode())
+        write_bytes(output, text.encode())
         typer.echo(str(output))
 
 

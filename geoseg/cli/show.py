@@ -69,34 +69,29 @@ def plan_json(plan: RunPlan) -> dict[str, Any]:
 
 
 def show_plan(plan: RunPlan) -> None:
-    """A plan as a table, with totals."""
+    """A plan in a few lines for each scene."""
     console, values = _console(), plan_json(plan)
-    console.print(
+    allowed = values["memory_allowed"]
+    lines = [
         f"{values['workflow']}: {len(values['scenes'])} scenes, model {values['model']}, "
-        f"{values['workers']} workers with {values['lanes']} blocks each in hand",
-        markup=False,
-    )
-    table = Table("scene", "pixels", "blocks", "skipped", "chips", "per pixel", "reads", "memory")
+        f"{values['workers']} workers with {values['lanes']} blocks each in hand"
+    ]
     for s in values["scenes"]:
-        table.add_row(
-            s["scene"],
-            f"{s['shape'][0]} x {s['shape'][1]}",
-            f"{s['blocks']} of {s['block']} px",
-            str(s["skipped_blocks"]),
-            f"{s['chips']} of {s['size']} px, margin {s['margin']}",
-            f"{s['predictions_per_pixel']:.2f}",
-            f"{s['bytes_read'] / 1e6:,.0f} MB",
-            f"{s['memory_per_worker'] / 1e9:.1f} GB",
-        )
-    console.print(table)
-    exact = all(s["exact"] for s in values["scenes"])
-    console.print(
-        "seams: the map equals the model run on the whole scene"
-        if exact
-        else "seams: chips see less than the model's reach; run.json will tell the seam index"
-    )
-    for warning in plan.warnings:
-        console.print(f"warning: {warning}", markup=False)
+        lines += [
+            f"{s['scene']} -> {s['directory']}",
+            f"  {s['shape'][0]} x {s['shape'][1]} pixels in {s['blocks']} blocks of "
+            f"{s['block']} px ({s['skipped_blocks']} skipped, outside the area)",
+            f"  {s['chips']} chips of {s['size']} px, margin {s['margin']}: "
+            f"{s['predictions_per_pixel']:.2f} predictions per pixel",
+            f"  reads {s['bytes_read'] / 1e6:,.0f} MB, writes {s['bytes_written'] / 1e6:,.0f} MB "
+            f"before compression; {s['memory_per_worker'] / 1e9:.1f} GB per worker"
+            + ("" if allowed is None else f" ({allowed / 1e9:.1f} GB allowed)"),
+            "  the map equals the model run on the whole scene"
+            if s["exact"]
+            else f"  seams ({s['seams']}) depend on the tiling; run.json will tell the seam index",
+        ]
+    lines += [f"warning: {warning}" for warning in plan.warnings]
+    console.print("\n".join(lines), markup=False)
 
 
 def show_states(states: Sequence[dict[str, Any]]) -> None:

@@ -66,13 +66,14 @@ def _mean(size: int) -> NDArray[np.float32]:
 
 def _hann(size: int) -> NDArray[np.float32]:
     # Sampled at pixel centres, so that it is positive at the rim too.
-    return np.square(np.sin(np.pi * (np.arange(size) + 0.5) / size), dtype=np.float32)
+    at = np.pi * (np.arange(size) + 0.5) / size
+    return np.asarray(np.sin(at) ** 2, np.float32)
 
 
 def _gaussian(size: int) -> NDArray[np.float32]:
     # Sigma of an eighth of the chip: MONAI's and nnU-Net's default.
     distance = (np.arange(size) + 0.5 - size / 2) / (size / 8)
-    return np.exp(-0.5 * distance**2).astype(np.float32)
+    return np.asarray(np.exp(-0.5 * distance**2), np.float32)
 
 
 TAPERS: Final[dict[Weights, Callable[[int], NDArray[np.float32]]]] = {

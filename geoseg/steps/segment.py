@@ -134,8 +134,9 @@ class SegmentBlocks:
     """A scene, a model and two stores, opened on a worker; called once for each block.
 
     Implements :class:`geoseg.run.base.BlockWork`. Several blocks may be in flight: they read and
-    write in their callers' threads, and take turns in the one thread that holds the model, so
-    that reading ahead and writing behind overlap with the model's work.
+    write in their callers' threads, and take turns in the ``model_threads`` that hold the model
+    (one, where it is not ``parallel``), so that reading ahead and writing behind overlap with the
+    model's work.
     """
 
     def __init__(
@@ -145,18 +146,21 @@ class SegmentBlocks:
         classes: RasterStore,
         confidence: RasterStore,
         tiling: Tiling,
+        *,
+        model_threads: int = 1,
     ) -> None:
         self._pixels, self._segmenter = pixels, segmenter
         self._classes, self._confidence = classes, confidence
         self._tiling, self._metric = tiling, measure_grid(pixels.grid)
-        self._model_thread = ThreadPoolExecutor(1, thread_name_prefix="geoseg-model")
+        threads = model_threads if segmenter.parallel else 1
+        self._model = ThreadPoolExecutor(threads, thread_name_prefix="geoseg-model")
 
     def __call__(self, block: Window) -> dict[str, Any]:
         """Do one block; doing it twice gives the same bytes."""
         start = perf_counter()
         loaded = load(block, self._pixels, self._segmenter.card.bands, self._tiling)
         read = perf_counter()
-        result, seconds = self._model_thread.submit(self._infer, loaded).result()
+        result, seconds = self._model.submit(self._infer, loaded).result()
         inferred = perf_counter()
         self._classes.write(block, result.classes)
         self._confidence.write(block, result.confidence)
@@ -171,8 +175,8 @@ class SegmentBlocks:
         }
 
     def close(self) -> None:
-        """Let go of files and of the model's thread."""
-        self._model_thread.shutdown()
+        """Let go of files and of the model's threads."""
+        self._model.shutdown()
         self._pixels.close()
 
     def _infer(self, loaded: Loaded) -> tuple[Segmented, float]:
