@@ -125,6 +125,11 @@ class ConstantModel:
         """What the model needs and gives."""
         return self._card
 
+    @property
+    def parallel(self) -> bool:
+        """Nothing is kept between calls."""
+        return True
+
     def scores(self, batch: Batch) -> NDArray[np.float32]:
         """The constant, at every pixel."""
         chips, _, height, width = batch.values.shape
@@ -153,6 +158,11 @@ class LocalMean:
     def card(self) -> ModelCard:
         """What the model needs and gives."""
         return self._card
+
+    @property
+    def parallel(self) -> bool:
+        """Nothing is kept between calls."""
+        return True
 
     def scores(self, batch: Batch) -> NDArray[np.float32]:
         """Land and water: a smooth function of the mean over bands and neighbours."""

@@ -72,26 +72,32 @@ def show_plan(plan: RunPlan) -> None:
     """A plan in a few lines for each scene."""
     console, values = _console(), plan_json(plan)
     allowed = values["memory_allowed"]
-    lines = [
+    head = (
         f"{values['workflow']}: {len(values['scenes'])} scenes, model {values['model']}, "
         f"{values['workers']} workers with {values['lanes']} blocks each in hand"
-    ]
+    )
+    lines = [head]
     for s in values["scenes"]:
-        lines += [
-            f"{s['scene']} -> {s['directory']}",
-            f"  {s['shape'][0]} x {s['shape'][1]} pixels in {s['blocks']} blocks of "
-            f"{s['block']} px ({s['skipped_blocks']} skipped, outside the area)",
-            f"  {s['chips']} chips of {s['size']} px, margin {s['margin']}: "
-            f"{s['predictions_per_pixel']:.2f} predictions per pixel",
-            f"  reads {s['bytes_read'] / 1e6:,.0f} MB, writes {s['bytes_written'] / 1e6:,.0f} MB "
-            f"before compression; {s['memory_per_worker'] / 1e9:.1f} GB per worker"
-            + ("" if allowed is None else f" ({allowed / 1e9:.1f} GB allowed)"),
-            "  the map equals the model run on the whole scene"
-            if s["exact"]
-            else f"  seams ({s['seams']}) depend on the tiling; run.json will tell the seam index",
-        ]
+        lines += _scene_lines(s, allowed)
     lines += [f"warning: {warning}" for warning in plan.warnings]
     console.print("\n".join(lines), markup=False)
+
+
+def _scene_lines(s: dict[str, Any], allowed: int | None) -> list[str]:
+    blocks = f"{s['blocks']} blocks of {s['block']} px"
+    skipped = f"({s['skipped_blocks']} skipped, outside the area)"
+    chips = f"{s['chips']} chips of {s['size']} px, margin {s['margin']}"
+    volume = f"reads {s['bytes_read'] / 1e6:,.0f} MB, writes {s['bytes_written'] / 1e6:,.0f} MB"
+    memory = f"{s['memory_per_worker'] / 1e9:.1f} GB per worker"
+    granted = "" if allowed is None else f" ({allowed / 1e9:.1f} GB allowed)"
+    seams = f"seams ({s['seams']}) depend on the tiling; run.json will tell the seam index"
+    return [
+        f"{s['scene']} -> {s['directory']}",
+        f"  {s['shape'][0]} x {s['shape'][1]} pixels in {blocks} {skipped}",
+        f"  {chips}: {s['predictions_per_pixel']:.2f} predictions per pixel",
+        f"  {volume} before compression; {memory}{granted}",
+        f"  {'the map equals the model run on the whole scene' if s['exact'] else seams}",
+    ]
 
 
 def show_states(states: Sequence[dict[str, Any]]) -> None:

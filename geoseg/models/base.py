@@ -71,14 +71,20 @@ class Batch:
 
 
 class Segmenter(Protocol):
-    """A loaded model, called from one thread at a time.
+    """A loaded model.
 
-    The same chip always gives the same bits, whatever else is in the batch.
+    The same chip always gives the same bits, whatever else is in the batch, and whichever thread
+    asks.
     """
 
     @property
     def card(self) -> ModelCard:
         """What the model needs and gives."""
+        ...
+
+    @property
+    def parallel(self) -> bool:
+        """Whether several threads may call at once; else one at a time."""
         ...
 
     def scores(self, batch: Batch) -> NDArray[np.float32]:

@@ -1,0 +1,144 @@
+"""How far a network looks and what a pixel of it costs: measured, to be kept in its card."""
+
+from __future__ import annotations
+
+import copy
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+_LARGEST_CANVAS = 640
+_ACTIVATIONS = ("torch.nn.modules.activation", "timm.layers.activations")
+_WEIGHING = (nn.MultiheadAttention, nn.Softmax)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What was measured of a network.
+
+    Attributes:
+        reach: Pixels; None: it looks further than 300 px, or everywhere.
+        activation_bytes: Peak of a forward pass in fp32 per chip pixel, without the weights.
+        parameters: Trained numbers.
+        flops_per_pixel: Multiplications and additions, two for each pair.
+    """
+
+    reach: int | None
+    activation_bytes: int
+    parameters: int
+    flops_per_pixel: int
+
+
+def measure(network: nn.Module, *, bands: int, stride: int, size: int = 256) -> Measured:
+    """Measure ``network`` on chips of ``size`` pixels."""
+    network = copy.deepcopy(network).float().cpu().eval()
+    chip = torch.zeros(1, bands, size, size)
+    with torch.inference_mode(), _PeakBytes() as memory:
+        network(chip)
+    with torch.inference_mode(), FlopCounterMode(display=False) as flops:
+        network(chip)
+    return Measured(
+        reach=structural_reach(network, bands=bands, stride=stride),
+        activation_bytes=-(-memory.peak // size**2),
+        parameters=sum(p.numel() for p in network.parameters()),
+        flops_per_pixel=round(flops.get_total_flops() / size**2),
+    )
+
+
+def structural_reach(network: nn.Module, *, bands: int, stride: int) -> int | None:
+    """The farthest that any pixel can be felt, whatever the weights; None where there is no end.
+
+    Weights are made positive and activations straight, so that no path from a pixel to the output
+    cancels another or dies on its way; then one pixel is pushed, for every position it can have in
+    the stride, and the output that moves is looked at in float64. Trained weights can only reach
+    less far.
+    """
+    if any(isinstance(m, nn.GroupNorm | nn.InstanceNorm2d) for m in network.modules()):
+        return None  # statistics of the whole chip
+    straight = _straightened(network)
+    canvas = max(128, 4 * stride)
+    while True:
+        found = _reach_within(straight, bands, stride, canvas)
+        if found is not None or canvas >= _LARGEST_CANVAS:
+            return found
+        canvas = min(2 * canvas, -(-_LARGEST_CANVAS // stride) * stride)
+
+
+def _reach_within(network: nn.Module, bands: int, stride: int, canvas: int) -> int | None:
+    """Reach seen on a canvas; None where the influence gets to its rim."""
+    middle = canvas // 2 // stride * stride
+    reach = 0
+    # On zeros even the faintest path shows; what multiplies features (gates, attention) needs ones.
+    for level in (0.0, 1.0):
+        base = torch.full((1, bands, canvas, canvas), level, dtype=torch.float64)
+        with torch.inference_mode():
+            still = network(base)
+            for at in range(middle, middle + stride):
+                pushed = base.clone()
+                pushed[..., at, at] += 1.0
+                moved = (network(pushed) != still).any(dim=1)[0]
+                ys, xs = torch.nonzero(moved, as_tuple=True)
+                if not len(ys):
+                    continue
+                low, high = int(min(ys.min(), xs.min())), int(max(ys.max(), xs.max()))
+                if low < stride or high >= canvas - stride:
+                    return None
+                reach = max(reach, at - low, high - at)
+    return reach
+
+
+def _straightened(network: nn.Module) -> nn.Module:
+    """A linear copy in float64: positive averages for weights, no activation, no norm, no bias."""
+    network = copy.deepcopy(network).double().cpu().eval()
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            straight = type(child).__module__ in _ACTIVATIONS and not isinstance(child, _WEIGHING)
+            if straight or isinstance(child, nn.LayerNorm):
+                setattr(module, name, nn.Identity())
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+        for name, parameter in module.named_parameters(recurse=False):
+            inputs = parameter[0].numel() if parameter.ndim > 1 else 1
+            nn.init.constant_(parameter, 1.0 / inputs if name == "weight" else 0.0)
+    return network
+
+
+class _PeakBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's base is untyped
+    """Counts the bytes of live tensors that operations make, and remembers the most."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's base is untyped
+        self.live, self.peak = 0, 0
+        self._seen: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        given = {t.untyped_storage().data_ptr() for t in tree_leaves((args, kwargs)) if _is(t)}
+        for tensor in filter(_is, tree_leaves(out)):
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in given and tensor not in self._seen:
+                self._seen.add(tensor)
+                self._grow(storage.nbytes())
+                weakref.finalize(tensor, self._grow, -storage.nbytes())
+        return out
+
+    def _grow(self, count: int) -> None:
+        self.live += count
+        self.peak = max(self.peak, self.live)
+
+
+def _is(value: object) -> bool:
+    return isinstance(value, Tensor)

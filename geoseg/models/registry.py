@@ -1,0 +1,154 @@
+"""Which models there are, by name or folder, and whether one fits a scene; torch loads last."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from geoseg.errors import ModelError
+from geoseg.models.base import ModelCard, Segmenter
+from geoseg.models.card import load_card
+from geoseg.models.check import check_classes, check_scene, ground_sample_distance
+from geoseg.models.fields import closest
+
+__all__ = [
+    "CARD_FILE",
+    "ModelPackage",
+    "Precision",
+    "available",
+    "check_classes",
+    "check_scene",
+    "find",
+    "ground_sample_distance",
+    "open_segmenter",
+    "packages",
+]
+
+CARD_FILE = "card.json"
+SEARCH_PATH = "GEOSEG_MODELS"
+"""Environment variable: folders that hold model packages, looked at before the shipped ones."""
+
+Precision = Literal["fp32", "bf16", "fp16"]
+
+_SHIPPED = Path(__file__).parent / "weights"
+_FOREIGN = {
+    ".pt": "a pickle or TorchScript",
+    ".pth": "a pickle",
+    ".ckpt": "a pickle",
+    ".pkl": "a pickle",
+    ".bin": "a pickle",
+    ".onnx": "ONNX",
+    ".safetensors": "weights without their card",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPackage:
+    """A model on disk: its card, and the folder that holds the card and the weights."""
+
+    card: ModelCard
+    folder: Path
+
+    @property
+    def weights(self) -> Path | None:
+        """The file of the weights; None for an untrained model."""
+        return None if self.card.weights is None else self.folder / self.card.weights
+
+
+def packages() -> list[ModelPackage]:
+    """All packages of the search path and the shipped ones, by name; the first of a name wins.
+
+    Raises:
+        ModelError: A card among them cannot be read.
+    """
+    found: dict[str, ModelPackage] = {}
+    for folder in _folders():
+        if folder.name not in found:
+            found[folder.name] = _open(folder)
+    return [found[name] for name in sorted(found)]
+
+
+def available() -> list[ModelCard]:
+    """The cards of all models that can be called by name."""
+    return [package.card for package in packages()]
+
+
+def find(name: str | Path) -> ModelPackage:
+    """A model by name, or by the path of its folder or card.
+
+    Raises:
+        ModelError: There is none; the message names the closest one and lists them all.
+    """
+    path = Path(name).expanduser()
+    if (path / CARD_FILE).is_file():
+        return _open(path)
+    if path.is_file():
+        return _from_file(path)
+    if isinstance(name, Path) or path.is_absolute() or len(path.parts) > 1 or path.is_dir():
+        what = "has no" if path.is_dir() else "does not exist: it should be a folder with a"
+        raise ModelError(f"model {str(name)!r}: {path} {what} {CARD_FILE}")
+    for folder in _folders():
+        if folder.name == name:
+            return _open(folder)
+    known = sorted({folder.name for folder in _folders()})
+    raise ModelError(
+        f"model {name!r}: there is none of that name{closest(name, known) or ';'} "
+        f"known: {', '.join(known) or 'none'}; or give the folder of a model package"
+    )
+
+
+def open_segmenter(
+    package: ModelPackage,
+    *,
+    device: str = "auto",
+    precision: Precision = "fp32",
+    threads: int | None = None,
+) -> Segmenter:
+    """Load the weights; this is what imports torch.
+
+    Args:
+        package: What to load.
+        device: ``"auto"`` (CUDA where there is any), ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
+        precision: Of the network's arithmetic; scores are always made in fp32.
+        threads: CPU threads that torch uses for one chip; None leaves them as they are.
+
+    Raises:
+        ModelError: Weights are missing, damaged or of another network, or there is no such device.
+    """
+    from geoseg.models.torch_engine import TorchSegmenter  # noqa: PLC0415 (torch takes seconds)
+
+    return TorchSegmenter.load(package, device=device, precision=precision, threads=threads)
+
+
+def _open(folder: Path) -> ModelPackage:
+    package = ModelPackage(load_card(folder / CARD_FILE), folder)
+    if package.weights is not None and not package.weights.is_file():
+        raise ModelError(f"model {package.card.name!r}: its weights are missing: {package.weights}")
+    return package
+
+
+def _from_file(path: Path) -> ModelPackage:
+    if path.name == CARD_FILE:
+        return _open(path.parent)
+    kind = _FOREIGN.get(path.suffix.lower(), "no model package")
+    raise ModelError(
+        f"model {path}: this file is {kind}; geoseg opens folders with {CARD_FILE} and "
+        f"weights.safetensors only (never pickles, which can run code). To convert: load it where "
+        f"you trust it, safetensors.torch.save_file(model.state_dict(), 'weights.safetensors'), "
+        f"and put a {CARD_FILE} beside it"
+    )
+
+
+def _folders() -> Iterator[Path]:
+    """Folders of packages in the order they are looked at; a package's folder bears its name."""
+    roots = [Path(p).expanduser() for p in os.environ.get(SEARCH_PATH, "").split(os.pathsep) if p]
+    for root in [*roots, _SHIPPED]:
+        if (root / CARD_FILE).is_file():
+            yield root
+        elif root.is_dir():
+            yield from sorted(f for f in root.iterdir() if (f / CARD_FILE).is_file())
+        elif root != _SHIPPED:
+            raise ModelError(f"{SEARCH_PATH}: there is no folder {root}")

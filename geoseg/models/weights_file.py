@@ -1,0 +1,85 @@
+"""Weights on disk: safetensors only, checked against the card's checksum and the network's shapes."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load as parse_tensors
+from safetensors.torch import save as pack_tensors
+from torch import Tensor, nn
+
+from geoseg.errors import ModelError
+from geoseg.models.base import ModelCard
+from geoseg.models.card import dump_card
+
+WEIGHTS_FILE = "weights.safetensors"
+
+# Batch norms count batches while they learn; nothing that is computed later depends on it.
+_COUNTERS = ".num_batches_tracked"
+
+
+def load_weights(network: nn.Module, path: Path, sha256: str | None) -> None:
+    """Put the tensors of ``path`` into ``network``.
+
+    Raises:
+        ModelError: The file is damaged, is not what the card was written for, or its tensors have
+            other names or shapes than the network's.
+    """
+    if path.suffix != ".safetensors":
+        raise ModelError(
+            f"{path}: weights must be safetensors: pickles (.pt, .pth) are never loaded, as they "
+            f"can run code; convert with safetensors.torch.save_file(model.state_dict(), ...)"
+        )
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
+    found = hashlib.sha256(data).hexdigest()
+    if sha256 is not None and found != sha256:
+        raise ModelError(
+            f"{path}: sha256 is {found[:12]}..., the card says {sha256[:12]}...: "
+            f"the file is damaged, or belongs to another version of the model"
+        )
+    try:
+        tensors = parse_tensors(data)
+    except SafetensorError as error:
+        raise ModelError(f"{path}: not a safetensors file: {error}") from error
+    wanted = _state(network)
+    _check_tensors(path, tensors, wanted)
+    network.load_state_dict({name: tensors[name] for name in wanted}, strict=False)
+
+
+def save_package(network: nn.Module, card: ModelCard, folder: Path) -> ModelCard:
+    """Write ``card.json`` and ``weights.safetensors``; gives the card with its checksum.
+
+    The same weights give the same bytes.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {name: t.detach().cpu().contiguous() for name, t in _state(network).items()}
+    data = pack_tensors(state, metadata={"format": "pt"})
+    (folder / WEIGHTS_FILE).write_bytes(data)
+    card = replace(card, weights=WEIGHTS_FILE, sha256=hashlib.sha256(data).hexdigest())
+    dump_card(card, folder / "card.json")
+    return card
+
+
+def _state(network: nn.Module) -> dict[str, Tensor]:
+    return {k: v for k, v in network.state_dict().items() if not k.endswith(_COUNTERS)}
+
+
+def _check_tensors(path: Path, found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
+    missing = [name for name in wanted if name not in found]
+    extra = [name for name in found if name not in wanted and not name.endswith(_COUNTERS)]
+    if missing or extra:
+        parts = [f"{len(missing)} tensors are missing (first: {missing[0]})"] if missing else []
+        parts += [f"{len(extra)} belong to another network (first: {extra[0]})"] if extra else []
+        raise ModelError(f"{path}: not the weights of the card's network: {', '.join(parts)}")
+    for name, tensor in wanted.items():
+        if found[name].shape != tensor.shape:
+            raise ModelError(
+                f"{path}: {name} is {tuple(found[name].shape)}, "
+                f"the card's network needs {tuple(tensor.shape)}"
+            )
