@@ -66,13 +66,16 @@ def _scenes(
 
 def _directory(workflow: Workflow, scene: Scene) -> Path:
     stem = Path(scene.sources[0]).stem
-    return Path(workflow.directory(scene=scene.id, date=scene.acquired, stem=stem))
+    # Absolute: workers may have been started somewhere else.
+    return Path(workflow.directory(scene=scene.id, date=scene.acquired, stem=stem)).absolute()
 
 
 def _sample(workflow: Workflow, source: SampleInput, bands: Sequence[str]) -> Found:
     spec = SampleSpec(size=source.size, seed=source.seed, date=source.date)
     directory = _directory(workflow, SampleSource(spec, Path()).scenes(bands)[0])
-    folder = directory / SAMPLE_FOLDER if source.directory is None else Path(source.directory)
+    folder = directory / SAMPLE_FOLDER
+    if source.directory is not None:
+        folder = Path(source.directory).absolute()
     sample = SampleSource(spec, folder)
     return Found(sample.scenes(bands)[0], directory, sample)
 

@@ -55,7 +55,7 @@ def plan_workflow(workflow: Workflow) -> RunPlan:
         InputError: Something does not fit; nothing was written.
     """
     choice = workflow.model
-    package = find(choice.name or Path(choice.path or ""))
+    package = find(choice.name or Path(choice.path or "").absolute())
     vector = workflow.output.vector
     if vector is not None:
         check_classes(package.card.legend, vector.classes, what="output.vector.classes")

@@ -17,6 +17,7 @@ import rasterio.features
 import shapely
 from packages import BANDS, write_package
 from rasters import DEGREES, ROTATED, SOUTH_UP, write
+from test_cluster_processes import site  # noqa: F401 (a fixture)
 
 from geoseg.grid import full_window
 from geoseg.io.files import FilesSource
@@ -352,3 +353,21 @@ def test_the_quickstart_as_shipped(tmp_path):
         classes, truth = a.read(1), b.read(1)
     valid = classes != 255
     assert (classes[valid] == truth[valid]).mean() > 0.8
+
+
+def test_a_cluster_that_others_started_gives_the_same_map(
+    finished,
+    tmp_path,
+    model,
+    site,  # noqa: F811 (the fixture)
+):
+    site.worker("--name", "w1")
+    site.worker("--name", "w2")
+    path = workflow(tmp_path, model)
+    data = json.loads(path.read_text())
+    data["cluster"] = site.address
+    path.write_text(json.dumps(data))
+    geoseg("run", path, check=0)
+    for name in ("classes.tif", "confidence.tif"):
+        with rasterio.open(finished / name) as a, rasterio.open(tmp_path / "out" / name) as b:
+            np.testing.assert_array_equal(a.read(), b.read())
