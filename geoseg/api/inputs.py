@@ -118,7 +118,10 @@ def _mask(mask: Mask | None) -> MaskRef | None:
 
 
 def _stac(source: StacInput, area: AreaRef | None) -> StacSource:
-    bands = source.band_assets()
+    assets = source.band_assets() or {}
+    bands: tuple[str, ...] | Mapping[str, BandRef] = tuple(assets)
+    if any(assets.values()):
+        bands = {name: BandRef(key) for name, key in assets.items()}
     return StacSource(
         catalog=source.catalog,
         collections=source.collections,
@@ -126,7 +129,7 @@ def _stac(source: StacInput, area: AreaRef | None) -> StacSource:
         time=_time(source.time),
         max_cloud=source.max_cloud,
         bbox=None if area is None else lonlat_bounds(area),
-        bands={} if bands is None else {name: BandRef(key) for name, key in bands.items() if key},
+        bands=bands,
         mask=_mask(source.mask),
         overrides=Overrides(
             source.scale,

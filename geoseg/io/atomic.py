@@ -55,8 +55,11 @@ def write_bytes(path: str | Path, data: bytes) -> None:
 
 
 def remove_leftovers(folder: str | Path) -> list[Path]:
-    """Delete what killed writers left below ``folder``; only while nobody else writes there."""
-    found = sorted(Path(folder).rglob(f".*{_SUFFIX}"))
+    """Delete what killed writers left in ``folder`` itself; only while nobody else writes there.
+
+    Folders below are not looked into: an output may be a large folder with much that is not ours.
+    """
+    found = sorted(p for p in Path(folder).glob(f".*{_SUFFIX}") if p.is_dir())
     for leftover in found:
         shutil.rmtree(leftover, ignore_errors=True)
     return found

@@ -371,3 +371,22 @@ def test_a_cluster_that_others_started_gives_the_same_map(
     for name in ("classes.tif", "confidence.tif"):
         with rasterio.open(finished / name) as a, rasterio.open(tmp_path / "out" / name) as b:
             np.testing.assert_array_equal(a.read(), b.read())
+
+
+def test_a_static_stac_catalog(tmp_path, model):
+    geoseg("sample", tmp_path / "sample", "--size", "200x230", check=0)
+    source = {
+        "kind": "stac",
+        "catalog": str(tmp_path / "sample" / "catalog.json"),
+        "mask": {"method": "scl", "dilate": "20 m"},
+    }
+    output = {"directory": str(tmp_path / "out" / "{date:%Y}")}
+    geoseg("run", files_workflow(tmp_path, model, source, output=output), check=0)
+    with (
+        rasterio.open(tmp_path / "out/2024/classes.tif") as made,
+        rasterio.open(tmp_path / "sample/scene.tif") as scene,
+    ):
+        assert made.transform == scene.transform
+        assert made.shape == (200, 230)
+        assert ((made.read(1) == 255) >= (scene.read(1) == 0)).all()
+        assert (made.read(1) != 255).any()
