@@ -35,7 +35,9 @@ def footprint(grid: GeoBox) -> tuple[dict[str, Any], list[float]]:
     whole, around = _whole(grid)
     parts = [_window(whole, turns) for turns in range(-2, 3)]
     # Snapped, so that what the window cut grows together again where it should.
-    geometry = shapely.union_all([p for p in parts if p.area > 0], grid_size=10.0**-_DIGITS)
+    precision = 10.0**-_DIGITS
+    geometry = shapely.union_all([p for p in parts if p.area > 0], grid_size=precision)
+    geometry = shapely.set_precision(geometry, precision)
     if geometry.is_empty:
         raise ProductError("the grid covers nothing of the globe")
     return mapping(shapely.orient_polygons(geometry)), _bbox(whole, around=around)

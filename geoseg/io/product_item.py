@@ -1,335 +1,290 @@
-"""One STAC item to a scene: which asset is which band, and what its numbers mean.
+"""What was made from a scene, as a STAC 1.1 item; written last, so that it stands for "finished".
 
-Sources: STAC 1.0 with the eo and raster extensions, STAC 1.1 common ``bands``, the projection
-extension 1 and 2.
+Extensions: projection 2.0, raster 2.0, classification 1.1, file 2.1, processing 1.2.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from math import sqrt
+from pathlib import Path
 from typing import Any
 
 import pystac
-from affine import Affine
-from odc.geo.crs import CRS
 
-from geoseg.errors import SceneError
-from geoseg.grid import GeoBox
-from geoseg.io.assemble import Place, assemble, choose
-from geoseg.io.headers import Header, read_header
-from geoseg.io.names import COMMON, MASK_NAMES, STAND_INS, Sensor, common_name, sensor_of
-from geoseg.io.refs import BandRef, MaskRef, Nodata, Overrides, in_utc
-from geoseg.scene import Band, Mask, Scene, Units
+from geoseg.errors import ProductError
+from geoseg.grid import GeoBox, full_window
+from geoseg.io.atomic import write_bytes
+from geoseg.io.cog import CONFIDENCE_NODATA
+from geoseg.io.footprint import footprint
+from geoseg.legend import Legend
 
-_PICTURES = {"thumbnail", "overview", "visual", "metadata"}
-_PICTURE_KEYS = {"visual", "thumbnail", "overview", "preview", "rendered_preview"}
-_RASTERS = (".tif", ".tiff", ".jp2", ".vrt", ".img")
-_SENTINEL2_OFFSET_SINCE = 4.0
+_HOME = "https://stac-extensions.github.io"
+EXTENSIONS = tuple(
+    f"{_HOME}/{name}/schema.json"
+    for name in (
+        "projection/v2.0.0",
+        "raster/v2.0.0",
+        "classification/v1.1.0",
+        "file/v2.1.0",
+        "processing/v1.2.0",
+    )
+)
+MEDIA_TYPES = {
+    ".tif": str(pystac.MediaType.COG),
+    ".gpkg": str(pystac.MediaType.GEOPACKAGE),
+    ".parquet": "application/vnd.apache.parquet",
+    ".geojson": str(pystac.MediaType.GEOJSON),
+    ".qgz": "application/x-qgis-project",
+    ".qml": "application/xml",
+    ".xml": "application/xml",
+    ".png": str(pystac.MediaType.PNG),
+    ".json": str(pystac.MediaType.JSON),
+    ".html": str(pystac.MediaType.HTML),
+    ".zarr": "application/vnd+zarr",
+}
+# When nobody knows: STAC wants an interval then, and this one leaves nothing out.
+_ANY_TIME = ("1900-01-01T00:00:00Z", "9999-12-31T23:59:59Z")
+_SHA2_256 = "1220"  # multihash: the code of SHA-256 and its length in bytes
+
+Acquired = datetime | tuple[datetime, datetime] | None
 
 
 @dataclass(frozen=True, slots=True)
-class _Offer:
-    """A band that an item offers: number ``index`` of asset ``key``, and what is said of it."""
+class ItemAsset:
+    """One product: its file, what it is for, and fields of its own (JSON-able)."""
 
-    name: str
-    key: str
-    index: int
-    said: Mapping[str, Any]
-
-    @property
-    def rank(self) -> tuple[float, bool, str]:
-        """The finest first, then what can be read in parts, then by name."""
-        said = self.said
-        metres = said.get("spatial_resolution") or said.get("gsd") or float("inf")
-        return float(metres), "jp2" in str(said.get("type")), self.key
+    path: Path
+    title: str
+    roles: tuple[str, ...] = ("data",)
+    fields: Mapping[str, Any] = field(default_factory=dict)
 
 
-def item_scene(
-    item: pystac.Item,
-    wanted: Sequence[str],
+@dataclass(frozen=True, slots=True)
+class Processing:
+    """What made the products: name and version of each software, and one sentence about how."""
+
+    software: Mapping[str, str]
+    lineage: str
+
+
+def class_asset(path: str | Path, grid: GeoBox, legend: Legend) -> ItemAsset:
+    """The class raster, with its legend."""
+    classes = [
+        {
+            "value": c.value,
+            "name": _slug(c.name),
+            "description": c.name,
+            "color_hint": c.color[1:].upper(),
+        }
+        for c in legend.classes
+    ]
+    fields = {"classification:classes": classes, "bands": [_band("classes", legend.nodata, grid)]}
+    return ItemAsset(Path(path), f"Classes ({legend.name})", ("data", "classification"), fields)
+
+
+def confidence_asset(path: str | Path, grid: GeoBox) -> ItemAsset:
+    """The confidence raster."""
+    band = {**_band("confidence", CONFIDENCE_NODATA, grid), "unit": "%"}
+    return ItemAsset(Path(path), "Confidence", ("data", "confidence"), {"bands": [band]})
+
+
+def write_item(
+    path: str | Path,
     *,
-    bands: tuple[str, ...] | Mapping[str, BandRef] = (),
-    mask: MaskRef | None = None,
-    overrides: Overrides | None = None,
-) -> Scene:
-    """The scene of ``item``, with the bands called ``wanted``.
+    item_id: str,
+    grid: GeoBox,
+    assets: Mapping[str, ItemAsset],
+    acquired: Acquired,
+    processing: Processing,
+    sources: Sequence[str] = (),
+    collection: tuple[str, str] | None = None,
+) -> None:
+    """Write the item of one scene's products.
+
+    Args:
+        path: The ``.json``.
+        item_id: Usually the scene's.
+        grid: Of the rasters; gives footprint and projection.
+        assets: Products by key; their files must be there, as sizes and checksums are taken.
+        acquired: One moment, first and last of several, or None where nobody knows. Naive times
+            are taken as UTC.
+        processing: What made them.
+        sources: What they were made from: paths or addresses, kept as ``derived_from`` links.
+        collection: Identifier and file name of the collection that the item belongs to.
 
     Raises:
-        SceneError: A band or the mask is missing, or a file cannot be used.
+        ProductError: A product is missing, or the item cannot be written.
     """
-    reader = _ItemReader(item, bands, mask, overrides or Overrides())
-    return reader.scene(wanted)
+    path = Path(path)
+    geometry, bbox = footprint(grid)
+    item = pystac.Item(
+        id=item_id,
+        geometry=geometry,
+        bbox=bbox,
+        datetime=_utc(acquired) if isinstance(acquired, datetime) else None,
+        properties={**_times(acquired), **_projection(grid), **_processing(processing)},
+        stac_extensions=list(EXTENSIONS),
+    )
+    for key, asset in assets.items():
+        item.add_asset(key, _asset(path, asset))
+    for source in sources:
+        item.add_link(pystac.Link("derived_from", _href(path, source)))
+    if collection is not None:
+        item.collection_id = collection[0]
+        for rel in ("root", "parent", "collection"):
+            item.add_link(pystac.Link(rel, _relative(collection[1]), pystac.MediaType.JSON))
+    content = item.to_dict(include_self_link=False, transform_hrefs=False)
+    write_bytes(path, _json(content))
 
 
-class _ItemReader:
-    """Reads one item, and each header that is needed once."""
-
-    def __init__(
-        self,
-        item: pystac.Item,
-        bands: tuple[str, ...] | Mapping[str, BandRef],
-        mask: MaskRef | None,
-        overrides: Overrides,
-    ) -> None:
-        self._item, self._bands, self._mask, self._overrides = item, bands, mask, overrides
-        self._sensor = _sensor(item)
-        self._headers: dict[str, Header] = {}
-        self._own_masks: list[Mask | None] = []
-
-    def scene(self, wanted: Sequence[str]) -> Scene:
-        offers = self._choice(wanted)
-        chosen = choose(wanted, [name for name in offers if name not in MASK_NAMES], self._item.id)
-        bands = {name: self._band(name, offers[other]) for name, other in chosen.items()}
-        start = self._item.datetime or self._item.common_metadata.start_datetime
-        return assemble(
-            self._item.id,
-            bands,
-            own_masks=self._own_masks,
-            mask=self._mask,
-            find_mask=lambda: self._mask_place(offers),
-            acquired=in_utc(start) if start else None,
-            units=self._overrides.units or self._units([offers[o] for o in chosen.values()]),
-        )
-
-    def _choice(self, wanted: Sequence[str]) -> dict[str, _Offer]:
-        """The best offer for every name."""
-        offers = _best(_offers(self._item, self._sensor))
-        if isinstance(self._bands, Mapping):
-            return _offers_by_key(self._item, self._bands, self._sensor) | {
-                name: offer for name, offer in offers.items() if name in MASK_NAMES
-            }
-        if any(name not in offers and STAND_INS.get(name) not in offers for name in wanted):
-            offers = self._described_in_files() | offers
-        allowed = (*(self._bands or offers), *MASK_NAMES)
-        return {name: offer for name, offer in offers.items() if name in allowed}
-
-    def _described_in_files(self) -> dict[str, _Offer]:
-        """Bands of assets of which the item says nothing, by their files' own descriptions."""
-        found: dict[str, _Offer] = {}
-        for key, asset in sorted(self._item.assets.items()):
-            if _is_raster(key, asset) and not _band_list(asset):
-                said = _said(self._item, asset, {}, {})
-                for name, index in self._header(self._href(key)).named.items():
-                    found.setdefault(name, _Offer(name, key, index, said))
-        return found
-
-    def _band(self, name: str, offer: _Offer) -> Band:
-        ref = self._bands.get(name) if isinstance(self._bands, Mapping) else None
-        asked = self._overrides.band(replace(ref or BandRef(), path=None, index=offer.index))
-        said = offer.said
-        scale, offset = self._scale(offer)
-        complete = BandRef(
-            None,
-            offer.index,
-            asked.scale if asked.scale is not None else scale,
-            asked.offset if asked.offset is not None else offset,
-            asked.nodata if asked.nodata is not None else _nodata(said),
-            asked.resampling,
-        )
-        uri, grid, dtype = self._href(offer.key), _grid(said), said.get("data_type")
-        # Where nodata is not said there may be an alpha band or a mask: only the file knows.
-        if grid is None or dtype is None or complete.nodata is None or "complex" in dtype:
-            header = self._header(uri)
-            self._own_masks.append(header.own_mask() if header.alpha != offer.index else None)
-            return header.band(name, complete)
-        nodata = None if isinstance(complete.nodata, str) else complete.nodata
-        return Band(
-            uri,
-            offer.index,
-            grid,
-            str(dtype),
-            1.0 if complete.scale is None else complete.scale,
-            0.0 if complete.offset is None else complete.offset,
-            nodata,
-            complete.resampling or "bilinear",
-        )
-
-    def _scale(self, offer: _Offer) -> tuple[float | None, float | None]:
-        """Scale and offset as the item says them; None where it says neither."""
-        said, properties = offer.said, self._item.properties
-        scale, offset = said.get("scale"), said.get("offset")
-        if self._sensor != "sentinel2" or offer.name not in COMMON:
-            return _number(scale), _number(offset)
-        if scale is None and "s2:processing_baseline" in properties:
-            # ESA's numbers, as the product specification has them since baseline 04.00.
-            since = float(properties["s2:processing_baseline"]) >= _SENTINEL2_OFFSET_SINCE
-            return 1e-4, -0.1 if since else 0.0
-        if properties.get("earthsearch:boa_offset_applied") is True:
-            # This catalog's offset is that of ESA's product, which its files do not need any more.
-            return _number(scale), 0.0
-        return _number(scale), _number(offset)
-
-    def _units(self, offers: Sequence[_Offer]) -> Units | None:
-        """Reflectance where the item says so; numbers without a scale are not it."""
-        for offer in offers:
-            scale, _ = self._scale(offer)
-            whole = not str(offer.said.get("data_type", "")).startswith("float")
-            sentinel2 = self._sensor == "sentinel2" and scale == 1e-4
-            says = "reflectance" in offer.said.get("roles", ()) or sentinel2
-            if not says or (scale is None and whole):
-                return None
-        return "reflectance"
-
-    def _mask_place(self, offers: Mapping[str, _Offer]) -> Place:
-        """Where the mask is.
-
-        Raises:
-            SceneError: No asset is called like it.
-        """
-        ref = self._mask
-        if ref is None:
-            raise AssertionError("asked for a mask that nobody wants")
-        by_name = offers.get(ref.method)
-        key = ref.path or (by_name.key if by_name else None)
-        if key is None or key not in self._item.assets:
-            raise SceneError(
-                f"scene {self._item.id}: no asset {ref.path or ref.method} for the mask; say which "
-                f"with input.mask.asset, it has {', '.join(self._item.assets)}"
-            )
-        index = by_name.index if by_name and not ref.path else 1
-        index = index if ref.index is None else ref.index
-        header = self._header(self._href(key))
-        if index == 0:
-            return Place(header.uri, 0, header.grid, "uint8")
-        header.check_index(index, "mask")
-        return Place(header.uri, index, header.grid, header.dtypes[index - 1])
-
-    def _header(self, uri: str) -> Header:
-        if uri not in self._headers:
-            self._headers[uri] = read_header(uri, crs=self._overrides.crs)
-        return self._headers[uri]
-
-    def _href(self, key: str) -> str:
-        """Where an asset lies, relative to its item."""
-        asset = self._item.assets[key]
-        href = (asset.get_absolute_href() or asset.href).removeprefix("file://")
-        if "://" not in href and not PurePosixPath(href).is_absolute():
-            raise SceneError(
-                f"scene {self._item.id}: asset {key} is at {href}, and nothing says where the "
-                f"item itself is"
-            )
-        return href
-
-
-def _offers_by_key(
-    item: pystac.Item, bands: Mapping[str, BandRef], sensor: Sensor | None
-) -> dict[str, _Offer]:
-    """Offers for bands whose assets are said.
+def write_collection(
+    path: str | Path, *, collection_id: str, title: str, description: str, items: Sequence[Path]
+) -> None:
+    """Write the collection of items that lie on disk; its extent is theirs.
 
     Raises:
-        SceneError: The item has no such asset.
+        ProductError: There is no item, one cannot be read, or the collection cannot be written.
     """
-    found = {}
-    for name, ref in bands.items():
-        key = ref.path or name
-        if key not in item.assets:
-            raise SceneError(
-                f"scene {item.id}: no asset {key} for band {name}; it has {', '.join(item.assets)}"
-            )
-        asset = item.assets[key]
-        listed = _band_list(asset)
-        named = [i for i, (own, _) in enumerate(listed, 1) if _name("", own, sensor) == name]
-        # The first band is meant where nobody says which, unless another one is called so.
-        index = named[0] if named and ref.index == 1 else ref.index
-        own, raster = listed[index - 1] if index <= len(listed) else ({}, {})
-        found[name] = _Offer(name, key, index, _said(item, asset, own, raster))
-    return found
+    path = Path(path)
+    read = [_read_item(Path(item)) for item in items]
+    if not read:
+        raise ProductError(f"{path}: a collection needs at least one item")
+    collection = pystac.Collection(
+        id=collection_id,
+        title=title,
+        description=description,
+        license="other",
+        extent=pystac.Extent(_spatial(read), _temporal(read)),
+    )
+    collection.add_link(pystac.Link("root", _relative(path.name), pystac.MediaType.JSON))
+    for item, content in zip(items, read, strict=True):
+        link = pystac.Link("item", _href(path, str(item)), pystac.MediaType.GEOJSON, content["id"])
+        collection.add_link(link)
+    content = collection.to_dict(include_self_link=False, transform_hrefs=False)
+    write_bytes(path, _json(content))
 
 
-def _best(offers: Iterator[_Offer]) -> dict[str, _Offer]:
-    best: dict[str, _Offer] = {}
-    for offer in offers:
-        if offer.name not in best or offer.rank < best[offer.name].rank:
-            best[offer.name] = offer
-    return best
+def _band(name: str, nodata: int, grid: GeoBox) -> dict[str, Any]:
+    band = {"name": name, "data_type": "uint8", "nodata": nodata, "raster:sampling": "area"}
+    if grid.crs is not None and grid.crs.projected:
+        unit = grid.crs.proj.axis_info[0].unit_conversion_factor
+        band["raster:spatial_resolution"] = round(sqrt(abs(grid.affine.determinant)) * unit, 6)
+    return band
 
 
-def _offers(item: pystac.Item, sensor: Sensor | None) -> Iterator[_Offer]:
-    """Every band with a common name, in whatever way the item says it."""
-    for key, asset in item.assets.items():
-        if not _is_raster(key, asset):
-            continue
-        listed = _band_list(asset) or [({}, {})]
-        for index, (own, raster) in enumerate(listed, 1):
-            name = _name(key if len(listed) == 1 else "", own, sensor)
-            if name is not None:
-                yield _Offer(name, key, index, _said(item, asset, own, raster))
+def _times(acquired: Acquired) -> dict[str, Any]:
+    if isinstance(acquired, datetime):
+        return {}
+    if acquired is None:
+        start, end = _ANY_TIME
+    else:
+        start, end = (_utc(t).isoformat().replace("+00:00", "Z") for t in acquired)
+    return {"start_datetime": start, "end_datetime": end}
 
 
-def _name(key: str, own: Mapping[str, Any], sensor: Sensor | None) -> str | None:
-    """Common name of a band; ``rededge`` is three bands, so names and keys say which."""
-    common = own.get("eo:common_name") or own.get("common_name")
-    if common in COMMON:
-        return str(common)
-    for text in (own.get("name"), key):
-        name = common_name(str(text), sensor) if text else None
-        if name is not None:
-            return name
-    return None
+def _utc(time: datetime) -> datetime:
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
-def _band_list(asset: pystac.Asset) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
-    """What is said of each band: by ``bands`` or ``eo:bands``, and by ``raster:bands``."""
-    extra = asset.extra_fields
-    named = extra.get("bands") or extra.get("eo:bands") or []
-    raster = extra.get("raster:bands") or []
-    count = max(len(named), len(raster))
-    padded = [*named, *[{}] * (count - len(named))], [*raster, *[{}] * (count - len(raster))]
-    return list(zip(*padded, strict=True))
+def _projection(grid: GeoBox) -> dict[str, Any]:
+    if grid.crs is None:
+        raise ProductError("an item needs a grid with a CRS; this one has none")
+    box = grid.boundingbox
+    return {
+        "proj:code": f"EPSG:{grid.crs.epsg}" if grid.crs.epsg is not None else None,
+        "proj:wkt2": grid.crs.wkt,
+        "proj:transform": [float(v) for v in tuple(grid.affine)[:6]],
+        "proj:shape": list(full_window(grid).shape),
+        "proj:bbox": [float(v) for v in (box.left, box.bottom, box.right, box.top)],
+    }
 
 
-def _said(
-    item: pystac.Item, asset: pystac.Asset, own: Mapping[str, Any], raster: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Properties of a band, without prefixes of extensions: item's, asset's, band's, last wins."""
-    merged: dict[str, Any] = {}
-    for level in (item.properties, asset.extra_fields, own, raster):
-        for key, value in level.items():
-            if value is not None and key not in {"bands", "eo:bands", "raster:bands"}:
-                merged[key.removeprefix("raster:")] = value
-    return merged | {"type": asset.media_type, "roles": tuple(asset.roles or ())}
+def _processing(processing: Processing) -> dict[str, Any]:
+    software = dict(sorted(processing.software.items()))
+    return {"processing:software": software, "processing:lineage": processing.lineage}
 
 
-def _is_raster(key: str, asset: pystac.Asset) -> bool:
-    roles = set(asset.roles or ())
-    if key in _PICTURE_KEYS or (roles & _PICTURES and "data" not in roles):
-        return False
-    media = asset.media_type or ""
-    if media:
-        return media.startswith("image/") and not media.startswith(("image/png", "image/jpeg"))
-    return PurePosixPath(asset.href.partition("?")[0]).suffix.lower() in _RASTERS
-
-
-def _sensor(item: pystac.Item) -> Sensor | None:
-    properties = item.properties
-    said = (properties.get("constellation"), properties.get("platform"), item.id)
-    return next((s for text in said if text and (s := sensor_of(str(text)))), None)
-
-
-def _grid(said: Mapping[str, Any]) -> GeoBox | None:
-    """The grid as the projection extension says it; None where it does not say all."""
-    shape, transform = said.get("proj:shape"), said.get("proj:transform")
-    code = said.get("proj:code") or said.get("proj:epsg") or said.get("proj:wkt2")
-    if not shape or not transform or not code or len(transform) not in (6, 9):
-        return None
+def _asset(item: Path, asset: ItemAsset) -> pystac.Asset:
+    fields = dict(asset.fields)
     try:
-        crs = CRS(f"EPSG:{code}" if isinstance(code, int) else str(code))
-        affine = Affine(*(float(number) for number in transform[:6]))
-        height, width = (int(n) for n in shape)
-    except (ValueError, TypeError, RuntimeError):
-        # Then the file has to say it.
-        return None
-    if affine.is_degenerate or height < 1 or width < 1:
-        return None
-    return GeoBox((height, width), affine, crs)
+        if not asset.path.is_dir():
+            with asset.path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            fields["file:size"] = asset.path.stat().st_size
+            fields["file:checksum"] = _SHA2_256 + digest
+    except OSError as error:
+        raise ProductError(f"{item}: cannot read product {asset.path}: {error.strerror}") from error
+    return pystac.Asset(
+        href=_href(item, str(asset.path)),
+        title=asset.title,
+        media_type=MEDIA_TYPES.get(asset.path.suffix.lower()),
+        roles=list(asset.roles),
+        extra_fields=fields,
+    )
 
 
-def _nodata(said: Mapping[str, Any]) -> Nodata:
-    value = said.get("nodata")
-    return None if value is None else float(value)
+def _href(item: Path, target: str) -> str:
+    """Relative to the item, so that a folder of products can be moved; addresses stay."""
+    if not Path(target).exists():
+        return target
+    relative = os.path.relpath(Path(target).resolve(), item.parent.resolve())
+    return _relative(Path(relative).as_posix())
 
 
-def _number(value: object) -> float | None:
-    return None if value is None else float(str(value))
+def _relative(name: str) -> str:
+    return name if name.startswith("../") else f"./{name}"
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^0-9A-Za-z]+", "-", name).strip("-").lower() or "class"
+
+
+def _read_item(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ProductError(f"{path}: cannot be read as a STAC item: {error}") from error
+    if not isinstance(content, dict) or not {"id", "bbox", "properties"} <= content.keys():
+        raise ProductError(f"{path}: is no STAC item: it lacks an id, a bbox or properties")
+    return content
+
+
+def _spatial(items: Sequence[Mapping[str, Any]]) -> pystac.SpatialExtent:
+    boxes = [item["bbox"] for item in items]
+    west, south = min(b[0] for b in boxes), min(b[1] for b in boxes)
+    east, north = max(b[2] for b in boxes), max(b[3] for b in boxes)
+    if any(b[0] > b[2] for b in boxes) and len(boxes) > 1:
+        west, east = -180.0, 180.0
+    return pystac.SpatialExtent([[west, south, east, north]])
+
+
+def _temporal(items: Sequence[Mapping[str, Any]]) -> pystac.TemporalExtent:
+    starts, ends = zip(*(_interval(item["properties"]) for item in items), strict=True)
+    return pystac.TemporalExtent(
+        [
+            [
+                None if None in starts else min(starts),
+                None if None in ends else max(ends),
+            ]
+        ]
+    )
+
+
+def _interval(properties: Mapping[str, Any]) -> tuple[datetime | None, datetime | None]:
+    moment = properties.get("datetime")
+    start = moment or properties["start_datetime"]
+    end = moment or properties["end_datetime"]
+    if (start, end) == _ANY_TIME:
+        return None, None
+    return datetime.fromisoformat(start), datetime.fromisoformat(end)
+
+
+def _json(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
