@@ -14,17 +14,23 @@ from geoseg.io.geopackage import write_geopackage
 from geoseg.io.geoparquet import write_geoparquet
 from geoseg.io.qml import polygon_qml, write_polygon_qml
 from geoseg.legend import LandClass, Legend
+from geoseg.ops.polygonize import Connectivity
 from geoseg.steps.polygons import Wanted
 from geoseg.steps.vectorize import assemble
+from geoseg.workflow.units import Area
 
 LAYER = "land_use"
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Assembled polygons in a file of Arrow record batches; read as often as is needed."""
+    """Assembled polygons in a file of Arrow record batches; read as often as is needed.
+
+    ``codes`` are the classes that occur among them.
+    """
 
     path: Path
+    codes: frozenset[int]
     kept: int
     dropped: int
     dropped_area_m2: float
@@ -39,6 +45,13 @@ class Stored:
         """The batches, one at a time."""
         with pa.memory_map(str(self.path)) as file:
             yield from pa.ipc.open_stream(file)
+
+
+def wanted_polygons(codes: tuple[int, ...], area: Area, connectivity: Connectivity) -> Wanted:
+    """Which polygons are made; a least area in pixels counts pixels, whatever they measure."""
+    if area.unit == "px":
+        return Wanted(codes, connectivity=connectivity, min_pixels=area.pixels(1.0))
+    return Wanted(codes, area.square_metres(1.0), connectivity)
 
 
 def store_polygons(
@@ -64,15 +77,17 @@ def store_polygons(
     schema = polygons.schema
     for name in extra:
         schema = schema.append(pa.field(name, pa.string()))
+    codes: set[int] = set()
     try:
         with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
             for batch in polygons:
+                codes.update(batch.column("class_code").unique().to_pylist())
                 same = [pa.repeat(pa.scalar(text), len(batch)) for text in extra.values()]
                 columns = [*batch.columns, *same]
                 writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
     except OSError as error:
         raise ProductError(f"{path}: cannot be written: {error}") from error
-    return Stored(path, polygons.kept, polygons.dropped, polygons.dropped_area_m2)
+    return Stored(path, frozenset(codes), polygons.kept, polygons.dropped, polygons.dropped_area_m2)
 
 
 def write_polygons(

@@ -12,7 +12,7 @@ from geoseg.api import fingerprint
 from geoseg.api.accounts import Account, timing
 from geoseg.api.jobs import WorkFolder
 from geoseg.api.planning import RunPlan, SceneTask
-from geoseg.api.polygons import LAYER, Stored, store_polygons, write_polygons
+from geoseg.api.polygons import LAYER, Stored, store_polygons, wanted_polygons, write_polygons
 from geoseg.io.atomic import write_bytes
 from geoseg.io.cog import write_class_cog, write_confidence_cog
 from geoseg.io.decimate import decimated_pixels, decimated_raster
@@ -39,7 +39,6 @@ from geoseg.legend import LandClass, Legend
 from geoseg.run.loop import Summary
 from geoseg.run.reporter import Reporter
 from geoseg.scene import Scene
-from geoseg.steps.polygons import Wanted
 
 DRAWN_POLYGONS = 50_000
 """More polygons than that are noise in a quicklook."""
@@ -168,12 +167,8 @@ class Products:
         vector, scene = self.run.workflow.output.vector, self._scene
         if vector is None:
             return None
-        pixel = abs(scene.grid.resolution.x * scene.grid.resolution.y)
-        wanted = Wanted(
-            tuple(c.value for c in self._classes) if vector.classes else (),
-            vector.min_area.square_metres(pixel),
-            vector.connectivity,
-        )
+        codes = tuple(c.value for c in self._classes) if vector.classes else ()
+        wanted = wanted_polygons(codes, vector.min_area, vector.connectivity)
         date = "" if scene.acquired is None else f"{scene.acquired:%Y-%m-%d}"
         stored = store_polygons(
             work.root / "polygons.arrow",

@@ -12,6 +12,7 @@ from geoseg.errors import GeosegError, StoppedError
 
 def main() -> None:
     """Run a command; expected failures become one message and their exit code."""
+    signal.signal(signal.SIGTERM, _terminated)
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     sys.exit(run(arguments, debug=len(arguments) < len(sys.argv) - 1))
 
@@ -22,7 +23,6 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
 
     from geoseg.cli.commands import app  # noqa: PLC0415
 
-    signal.signal(signal.SIGTERM, _terminated)
     try:
         # Outside of standalone mode typer returns the code of typer.Exit.
         return int(app(arguments, prog_name="geoseg", standalone_mode=False) or 0)

@@ -44,6 +44,14 @@ class Pixels(Protocol):
         ...
 
 
+class RasterReader(Protocol):
+    """A one-band raster of whole numbers."""
+
+    def read(self, window: Window) -> NDArray[Any]:
+        """The pixels of a window, which lies inside the grid."""
+        ...
+
+
 class RasterStore(Protocol):
     """A one-band uint8 raster that takes whole blocks, each once, in any order, any process."""
 

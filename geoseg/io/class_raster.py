@@ -4,135 +4,136 @@ from __future__ import annotations
 
 import colorsys
 import threading
-from collections.abc import Mapping
 from pathlib import Path
-from xml.etree import ElementTree as ET
+from typing import Any
 
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterWindow
 
 from geoseg.errors import SceneError
 from geoseg.grid import GeoBox, Window
-from geoseg.io.headers import read_header
+from geoseg.io.class_names import read_labels
+from geoseg.io.headers import Header, read_header
 from geoseg.legend import LandClass, Legend
 
-_SIDECAR = ".aux.xml"
+NO_CLASS = -1
+"""What :meth:`ClassRaster.read` gives for pixels without a class, whatever the file has there."""
+
 _GOLDEN_ANGLE = 0.618034  # hues this far apart never come close to one another
 
 
 class ClassRaster:
-    """The first band of a raster file as class codes 0..255. Implements ``RasterStore.read``.
+    """The first band of a raster file as class codes 0..255. Implements ``RasterReader``.
 
-    Safe to call from several threads. Codes out of range are found while reading.
+    Safe to call from several threads. Codes out of range are found while reading. Pixels that
+    are nodata, or that a mask or an alpha band hides, are :data:`NO_CLASS`.
+
+    Args:
+        path: The file.
+        nodata: The code of pixels without a class, for files that do not say.
 
     Raises:
-        SceneError: It cannot be opened, has no CRS, or holds no whole numbers.
+        SceneError: It cannot be opened, has no CRS, is an image, or holds no whole numbers.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, nodata: int | None = None) -> None:
         self.path = path
-        header = read_header(str(path))
-        if np.dtype(header.dtypes[0]).kind not in "ui":
-            raise SceneError(
-                f"{path}: its first band is {header.dtypes[0]}, not class codes 0..255"
-            )
+        header = _header(path)
         self.grid: GeoBox = header.grid
-        with rasterio.open(path) as source:
-            self.nodata = None if source.nodata is None else int(source.nodata)
-        if self.nodata is not None and not 0 <= self.nodata <= 255:
-            raise SceneError(f"{path}: nodata {self.nodata} is not within 0..255, as codes are")
+        own = header.nodata[0]
+        self._nodata = nodata if own is None else own
+        self._masked = own is None and (header.masked or header.alpha is not None)
         self._local = threading.local()
 
-    def read(self, window: Window) -> NDArray[np.uint8]:
-        """Codes of a window.
+    def read(self, window: Window) -> NDArray[np.int16]:
+        """Codes of a window, :data:`NO_CLASS` where there is none.
 
         Raises:
             SceneError: It cannot be read, or holds a number that is no code.
         """
+        values, hidden = self._read(window)
+        strange = values[((values < 0) | (values > 255)) & ~hidden]
+        if strange.size:
+            raise SceneError(f"{self.path}: holds {strange[0]}; class codes are 0 to 255")
+        codes = values.astype(np.int16)
+        codes[hidden] = NO_CLASS
+        return codes
+
+    def _read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        at = RasterWindow.from_slices(*window.slices)
         try:
             if not hasattr(self._local, "source"):
                 self._local.source = rasterio.open(self.path, sharing=False)
-            values = self._local.source.read(1, window=RasterWindow.from_slices(*window.slices))
+            values = self._local.source.read(1, window=at)
+            hidden = np.zeros(values.shape, np.bool_)
+            if self._masked:
+                hidden = self._local.source.read_masks(1, window=at) == 0
         except RasterioError as error:
             raise SceneError(f"{self.path}: cannot read {window}: {error}") from error
-        if values.dtype != np.uint8 and (values.min() < 0 or values.max() > 255):
-            strange = values[(values < 0) | (values > 255)][0]
-            raise SceneError(f"{self.path}: {window} holds {strange}; class codes are 0..255")
-        return np.asarray(values, np.uint8)
-
-    def write(self, window: Window, values: NDArray[np.uint8]) -> None:  # noqa: ARG002 (protocol)
-        """Files of others are never written."""
-        raise SceneError(f"{self.path}: is only read, {window} cannot be written")
+        return values, hidden if self._nodata is None else hidden | (values == self._nodata)
 
 
 def read_legend(path: Path) -> Legend:
-    """Names from category names or the attribute table, colours from the palette.
+    """Names from the attribute table or category names, colours from there or the palette.
 
-    Every code gets an entry; what the file does not say is called "Class 7" and gets a colour of
-    its own. Codes that do not occur may be left out by whoever draws them.
+    Every code gets an entry, as which ones occur is only known when all is read; what the file
+    does not say is called "Class 7" and gets a colour of its own. The legend's nodata is the
+    file's where that is a code, else :data:`NO_CLASS`.
 
     Raises:
         SceneError: The file cannot be opened.
     """
     try:
         with rasterio.open(path) as source:
-            nodata = 255 if source.nodata is None else int(source.nodata)
-            palette = _palette(source)
+            nodata, labels = source.nodata, read_labels(path, source)
     except RasterioError as error:
         raise SceneError(f"{path}: cannot be opened: {error}") from error
-    names = _names(path)
     taken: set[str] = set()
     classes = []
     for code in range(256):
         if code == nodata:
             continue
-        name = names.get(code, f"Class {code}")
-        name = name if name not in taken else f"{name} ({code})"
-        taken.add(name)
-        classes.append(LandClass(code, name, palette.get(code, _color(code))))
-    return Legend(path.stem, tuple(classes), nodata)
+        name = labels.names.get(code, unnamed(code))
+        while name.casefold() in taken:
+            name = f"{name} ({code})"
+        taken.add(name.casefold())
+        classes.append(LandClass(code, name, labels.colors.get(code, _color(code))))
+    hole = int(nodata) if len(classes) < 256 and nodata is not None else NO_CLASS
+    return Legend(path.stem, tuple(classes), hole)
 
 
-def _palette(source: rasterio.DatasetReader) -> dict[int, str]:
+def unnamed(code: int) -> str:
+    """What a class is called that nobody has named."""
+    return f"Class {code}"
+
+
+def _header(path: Path) -> Header:
+    _check_crs(path)
+    header = read_header(str(path))
+    dtype = header.dtypes[0]
+    if np.dtype(dtype).kind not in "ui":
+        raise SceneError(
+            f"{path}: its first band is {dtype}, not class codes 0 to 255; "
+            f"convert it first (gdal_translate -ot Byte in.tif out.tif)"
+        )
+    return header
+
+
+def _check_crs(path: Path) -> None:
+    """What can be seen at once to be no class raster; all else is said while reading the header."""
     try:
-        colors = source.colormap(1)
-    except ValueError:  # it has none
-        return {}
-    drawn = {code: f"#{r:02x}{g:02x}{b:02x}" for code, (r, g, b, a) in colors.items() if a}
-    # Palettes are padded with black to 256 entries.
-    return {code: color for code, color in drawn.items() if color != "#000000" or code < 2}
-
-
-def _names(path: Path) -> Mapping[int, str]:
-    """What GDAL keeps beside a raster; rasterio does not hand it out."""
-    try:
-        root = ET.parse(f"{path}{_SIDECAR}").getroot()  # noqa: S314 (expat knows no network)
-    except (OSError, ET.ParseError):
-        return {}
-    band = root.find("PAMRasterBand[@band='1']")
-    if band is None:
-        return {}
-    table = band.find("GDALRasterAttributeTable")
-    names = {} if table is None else _from_table(table)
-    categories = band.findall("CategoryNames/Category")
-    return names or {i: c.text for i, c in enumerate(categories) if c.text}
-
-
-def _from_table(table: ET.Element) -> dict[int, str]:
-    """Code and name of each row: usages 5 (MinMax) and 2 (Name) of GDAL's attribute tables."""
-    usages = [field.findtext("Usage", "0") for field in table.findall("FieldDefn")]
-    if "5" not in usages or "2" not in usages:
-        return {}
-    at_code, at_name = usages.index("5"), usages.index("2")
-    names = {}
-    for row in table.findall("Row"):
-        cells = [cell.text or "" for cell in row.findall("F")]
-        if len(cells) == len(usages) and cells[at_code].lstrip("-").isdigit() and cells[at_name]:
-            names[int(cells[at_code])] = cells[at_name]
-    return names
+        with rasterio.open(path) as source:
+            crs, first = source.crs, source.colorinterp[:1]
+    except RasterioError:
+        return
+    if crs is None:
+        raise SceneError(f"{path}: no CRS; give it one first (gdal_edit.py -a_srs EPSG:... {path})")
+    if first == (ColorInterp.red,):
+        raise SceneError(f"{path}: is a colour image, not a raster of class codes")
 
 
 def _color(code: int) -> str:

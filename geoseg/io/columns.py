@@ -36,6 +36,7 @@ KNOWN: dict[str, Column] = {
     "pixels": Column("Pixels", "Number of pixels"),
     "confidence_mean": Column("Confidence", "Mean confidence of the pixels", "%"),
     "confidence_min": Column("Lowest confidence", "Lowest confidence of the pixels", "%"),
+    "touches_edge": Column("At the edge", "Whether it is cut off by the edge of the raster"),
     "date": Column("Date", "Day of acquisition"),
     "scene": Column("Scene", "Identifier of the scene"),
 }
@@ -54,6 +55,11 @@ SCHEMA = pa.schema(
     ]
 )
 """What a layer without a single polygon looks like; others are as their batches say."""
+
+
+def geometry_type(schema: pa.Schema) -> str:
+    """``Polygon`` or ``MultiPolygon``, as the metadata of the batches says."""
+    return str((schema.metadata or {}).get(b"geometry_type", b"Polygon").decode())
 
 
 def describe(name: str) -> Column:

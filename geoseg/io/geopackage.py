@@ -21,7 +21,7 @@ from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldE
 from geoseg.errors import ProductError
 from geoseg.grid import GeoBox
 from geoseg.io.atomic import replacing
-from geoseg.io.columns import GEOMETRY, KNOWN, SCHEMA, regroup
+from geoseg.io.columns import GEOMETRY, KNOWN, SCHEMA, geometry_type, regroup
 
 Batches = Iterable[pa.RecordBatch]
 
@@ -143,7 +143,7 @@ def _write_layer(
             layer=name,
             driver="GPKG",
             geometry_name=GEOMETRY,
-            geometry_type="Polygon",
+            geometry_type=stream.geometry_type,
             crs=crs,
             dataset_options={} if made.exists() else {"VERSION": "1.3", "METADATA_TABLES": "YES"},
             layer_options={"IDENTIFIER": name, "DESCRIPTION": title, "GEOMETRY_NAME": "geom"},
@@ -164,6 +164,7 @@ class _Stream:
         first = next(iterator, None)
         head = () if first is None else (first,)
         self.schema = getattr(batches, "schema", SCHEMA) if first is None else first.schema
+        self.geometry_type = geometry_type(self.schema)
         self.rows = 0
         self.failure: Exception | None = None
         self._batches = chain(head, iterator)

@@ -57,7 +57,7 @@ def write_geoparquet(
     extent = _Extent()
     groups = regroup(batches, rows_per_group)
     first = next(groups, None)
-    schema = SCHEMA if first is None else first.schema
+    schema = getattr(batches, "schema", SCHEMA) if first is None else first.schema
     rows = 0
     with replacing(path) as made:
         try:

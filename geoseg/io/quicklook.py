@@ -186,8 +186,9 @@ def _outlined(panel: Image.Image, picture: Picture) -> Image.Image:
     for batch in picture.polygons:
         geometries = shapely.from_wkb(batch.column(GEOMETRY).to_numpy(zero_copy_only=False))
         codes = batch.column(CLASS_CODE).to_pylist()
-        rings, of = shapely.get_rings(geometries, return_index=True)
-        for ring, index in zip(rings, of.tolist(), strict=True):
+        parts, of_part = shapely.get_parts(geometries, return_index=True)
+        rings, of = shapely.get_rings(parts, return_index=True)
+        for ring, index in zip(rings, of_part[of].tolist(), strict=True):
             line = _on_panel(shapely.get_coordinates(ring), picture.grid, large.size)
             if np.ptp(line, axis=0).max() >= 2 * _FINE:  # smaller ones would only be noise
                 color = _darker(colors.get(codes[index], _INK))

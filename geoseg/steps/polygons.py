@@ -30,6 +30,7 @@ class Wanted:
     Attributes:
         codes: Classes; all if empty.
         min_area: Square metres on the ground; smaller polygons are dropped, and counted.
+        min_pixels: Polygons of fewer pixels are, too.
         connectivity: 4: pixels that touch at a corner only are separate polygons, as in GDAL's
             default. 8: they are one feature, a multipolygon.
     """
@@ -37,6 +38,7 @@ class Wanted:
     codes: tuple[int, ...] = ()
     min_area: float = 0.0
     connectivity: Connectivity = 4
+    min_pixels: int = 0
 
     def __post_init__(self) -> None:
         if self.connectivity not in (4, 8):
@@ -69,7 +71,7 @@ class Polygons:
     Attributes:
         schema: Of the batches; its metadata has ``geometry_type``.
         kept: Polygons yielded so far.
-        dropped: Polygons so far that were smaller than ``min_area``.
+        dropped: Polygons so far that were smaller than what is wanted.
         dropped_area_m2: What they cover.
     """
 
@@ -122,7 +124,7 @@ class Polygons:
         if wanted.codes:
             in_class = np.isin(features["code"], wanted.codes)
         area = features["area"] * self._metric.unit
-        small = in_class & (area < wanted.min_area)
+        small = in_class & ((area < wanted.min_area) | (features["pixels"] < wanted.min_pixels))
         self.dropped += int(np.count_nonzero(small))
         self.dropped_area_m2 += float(area[small].sum())
         return in_class & ~small

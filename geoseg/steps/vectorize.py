@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from geoseg.errors import InputError
 from geoseg.grid import GeoBox, Window, blocks
 from geoseg.io.arcs import load_all_arcs, save_arcs
-from geoseg.io.base import RasterStore
+from geoseg.io.base import RasterReader
 from geoseg.legend import Legend
 from geoseg.ops.arcs import BlockArcs, pad, trace_block
 from geoseg.ops.metric import Metric, measure_grid
@@ -44,10 +44,10 @@ class TraceBlock:
         nodata: The code of pixels without a class; None if all have one.
     """
 
-    classes: RasterStore
+    classes: RasterReader
     grid: GeoBox
     folder: Path
-    confidence: RasterStore | None = None
+    confidence: RasterReader | None = None
     nodata: int | None = 255
     _metric: Metric = field(init=False, repr=False)
 
