@@ -88,7 +88,8 @@ def check_card(card: ModelCard, where: str) -> None:
     count = len(card.bands)
     at.demand(_NAME.match(card.name), "name", card.name, "letters, digits, '_', '-', '.'")
     at.demand(_SEMVER.match(card.version), "version", card.version, "a version like 1.0.0")
-    at.demand(0 < count == len(set(card.bands)), "bands", card.bands, "names, each once")
+    once = 0 < count == len(set(card.bands))
+    at.demand(once and all(card.bands), "bands", card.bands, "names, each once")
     at.demand(len(card.mean) == count, "mean", card.mean, f"{count} numbers, one per band")
     at.demand(len(card.std) == count, "std", card.std, f"{count} numbers, one per band")
     finite = all(map(math.isfinite, (*card.mean, *card.std)))
@@ -103,6 +104,9 @@ def check_card(card: ModelCard, where: str) -> None:
     at.demand(card.size > 2 * card.margin, "margin", card.margin, less)
     at.demand((card.reach or 0) >= 0, "reach", card.reach, "pixels from 0, or null")
     at.demand(card.activation_bytes > 0, "activation_bytes", card.activation_bytes, "above 0")
+    legend = card.legend
+    at.demand(0 <= legend.nodata <= 255, "legend.nodata", legend.nodata, "a code within 0..255")
+    at.demand(legend.name and all(legend.names), "legend", legend.names, "names, none empty")
     low, high = card.gsd or (1.0, 1.0)
     at.demand(0 < low <= high < math.inf, "gsd", card.gsd, "metres [from, to]")
     if card.weights is not None:
@@ -144,6 +148,8 @@ def _properties(card: ModelCard, at: At) -> dict[str, Any]:
     for key, value in texts.items():
         _check_about(at, key, value)
     total = about.pop("parameters", None)
+    if "parameters" in card.about:
+        At(at.file, "about.parameters", total).integer(0)
     properties = {
         "datetime": None,
         "start_datetime": _ALWAYS[0],
@@ -175,12 +181,17 @@ def _properties(card: ModelCard, at: At) -> dict[str, Any]:
 
 
 def _check_about(at: At, key: str, value: object) -> None:
-    at.demand(isinstance(value, str), f"about.{key}", value, "a text")
+    text = At(at.file, f"about.{key}", value).text()
     if key == "created":
-        try:
-            datetime.fromisoformat(str(value))
-        except ValueError:
-            at.demand(False, "about.created", value, "a time like 2025-01-31T00:00:00Z")  # noqa: FBT003 (the demand is what fails)
+        at.demand(_is_time(text), "about.created", value, "a time like 2025-01-31T00:00:00Z")
+
+
+def _is_time(text: str) -> bool:
+    """Whether it is a date and time with its zone, as STAC wants them."""
+    try:
+        return datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False
 
 
 def _input(card: ModelCard) -> dict[str, Any]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from pyproj import CRS, Geod, Transformer
+from pyproj.exceptions import ProjError
 
 from geoseg.errors import ModelError
 from geoseg.grid import GeoBox
@@ -43,7 +45,7 @@ def check_classes(legend: Legend, wanted: Iterable[str], *, what: str) -> None:
 
 
 def ground_sample_distance(grid: GeoBox) -> float | None:
-    """Side of the middle pixel on the ground, in metres; None without a CRS.
+    """Side of the middle pixel on the ground, in metres; None where its place is not known.
 
     Measured on the ellipsoid, so that degrees, feet and web mercator come out right. The
     geometric mean of both sides.
@@ -51,10 +53,15 @@ def ground_sample_distance(grid: GeoBox) -> float | None:
     if grid.crs is None:
         return None
     rows, cols = grid.shape
+    crs = CRS.from_user_input(grid.crs.to_wkt())
     corners = [(cols / 2, rows / 2), (cols / 2 + 1, rows / 2), (cols / 2, rows / 2 + 1)]
     xs, ys = zip(*(grid.transform * corner for corner in corners), strict=True)
-    crs = CRS.from_user_input(grid.crs.to_wkt())
-    lon, lat = Transformer.from_crs(crs, 4326, always_xy=True).transform(xs, ys)
+    try:
+        lon, lat = Transformer.from_crs(crs, 4326, always_xy=True).transform(xs, ys)
+    except ProjError:
+        return None
+    if not all(map(math.isfinite, (*lon, *lat))):
+        return None
     _, _, across = Geod(ellps="WGS84").inv(lon[0], lat[0], lon[1], lat[1])
     _, _, down = Geod(ellps="WGS84").inv(lon[0], lat[0], lon[2], lat[2])
     return float((across * down) ** 0.5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 _LARGEST_CANVAS = 640
 _ACTIVATIONS = ("torch.nn.modules.activation", "timm.layers.activations")
+# Parameters that are added: on zeros all else stays zero, where the faintest path shows.
+_ADDED = ("bias", "embed", "token")
 _WEIGHING = (nn.MultiheadAttention, nn.Softmax)
 
 
@@ -58,7 +61,7 @@ def structural_reach(network: nn.Module, *, bands: int, stride: int) -> int | No
     Weights are made positive and activations straight, so that no path from a pixel to the output
     cancels another or dies on its way; then one pixel is pushed, for every position it can have in
     the stride, and the output that moves is looked at in float64. Trained weights can only reach
-    less far.
+    less far. A network that no push moves tells nothing: None.
     """
     if any(isinstance(m, nn.GroupNorm | nn.InstanceNorm2d) for m in network.modules()):
         return None  # statistics of the whole chip
@@ -74,9 +77,10 @@ def structural_reach(network: nn.Module, *, bands: int, stride: int) -> int | No
 def _reach_within(network: nn.Module, bands: int, stride: int, canvas: int) -> int | None:
     """Reach seen on a canvas; None where the influence gets to its rim."""
     middle = canvas // 2 // stride * stride
-    reach = 0
-    # On zeros even the faintest path shows; what multiplies features (gates, attention) needs ones.
-    for level in (0.0, 1.0):
+    reach = None
+    # What multiplies features (gates, attention) shows on ones, and mostly at once; on zeros even
+    # the faintest path does.
+    for level in (1.0, 0.0):
         base = torch.full((1, bands, canvas, canvas), level, dtype=torch.float64)
         with torch.inference_mode():
             still = network(base)
@@ -90,13 +94,17 @@ def _reach_within(network: nn.Module, bands: int, stride: int, canvas: int) -> i
                 low, high = int(min(ys.min(), xs.min())), int(max(ys.max(), xs.max()))
                 if low < stride or high >= canvas - stride:
                     return None
-                reach = max(reach, at - low, high - at)
+                reach = max(reach or 0, at - low, high - at)
     return reach
 
 
 def _straightened(network: nn.Module) -> nn.Module:
-    """A linear copy in float64: positive averages for weights, no activation, no norm, no bias."""
+    """A linear copy in float64: positive averages for weights, no activation, no norm, no bias.
+
+    Weights are not all equal: convolutions that standardise theirs would make nothing of them.
+    """
     network = copy.deepcopy(network).double().cpu().eval()
+    random = torch.Generator().manual_seed(0)
     for module in list(network.modules()):
         for name, child in module.named_children():
             straight = type(child).__module__ in _ACTIVATIONS and not isinstance(child, _WEIGHING)
@@ -105,8 +113,11 @@ def _straightened(network: nn.Module) -> nn.Module:
         if isinstance(module, nn.BatchNorm2d):
             module.reset_running_stats()
         for name, parameter in module.named_parameters(recurse=False):
-            inputs = parameter[0].numel() if parameter.ndim > 1 else 1
-            nn.init.constant_(parameter, 1.0 / inputs if name == "weight" else 0.0)
+            if any(word in name for word in _ADDED):
+                nn.init.zeros_(parameter)
+            else:
+                inputs = math.prod(parameter.shape[1:]) or 1
+                nn.init.uniform_(parameter, 0.5 / inputs, 1.0 / inputs, generator=random)
     return network
 
 

@@ -67,7 +67,7 @@ def packages() -> list[ModelPackage]:
     found: dict[str, ModelPackage] = {}
     for folder in _folders():
         if folder.name not in found:
-            found[folder.name] = _open(folder)
+            found[folder.name] = _open_named(folder)
     return [found[name] for name in sorted(found)]
 
 
@@ -85,17 +85,20 @@ def find(name: str | Path) -> ModelPackage:
     path = Path(name).expanduser()
     if (path / CARD_FILE).is_file():
         return _open(path)
+    plain = isinstance(name, str) and name == path.name
+    folders = list(_folders()) if plain else []
+    # Before other files are looked at: products may well lie in a folder called like their model.
+    for folder in folders:
+        if folder.name == name:
+            return _open_named(folder)
     if path.is_file():
         return _from_file(path)
-    if isinstance(name, Path) or path.is_absolute() or len(path.parts) > 1 or path.is_dir():
+    if not plain or path.is_dir():
         what = "has no" if path.is_dir() else "does not exist: it should be a folder with a"
         raise ModelError(f"model {str(name)!r}: {path} {what} {CARD_FILE}")
-    for folder in _folders():
-        if folder.name == name:
-            return _open(folder)
-    known = sorted({folder.name for folder in _folders()})
+    known = sorted({folder.name for folder in folders})
     raise ModelError(
-        f"model {name!r}: there is none of that name{closest(name, known) or ';'} "
+        f"model {name!r}: there is none of that name{closest(str(name), known) or ';'} "
         f"known: {', '.join(known) or 'none'}; or give the folder of a model package"
     )
 
@@ -130,6 +133,17 @@ def _open(folder: Path) -> ModelPackage:
     return package
 
 
+def _open_named(folder: Path) -> ModelPackage:
+    """A package of the search path, where folders bear the names of their models."""
+    package = _open(folder)
+    if package.card.name != folder.name:
+        raise ModelError(
+            f"{folder / CARD_FILE}: the model is called {package.card.name!r}, its folder "
+            f"{folder.name!r}: on the search path both must be the same; rename the folder"
+        )
+    return package
+
+
 def _from_file(path: Path) -> ModelPackage:
     if path.name == CARD_FILE:
         return _open(path.parent)
@@ -144,11 +158,16 @@ def _from_file(path: Path) -> ModelPackage:
 
 def _folders() -> Iterator[Path]:
     """Folders of packages in the order they are looked at; a package's folder bears its name."""
-    roots = [Path(p).expanduser() for p in os.environ.get(SEARCH_PATH, "").split(os.pathsep) if p]
-    for root in [*roots, _SHIPPED]:
-        if (root / CARD_FILE).is_file():
-            yield root
-        elif root.is_dir():
-            yield from sorted(f for f in root.iterdir() if (f / CARD_FILE).is_file())
-        elif root != _SHIPPED:
-            raise ModelError(f"{SEARCH_PATH}: there is no folder {root}")
+    named = [p for p in os.environ.get(SEARCH_PATH, "").split(os.pathsep) if p]
+    for root in [*(Path(p).expanduser().absolute() for p in named), _SHIPPED]:
+        try:
+            if (root / CARD_FILE).is_file():
+                yield root
+            elif root.is_dir():
+                yield from sorted(f for f in root.iterdir() if (f / CARD_FILE).is_file())
+            elif root != _SHIPPED:
+                raise ModelError(f"{SEARCH_PATH}: there is no folder {root}")
+        except OSError as error:
+            raise ModelError(
+                f"{SEARCH_PATH}: {root} cannot be read: {error.strerror or error}"
+            ) from error
