@@ -64,6 +64,13 @@ def build(card: ModelCard, *, seed: int = 0) -> nn.Module:
 
 def check_stride(network: nn.Module, card: ModelCard) -> None:
     """Refuse a card whose stride is not the network's, by running one small chip."""
+    # Some decoders bend features to fit instead of failing, and then move with the chip's start.
+    halved = getattr(getattr(network, "encoder", None), "output_stride", 1)
+    if card.stride % halved:
+        raise ModelError(
+            f"model {card.name!r}: its card says stride {card.stride}, its network works in "
+            f"steps of {halved} px; wanted a multiple of {halved}"
+        )
     # Three strides: a network that halves once more than the card says cannot take them.
     side = 3 * card.stride
     wanted = (1, len(card.legend.classes), side, side)
