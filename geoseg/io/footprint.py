@@ -33,10 +33,10 @@ def footprint(grid: GeoBox) -> tuple[dict[str, Any], list[float]]:
         ProductError: The grid has no CRS, or no part of its outline is on the globe.
     """
     whole, around = _whole(grid)
-    parts = [_window(whole, turns) for turns in range(-2, 3)]
+    parts = shapely.get_parts([_window(whole, turns) for turns in range(-2, 3)])
     # Snapped, so that what the window cut grows together again where it should.
     precision = 10.0**-_DIGITS
-    geometry = shapely.union_all([p for p in parts if p.area > 0], grid_size=precision)
+    geometry = shapely.union_all(parts[shapely.area(parts) > 0], grid_size=precision)
     geometry = shapely.set_precision(geometry, precision)
     if geometry.is_empty:
         raise ProductError("the grid covers nothing of the globe")
@@ -54,6 +54,7 @@ def _whole(grid: GeoBox) -> tuple[shapely.Geometry, bool]:
         return _hull(grid), False
     lon = _unwrapped(lon)
     turns = round(float(lon[-1] - lon[0]) / 360)
+    lon[-1] = lon[0] + 360 * turns  # summing up has left a hair between the two
     if turns:
         # Go to the pole and back along the seam, to close the ring around it.
         pole = np.sign(lat.mean()) * 90.0

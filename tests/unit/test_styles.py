@@ -1,0 +1,173 @@
+import json
+import subprocess
+import zipfile
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+import rasterio
+from products import GRIDS, LEGEND, ArrayStore, class_map
+from rasters import NORTH_UP
+
+from geoseg.errors import ProductError
+from geoseg.grid import GeoBox, full_window
+from geoseg.io.cog import write_class_cog
+from geoseg.io.qgis_project import ProjectLayer, write_project
+from geoseg.io.qml import (
+    class_style,
+    confidence_style,
+    image_style,
+    polygon_qml,
+    write_class_qml,
+    write_confidence_qml,
+)
+from geoseg.io.rat import write_rat
+
+# GTiff files of GDAL 3.6 read their sidecar with the first other question that is asked.
+ASK_GDAL = """
+import json, sys
+from osgeo import gdal
+gdal.UseExceptions()
+raster = gdal.Open(sys.argv[1])
+band = raster.GetRasterBand(1)
+rat = band.GetDefaultRAT()
+columns = range(rat.GetColumnCount())
+print(json.dumps({
+    "names": band.GetCategoryNames(),
+    "columns": [[rat.GetNameOfCol(c), rat.GetTypeOfCol(c), rat.GetUsageOfCol(c)] for c in columns],
+    "rows": [[rat.GetValueAsString(r, c) for c in columns] for r in range(rat.GetRowCount())],
+    "type": rat.GetTableType(),
+}))
+"""
+
+
+@pytest.fixture
+def raster(tmp_path):
+    values = class_map(full_window(GRIDS["south-up"]).shape)
+    path = tmp_path / "classes.tif"
+    write_class_cog(ArrayStore(values), GRIDS["south-up"], LEGEND, path, tags={})
+    return path
+
+
+def ask_gdal(path):
+    if not Path("/usr/bin/python3").exists():
+        pytest.skip("there is no /usr/bin/python3")
+    asked = subprocess.run(
+        ["/usr/bin/python3", "-c", ASK_GDAL, str(path)],
+        capture_output=True, text=True, check=False, env={"LANG": "C.UTF-8"},
+    )  # fmt: skip
+    if "No module named 'osgeo'" in asked.stderr:
+        pytest.skip("the system's Python has no GDAL")
+    assert asked.returncode == 0, asked.stderr
+    return json.loads(asked.stdout)
+
+
+def test_gdal_sees_names_and_attribute_table(raster):
+    counts = [0] * 256
+    counts[10] = 5
+    assert write_rat(raster, LEGEND, counts=counts).name == "classes.tif.aux.xml"
+    seen = ask_gdal(raster)
+    assert {i: name for i, name in enumerate(seen["names"]) if name} == {
+        c.value: c.name for c in LEGEND.classes
+    }
+    assert seen["type"] == 0  # thematic
+    assert [c[0] for c in seen["columns"]] == [
+        "Value", "Class", "Red", "Green", "Blue", "Alpha", "Count",
+    ]  # fmt: skip
+    assert [c[2] for c in seen["columns"]] == [5, 2, 6, 7, 8, 9, 1]
+    assert seen["rows"] == [
+        [str(c.value), c.name, *map(str, c.rgb), "255", str(counts[c.value])]
+        for c in LEGEND.classes
+    ]
+
+
+def test_what_gdal_keeps_in_the_sidecar_stays(raster):
+    sidecar = raster.with_name("classes.tif.aux.xml")
+    sidecar.write_text(
+        '<PAMDataset><PAMRasterBand band="1"><Metadata><MDI key="STATISTICS_MEAN">3</MDI>'
+        "</Metadata></PAMRasterBand></PAMDataset>"
+    )
+    for _ in range(2):
+        write_rat(raster, LEGEND)
+    root = ET.parse(sidecar).getroot()  # noqa: S314 (our own file)
+    assert len(root.findall(".//GDALRasterAttributeTable")) == 1
+    assert len(root.findall(".//CategoryNames")) == 1
+    with rasterio.open(raster) as source:
+        assert source.tags(1)["STATISTICS_MEAN"] == "3"
+        assert source.colormap(1)[10] == (0, 100, 0, 255)
+
+
+def test_a_broken_sidecar_is_named(raster):
+    raster.with_name("classes.tif.aux.xml").write_text("<PAM")
+    with pytest.raises(ProductError, match=r"classes\.tif\.aux\.xml: cannot be read"):
+        write_rat(raster, LEGEND)
+
+
+def test_raster_style_has_exactly_the_legend(tmp_path):
+    write_class_qml(tmp_path / "a.qml", LEGEND)
+    root = ET.parse(tmp_path / "a.qml").getroot()  # noqa: S314 (our own file)
+    entries = [dict(e.attrib) for e in root.iter("paletteEntry")]
+    assert entries == [
+        {"value": str(c.value), "color": c.color, "label": c.name, "alpha": "255"}
+        for c in LEGEND.classes
+    ]
+    assert root.find("pipe/rasterrenderer").get("type") == "paletted"
+
+
+def test_confidence_style_runs_from_0_to_100(tmp_path):
+    write_confidence_qml(tmp_path / "a.qml")
+    root = ET.parse(tmp_path / "a.qml").getroot()  # noqa: S314 (our own file)
+    values = [float(item.get("value")) for item in root.iter("item")]
+    assert (values[0], values[-1]) == (0, 100)
+    assert values == sorted(values)
+
+
+def test_polygon_style_has_names_colours_and_aliases():
+    root = ET.fromstring(  # noqa: S314 (our own text)
+        polygon_qml(LEGEND.classes[:2], ["class_code", "area_ha", "mine"]).partition("\n")[2]
+    )
+    assert [(c.get("value"), c.get("label")) for c in root.iter("category")] == [
+        ("10", "Tree cover"),
+        ("20", "Shrub & <co>"),
+    ]
+    fills = [o.get("value") for o in root.iter("Option") if o.get("name") == "color"]
+    assert fills == ["0,100,0,255", "255,187,34,255"]
+    assert [a.get("name") for a in root.iter("alias")] == ["Code", "Area (ha)", "mine"]
+    assert root.get("labelsEnabled") == "0"
+
+
+def project(path, source):
+    layers = [
+        ProjectLayer("Classes", source, class_style(LEGEND), group="Maps"),
+        ProjectLayer("Confidence", source, confidence_style(), group="Maps", checked=False),
+        ProjectLayer("Scene", "/vsizip/away.zip/a.tif", image_style((3, 2, 1), [(0, 1)] * 3)),
+    ]
+    write_project(path, layers, grid=GRIDS["rotated"], title="Län & co")
+
+
+def test_project_has_relative_paths_and_the_same_bytes(tmp_path, raster):
+    project(tmp_path / "maps" / "project.qgz", str(raster))
+    first = (tmp_path / "maps" / "project.qgz").read_bytes()
+    project(tmp_path / "maps" / "project.qgz", str(raster))
+    assert (tmp_path / "maps" / "project.qgz").read_bytes() == first
+    with zipfile.ZipFile(tmp_path / "maps" / "project.qgz") as archive:
+        assert archive.namelist() == ["project.qgs"]
+        text = archive.read("project.qgs").decode()
+    root = ET.fromstring(text.partition("\n")[2])  # noqa: S314 (our own text)
+    sources = [e.text for e in root.iter("datasource")]
+    assert sources == ["../classes.tif", "../classes.tif", "/vsizip/away.zip/a.tif"]
+    assert str(tmp_path) not in text
+    assert [e.get("checked") for e in root.iter("layer-tree-layer")] == [
+        "Qt::Checked", "Qt::Unchecked", "Qt::Checked",
+    ]  # fmt: skip
+    ids = [e.text for e in root.iter("id")]
+    assert len(set(ids)) == 3
+    assert min(map(len, ids)) > 10
+
+
+def test_project_needs_a_layer_and_a_crs(tmp_path):
+    with pytest.raises(ProductError, match="at least one layer"):
+        write_project(tmp_path / "a.qgz", [], grid=GRIDS["rotated"], title="")
+    layer = ProjectLayer("a", "a.tif", class_style(LEGEND))
+    with pytest.raises(ProductError, match="CRS"):
+        write_project(tmp_path / "a.qgz", [layer], grid=GeoBox((1, 1), NORTH_UP, None), title="")
