@@ -112,7 +112,7 @@ def plan_scene(
     scene.select(card.bands)
     shape = int(scene.grid.shape[0]), int(scene.grid.shape[1])
     lattice = _choose_lattice(shape, card, wish)
-    block = _choose_block(shape, lattice, wish, resources)
+    block = _choose_block(scene, card, lattice, wish, resources)
     _check_memory(scene, card, lattice, wish, block, resources)
     every = tuple(blocks(shape, block))
     kept = tuple(b for b in every if touches is None or touches(b))
@@ -205,9 +205,9 @@ def _cost(shape: tuple[int, int], lattice: Lattice) -> float:
 
 
 def _choose_block(
-    shape: tuple[int, int], lattice: Lattice, wish: TilingWish, resources: Resources
+    scene: Scene, card: ModelCard, lattice: Lattice, wish: TilingWish, resources: Resources
 ) -> int:
-    stride = lattice.stride
+    shape, stride = (int(scene.grid.shape[0]), int(scene.grid.shape[1])), lattice.stride
     if wish.block is not None:
         if wish.block % stride:
             near = max(1, round(wish.block / stride)) * stride
@@ -216,15 +216,20 @@ def _choose_block(
                 f"(size {lattice.size} - 2 x margin {lattice.margin}); try {near}"
             )
         return wish.block
-    if all(lattice.padded(n) <= lattice.size for n in shape):
-        return max(stride, ceil(max(shape) / stride) * stride)
+    # Where one chip covers an axis, a cut along it would predict that chip twice.
+    least = max(ceil(n / stride) if lattice.padded(n) <= lattice.size else 1 for n in shape)
     # Large blocks read less halo twice, but every worker should have some for each lane.
-    most = max(1, LARGEST_BLOCK // stride)
-    for cells in range(most, 0, -1):
-        count = ceil(shape[0] / (cells * stride)) * ceil(shape[1] / (cells * stride))
-        if count >= 2 * resources.workers * resources.lanes:
-            return cells * stride
-    return stride
+    for cells in range(LARGEST_BLOCK // stride, least, -1):
+        block = cells * stride
+        count = ceil(shape[0] / block) * ceil(shape[1] / block)
+        enough = count >= 2 * resources.workers * resources.lanes
+        if enough and _fits(memory_needed(scene, card, lattice, wish, block, resources), resources):
+            return block
+    return least * stride
+
+
+def _fits(needed: int, resources: Resources) -> bool:
+    return resources.memory is None or needed <= resources.memory
 
 
 def _check_memory(
@@ -235,10 +240,8 @@ def _check_memory(
     block: int,
     resources: Resources,
 ) -> None:
-    if resources.memory is None:
-        return
     needed = memory_needed(scene, card, lattice, wish, block, resources)
-    if needed > resources.memory:
+    if resources.memory is not None and needed > resources.memory:
         raise PlanError(
             f"scene {scene.id}: blocks of {block} px with chips of {lattice.size} px need "
             f"{needed / 1e9:.1f} GB on each worker, {resources.memory / 1e9:.1f} GB are allowed; "

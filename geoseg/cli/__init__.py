@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import traceback
+from typing import cast
 
 from geoseg.errors import GeosegError, StoppedError
 
@@ -19,25 +20,26 @@ def main() -> None:
 
 def run(arguments: list[str], *, debug: bool = False) -> int:
     """Run a command and return its exit code."""
-    import click  # noqa: PLC0415 (half of what --help takes)
+    import typer  # noqa: PLC0415 (half of what --help takes)
 
-    from geoseg.cli.commands import app  # noqa: PLC0415
+    from geoseg.cli.commands import InterruptedCommand, app  # noqa: PLC0415
 
+    # Some releases of typer bring their own click: its base class of errors is found by way of
+    # one that typer always shows.
+    click_error = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[2])
     try:
         # Outside of standalone mode typer returns the code of typer.Exit.
         return int(app(arguments, prog_name="geoseg", standalone_mode=False) or 0)
-    except click.exceptions.Abort as abort:
-        return _stopped(abort.__cause__, debug=debug)
-    except click.ClickException as error:
+    except click_error as error:
         error.show()
         return error.exit_code
-    except (GeosegError, KeyboardInterrupt) as error:
-        if isinstance(error, KeyboardInterrupt):
-            return _stopped(error, debug=debug)
+    except GeosegError as error:
         if debug:
             traceback.print_exc()
         _say(f"error: {error}")
         return error.exit_code
+    except (InterruptedCommand, typer.Abort) as error:
+        return _stopped(error.__cause__, debug=debug)
     except BrokenPipeError:
         # Whoever read our output (head, less) has closed it: nothing to report, and nobody to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from geoseg import __version__
 from geoseg.cli.options import (
@@ -20,8 +21,25 @@ from geoseg.cli.options import (
     reporter,
 )
 
+
+class InterruptedCommand(Exception):  # noqa: N818 (no error, but what Ctrl-C and SIGTERM do)
+    """Carries a KeyboardInterrupt, its cause, past typer, which would drop what it says."""
+
+
+class Commands(TyperGroup):
+    """All commands; what interrupts one is told by :func:`geoseg.cli.run`."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as interrupt:
+            raise InterruptedCommand from interrupt
+
+
 app = typer.Typer(
     name="geoseg",
+    cls=Commands,
     help="Land-cover maps and polygons from satellite and drone scenes.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -54,7 +72,7 @@ def root(
 def run(
     workflow: WorkflowFile,
     settings: Settings = None,
-    force: Annotated[bool, typer.Option(help="Do again what is finished.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Do again what is finished.")] = False,
     exit_code: Annotated[
         bool, typer.Option("--exit-code", help="Exit with 3 where nothing was new.")
     ] = False,
@@ -138,7 +156,7 @@ def predict(
     scale: Annotated[float | None, typer.Option(help="Factor to reflectance.")] = None,
     offset: Annotated[float | None, typer.Option(help="Added after scaling.")] = None,
     settings: Settings = None,
-    force: Annotated[bool, typer.Option(help="Do again what is finished.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Do again what is finished.")] = False,
     log_json: LogJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -249,6 +267,37 @@ def list_models(as_json: AsJson = False) -> None:
         print_json([{"name": c.name, "version": c.version, "bands": c.bands} for c in cards])
     else:
         show_models(cards)
+
+
+@models.command("add")
+def add_model(
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME|FOLDER|URL",
+            help="A known public model (dynamicworld), or the folder or web address of a package.",
+            show_default=False,
+        ),
+    ],
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            help="A local copy of a known model, instead of fetching it.",
+            show_default=False,
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option(help="Replace a model of the same name.")] = False,
+) -> None:
+    """Bring a model in, so that workflows can call it by name."""
+    from geoseg.api import add_model as bring_model
+
+    package = bring_model(what, source=source, force=force)
+    about = package.card.about
+    typer.echo(f"{package.card.name} {package.card.version}: {package.folder}")
+    for key in ("license", "citation", "attribution"):
+        if key in about:
+            typer.echo(f"{key}: {about[key]}")
 
 
 @models.command("show")

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.table import Table
 
 if TYPE_CHECKING:
     from geoseg.api.doctor import Finding
@@ -112,20 +111,18 @@ def show_states(states: Sequence[dict[str, Any]]) -> None:
 
 
 def show_models(cards: Sequence[ModelCard]) -> None:
-    """One row for each model."""
-    table = Table("name", "version", "bands", "classes", "pixels", "reach", "about")
+    """A few lines for each model; names stay whole, as they are copied from here."""
+    lines = []
     for c in cards:
-        gsd = "" if c.gsd is None else f"{c.gsd[0]:g} to {c.gsd[1]:g} m"
-        table.add_row(
-            c.name,
-            c.version,
-            ", ".join(c.bands),
-            ", ".join(c.legend.names),
-            gsd,
-            "unlimited" if c.reach is None else f"{c.reach} px",
-            str(c.about.get("title", "")),
-        )
-    Console().print(table)
+        pixels = "of any size" if c.gsd is None else f"of {c.gsd[0]:g} to {c.gsd[1]:g} m"
+        sees = "without limit" if c.reach is None else f"{c.reach} px far"
+        lines += [
+            f"{c.name} {c.version}: {c.about.get('title', 'no title')}",
+            f"  bands    {', '.join(c.bands)}",
+            f"  classes  {', '.join(c.legend.names)}",
+            f"  pixels   {pixels}; sees {sees}",
+        ]
+    _console().print("\n".join(lines) or "no models; see geoseg doctor", markup=False)
 
 
 def show_health(findings: Sequence[Finding]) -> None:
