@@ -136,7 +136,8 @@ def train_rgb(args: Any) -> None:
         "title": "Experimental: vegetation, ground and buildings from RGB (5 cm to 1 m)",
         "description": (
             "Trained on two thirds of one 140 x 170 m tile: expect little beyond telling "
-            "vegetation from the rest. Bring a model of your own for real work."
+            "vegetation from the rest. Only buildings are labelled in the third that was held out: "
+            "its score is their recall, no more. Bring a model of your own for real work."
         ),
         "training_data": ["New Brunswick aerial tile with polygons, NRCan geo-deep-learning (MIT)"],
     }
@@ -158,7 +159,9 @@ def train_rgbn(args: Any) -> None:
         ),
         "training_data": ["NAIP, North Dakota, 2009 (USDA, public domain)"],
     }
-    held = HeldOut("same place in 2017, against the thresholds", last[None], by_indices(last)[None])
+    held = HeldOut(
+        "agreement with the thresholds, same place in 2017", last[None], by_indices(last)[None]
+    )
     made = card("aerial-rgbn", ("red", "green", "blue", "nir"), RGBN, first, about)
     batch = batches(first, by_indices(first), [1.0, 0.7, 0.5, 1.5, 2.0], 0.1)
     train(made, batch, [held], [1.0, 1.0, 1.0], args)

@@ -120,11 +120,12 @@ def write_package(card: ModelCard, network: nn.Module, out: Path) -> None:
     save_file({k: v.contiguous() for k, v in network.state_dict().items()}, weights)
     weights.chmod(0o644)
     found = measure(network, bands=len(card.bands), stride=card.stride)
-    reach = found.reach or 0
+    if found.reach is None:
+        raise SystemExit(f"{card.name}: its reach has no end, and no margin would be wide enough")
     card = replace(
         card,
         reach=found.reach,
-        margin=-(-reach // card.stride) * card.stride,
+        margin=-(-found.reach // card.stride) * card.stride,
         activation_bytes=found.activation_bytes,
         weights=weights.name,
         sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),

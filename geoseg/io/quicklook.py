@@ -179,21 +179,35 @@ def _south_up(grid: GeoBox) -> bool:
 
 
 def _outlined(panel: Image.Image, picture: Picture) -> Image.Image:
-    """Polygons as lines in the colours of their classes."""
+    """Polygons as lines in the colours of their classes, common classes below rare ones.
+
+    Neighbours share their borders: a lake is blue only if it is drawn after the land around it.
+    """
     large = panel.resize((panel.width * _FINE, panel.height * _FINE), Image.Resampling.NEAREST)
     draw = ImageDraw.Draw(large)
     colors = {c.value: c.rgb for c in picture.legend.classes}
+    common = np.bincount(picture.classes.ravel(), minlength=256)
+    lines = _lines(picture, large.size)
+    for code in sorted(lines, key=lambda code: (-int(common[code % 256]), code)):
+        color = _darker(colors.get(code, _INK))
+        for line in lines[code]:
+            draw.line(line.ravel().tolist(), fill=color, width=_FINE + 1)
+    return large.resize(panel.size, Image.Resampling.BOX)
+
+
+def _lines(picture: Picture, size: tuple[int, int]) -> dict[int, list[NDArray[np.float64]]]:
+    """The rings of all polygons on a panel of ``size``, by class code."""
+    lines: dict[int, list[NDArray[np.float64]]] = {}
     for batch in picture.polygons:
         geometries = shapely.from_wkb(batch.column(GEOMETRY).to_numpy(zero_copy_only=False))
         codes = batch.column(CLASS_CODE).to_pylist()
         parts, of_part = shapely.get_parts(geometries, return_index=True)
         rings, of = shapely.get_rings(parts, return_index=True)
         for ring, index in zip(rings, of_part[of].tolist(), strict=True):
-            line = _on_panel(shapely.get_coordinates(ring), picture.grid, large.size)
+            line = _on_panel(shapely.get_coordinates(ring), picture.grid, size)
             if np.ptp(line, axis=0).max() >= 2 * _FINE:  # smaller ones would only be noise
-                color = _darker(colors.get(codes[index], _INK))
-                draw.line(line.ravel().tolist(), fill=color, width=_FINE + 1)
-    return large.resize(panel.size, Image.Resampling.BOX)
+                lines.setdefault(codes[index], []).append(line)
+    return lines
 
 
 def _on_panel(xy: NDArray[np.float64], grid: GeoBox, size: tuple[int, int]) -> NDArray[np.float64]:
