@@ -247,7 +247,8 @@ class Products:
                 for b, (low, high) in zip(bands, limits, strict=True)
             ]
             style = image_style((red, green, blue), stored)
-            layers.append(ProjectLayer("Scene", bands[0].uri, style, group="Scene"))
+            own = bands[0].grid
+            layers.append(ProjectLayer("Scene", bands[0].uri, style, group="Scene", grid=own))
         return layers
 
     def _record(

@@ -91,10 +91,7 @@ def write_geopackage(
                 for name, batches in layers.items()
             }
         try:
-            with closing(sqlite3.connect(made)) as connection, connection:
-                _add_columns(connection, layers)
-                _add_styles(connection, styles, changed)
-                _add_provenance(connection, tags, changed)
+            _add_tables(made, layers, styles, tags, changed)
         except sqlite3.Error as error:
             raise ProductError(f"{path}: cannot be written: {error}") from error
     return counts
@@ -189,6 +186,20 @@ def _gdal_settings(settings: Mapping[str, str]) -> Iterator[None]:
             yield
         finally:
             pyogrio.set_gdal_config_options(before)
+
+
+def _add_tables(
+    made: Path,
+    layers: Iterable[str],
+    styles: Mapping[str, str],
+    tags: Mapping[str, object],
+    changed: str,
+) -> None:
+    """What OGR cannot write: titles of columns, styles, provenance."""
+    with closing(sqlite3.connect(made)) as connection, connection:
+        _add_columns(connection, layers)
+        _add_styles(connection, styles, changed)
+        _add_provenance(connection, tags, changed)
 
 
 def _add_columns(connection: sqlite3.Connection, layers: Iterable[str]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -54,30 +55,29 @@ def write_geoparquet(
         ProductError: It cannot be written.
     """
     crs = CRS.from_user_input(crs_text(grid_crs))
-    extent = _Extent()
+    told = json.dumps(tags, sort_keys=True, ensure_ascii=False)
     groups = regroup(batches, rows_per_group)
     first = next(groups, None)
     schema = getattr(batches, "schema", SCHEMA) if first is None else first.schema
-    rows = 0
     with replacing(path) as made:
         try:
             with pq.ParquetWriter(
                 made, _with_box(schema), compression="zstd", compression_level=6
             ) as writer:
-                while first is not None:
-                    writer.write_batch(_add_box(first, extent), row_group_size=rows_per_group)
-                    rows += first.num_rows
-                    first = next(groups, None)
-                # Extent and types are only known at the end; the footer is written last anyway.
-                writer.add_key_value_metadata(
-                    {
-                        "geo": json.dumps(_geo(crs, extent), sort_keys=True),
-                        "geoseg": json.dumps(tags, sort_keys=True, ensure_ascii=False),
-                    }
-                )
+                extent = _write_groups(writer, () if first is None else chain((first,), groups))
+                # Extent and types are only known now; the footer is written last anyway.
+                geo = json.dumps(_geo(crs, extent), sort_keys=True)
+                writer.add_key_value_metadata({"geo": geo, "geoseg": told})
         except (pa.ArrowException, shapely.errors.ShapelyError) as error:
             raise ProductError(f"{path}: cannot be written: {error}") from error
-    return rows
+    return extent.rows
+
+
+def _write_groups(writer: pq.ParquetWriter, groups: Iterable[pa.RecordBatch]) -> _Extent:
+    extent = _Extent()
+    for group in groups:
+        writer.write_batch(_add_box(group, extent), row_group_size=group.num_rows)
+    return extent
 
 
 class _Extent:
@@ -86,8 +86,10 @@ class _Extent:
     def __init__(self) -> None:
         self.box: NDArray[np.float64] = np.array([np.inf, np.inf, -np.inf, -np.inf])
         self.types: set[int] = set()
+        self.rows = 0
 
     def add(self, geometries: NDArray[Any], boxes: NDArray[np.float64]) -> None:
+        self.rows += len(boxes)
         self.types.update(np.unique(shapely.get_type_id(geometries)).tolist())
         self.box[:2] = np.minimum(self.box[:2], boxes[:, :2].min(axis=0))
         self.box[2:] = np.maximum(self.box[2:], boxes[:, 2:].max(axis=0))

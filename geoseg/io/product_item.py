@@ -110,7 +110,7 @@ def write_item(
 
     Args:
         path: The ``.json``.
-        item_id: Usually the scene's.
+        item_id: Unique within the collection.
         grid: Of the rasters; gives footprint and projection.
         assets: Products by key; their files must be there, as sizes and checksums are taken.
         acquired: One moment, first and last of several, or None where nobody knows. Naive times
@@ -134,12 +134,9 @@ def write_item(
     )
     for key, asset in assets.items():
         item.add_asset(key, _asset(path, asset))
-    for source in sources:
-        item.add_link(pystac.Link("derived_from", _href(path, source)))
+    item.add_links([pystac.Link("derived_from", _href(path, source)) for source in sources])
     if collection is not None:
-        item.collection_id = collection[0]
-        for rel in ("root", "parent", "collection"):
-            item.add_link(pystac.Link(rel, _relative(collection[1]), pystac.MediaType.JSON))
+        _join(item, *collection)
     content = item.to_dict(include_self_link=False, transform_hrefs=False)
     write_bytes(path, _json(content))
 
@@ -169,6 +166,12 @@ def write_collection(
         collection.add_link(link)
     content = collection.to_dict(include_self_link=False, transform_hrefs=False)
     write_bytes(path, _json(content))
+
+
+def _join(item: pystac.Item, collection_id: str, name: str) -> None:
+    item.collection_id = collection_id
+    for rel in ("root", "parent", "collection"):
+        item.add_link(pystac.Link(rel, _relative(name), pystac.MediaType.JSON))
 
 
 def _band(name: str, nodata: int, grid: GeoBox) -> dict[str, Any]:

@@ -28,7 +28,7 @@ class ProjectLayer:
 
     ``table`` is the layer within a vector file; rasters have none. Neighbours with the same
     ``group`` share one. ``source`` may be anything that GDAL opens; paths of files are stored
-    relative to the project.
+    relative to the project. ``grid`` is the file's own, where it is not in the CRS of the map.
     """
 
     name: str
@@ -37,6 +37,7 @@ class ProjectLayer:
     table: str = ""
     group: str = ""
     checked: bool = True
+    grid: GeoBox | None = None
 
 
 def write_project(
@@ -52,7 +53,7 @@ def write_project(
     Args:
         path: The project; it may be moved together with the files it shows.
         layers: From the top of the map to its bottom.
-        grid: Gives CRS and extent of the map; all layers are taken to be in this CRS.
+        grid: Gives CRS and extent of the map.
         title: Of the window.
         abstract: Shown among the project's properties.
 
@@ -69,9 +70,8 @@ def write_project(
     ids = [_identifier(i, layer) for i, layer in enumerate(layers)]
     root.append(_tree(path, layers, ids))
     root.append(_canvas(grid))
-    project_layers = ET.SubElement(root, "projectlayers")
-    for layer, identifier in zip(layers, ids, strict=True):
-        project_layers.append(_map_layer(path, layer, identifier, grid))
+    maps = [_map_layer(path, layer, i, grid) for layer, i in zip(layers, ids, strict=True)]
+    ET.SubElement(root, "projectlayers").extend(maps)
     root.append(_properties())
     metadata = ET.SubElement(root, "projectMetadata")
     ET.SubElement(metadata, "title").text = title
@@ -130,7 +130,7 @@ def _map_layer(path: Path, layer: ProjectLayer, identifier: str, grid: GeoBox) -
         ET.SubElement(element, tag).text = text
     if layer.table:
         element[-1].set("encoding", "UTF-8")
-    ET.SubElement(element, "srs").append(_spatial_reference(grid))
+    ET.SubElement(element, "srs").append(_spatial_reference(layer.grid or grid))
     manager = ET.SubElement(element, "map-layer-style-manager", current="default")
     ET.SubElement(manager, "map-layer-style", name="default")
     element.extend(layer.style)

@@ -164,3 +164,13 @@ def test_scene_is_stretched_between_its_limits(tmp_path, size):
     for channel, (band, high) in enumerate(((2, 4000), (1, 2000), (0, 1000))):
         wanted = np.clip(image[band, ::-1] / high * 255, 0, 255)
         assert np.abs(seen[..., channel] - wanted).max() <= 1
+
+
+def test_scene_in_another_crs_lies_where_it_should(tmp_path):
+    grid, own = GRIDS["south-up"], GRIDS["geographic"]
+    image = np.zeros((3, *full_window(own).shape), np.uint8)
+    scene = write(tmp_path / "scene.tif", image, transform=own.affine, crs=own.crs.wkt)
+    layer = ProjectLayer("Scene", scene, image_style((1, 2, 3)), grid=own)
+    write_project(tmp_path / "project.qgz", [layer], grid=grid, title="")
+    told = open_in_qgis(tmp_path / "seen", tmp_path / "project.qgz", size=(50, 50))
+    assert told["layers"][0]["crs"] == "EPSG:4326"
