@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 _LARGEST_CANVAS = 640
+_FAR = 2048
 _ACTIVATIONS = ("torch.nn.modules.activation", "timm.layers.activations")
 # Parameters that are added: on zeros all else stays zero, where the faintest path shows.
 _ADDED = ("bias", "embed", "token")
@@ -69,8 +70,10 @@ def structural_reach(network: nn.Module, *, bands: int, stride: int) -> int | No
     canvas = max(128, 4 * stride)
     while True:
         found = _reach_within(straight, bands, stride, canvas)
-        if found is not None or canvas >= _LARGEST_CANVAS:
+        if found is not None and not _jumps(straight, bands, stride, found):
             return found
+        if canvas >= _LARGEST_CANVAS:
+            return None
         canvas = min(2 * canvas, -(-_LARGEST_CANVAS // stride) * stride)
 
 
@@ -84,18 +87,40 @@ def _reach_within(network: nn.Module, bands: int, stride: int, canvas: int) -> i
         base = torch.full((1, bands, canvas, canvas), level, dtype=torch.float64)
         with torch.inference_mode():
             still = network(base)
-            for at in range(middle, middle + stride):
-                pushed = base.clone()
-                pushed[..., at, at] += 1.0
-                moved = (network(pushed) != still).any(dim=1)[0]
-                ys, xs = torch.nonzero(moved, as_tuple=True)
-                if not len(ys):
-                    continue
-                low, high = int(min(ys.min(), xs.min())), int(max(ys.max(), xs.max()))
-                if low < stride or high >= canvas - stride:
-                    return None
-                reach = max(reach or 0, at - low, high - at)
+        for at in range(middle, middle + stride):
+            moved = _moved(network, base, still, (at, at))
+            if not len(moved):
+                continue
+            low, high = int(moved.min()), int(moved.max())
+            if low < stride or high >= canvas - stride:
+                return None
+            reach = max(reach or 0, at - low, high - at)
     return reach
+
+
+def _jumps(network: nn.Module, bands: int, stride: int, reach: int) -> bool:
+    """Whether a path leads farther than ``reach``, past the rim of the canvas that it was seen on.
+
+    Dilated convolutions make such paths; they are looked for far along one column and one row.
+    """
+    far, near = _FAR // stride * stride, max(64, 2 * stride)
+    for shape in ((far, near), (near, far)):
+        base = torch.zeros((1, bands, *shape), dtype=torch.float64)
+        with torch.inference_mode():
+            still = network(base)
+        at = shape[0] // 2 // stride * stride, shape[1] // 2 // stride * stride
+        moved = _moved(network, base, still, at)
+        if len(moved) and int((moved - torch.tensor(at)).abs().max()) > reach:
+            return True
+    return False
+
+
+def _moved(network: nn.Module, base: Tensor, still: Tensor, at: tuple[int, int]) -> Tensor:
+    """Output pixels ``(n, 2)`` that are not ``still`` once the pixel ``at`` of the base is pushed."""
+    pushed = base.clone()
+    pushed[..., at[0], at[1]] += 1.0
+    with torch.inference_mode():
+        return torch.nonzero((network(pushed) != still).any(dim=1)[0])
 
 
 def _straightened(network: nn.Module) -> nn.Module:
