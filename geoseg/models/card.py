@@ -156,7 +156,7 @@ def _properties(card: ModelCard, at: At) -> dict[str, Any]:
         "end_datetime": _ALWAYS[1],
         **texts,
         "version": card.version,
-        "bands": [{"name": band} for band in card.bands],
+        "bands": _bands(card),
         "mlm:name": card.name,
         "mlm:architecture": architecture,
         "mlm:framework": "PyTorch",
@@ -231,16 +231,22 @@ def _output(card: ModelCard) -> dict[str, Any]:
 def _assets(card: ModelCard) -> dict[str, Any]:
     if card.weights is None:
         return {}
-    asset = {
+    asset: dict[str, Any] = {
         "href": f"./{card.weights}",
         "type": "application/vnd.safetensors",
         "title": "Weights",
         "roles": ["mlm:model", "mlm:weights", "data"],
         "mlm:artifact_type": "safetensors.torch.save_file",
+        # MLM wants bands in the properties, where STAC allows them only if an asset has them too.
+        "bands": _bands(card),
     }
     if card.sha256 is not None:
         asset["file:checksum"] = _SHA256_MULTIHASH + card.sha256
     return {"weights": asset}
+
+
+def _bands(card: ModelCard) -> list[dict[str, str]]:
+    return [{"name": band} for band in card.bands]
 
 
 def _check_item(item: At) -> None:
@@ -326,6 +332,8 @@ def _parse_legend(properties: At) -> Legend:
 def _parse_architecture(properties: At) -> dict[str, Any]:
     parameters = properties.get("mlm:hyperparameters")
     rest = dict(parameters.mapping("a mapping")) if parameters.given else {}
+    if "name" in rest:
+        raise parameters.get("name").wrong("no such parameter: mlm:architecture is the name")
     return {"name": properties.get("mlm:architecture").text(), **rest}
 
 
@@ -334,6 +342,8 @@ def _parse_about(properties: At) -> dict[str, Any]:
     for key in _ABOUT_TEXTS:
         if properties.get(key).given:
             about[key] = properties.get(key).text()
+    if "created" in about and not _is_time(about["created"]):
+        raise properties.get("created").wrong("a time like 2025-01-31T00:00:00Z")
     if properties.get("mlm:total_parameters").given:
         about["parameters"] = properties.get("mlm:total_parameters").integer(0)
     rest = properties.get("geoseg:about")

@@ -88,10 +88,15 @@ class At:
 
     def number(self) -> float:
         """The value, which must be a finite number."""
-        good = isinstance(self.value, int | float) and not isinstance(self.value, bool)
-        if not good or not math.isfinite(self.value):
+        if not isinstance(self.value, int | float) or isinstance(self.value, bool):
             raise self.wrong("a number")
-        return float(self.value)
+        try:
+            number = float(self.value)
+        except OverflowError:
+            raise self.wrong("a number that is not so large") from None
+        if not math.isfinite(number):
+            raise self.wrong("a number")
+        return number
 
     def pair(self) -> tuple[float, float]:
         """The value, which must be a list of two numbers."""
@@ -138,6 +143,8 @@ def read_json(path: Path) -> Any:
         raise ModelError(f"{path}:{error.lineno}:{error.colno}: not JSON: {error.msg}") from error
     except UnicodeDecodeError as error:
         raise ModelError(f"{path}: not a text file in UTF-8 (byte {error.start})") from error
+    except (RecursionError, ValueError) as error:
+        raise ModelError(f"{path}: not JSON that can be read: {error}") from error
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
 
