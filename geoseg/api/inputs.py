@@ -87,7 +87,8 @@ def _files(source: FilesInput) -> FilesSource:
     if isinstance(source.bands, tuple):
         listed = source.bands
     else:
-        listed = {name: _band(band) for name, band in sources.items()}
+        # Without any, the files' own names count.
+        listed = {name: _band(band) for name, band in sources.items()} or ()
     return FilesSource(
         path=tuple(patterns),
         bands=listed,

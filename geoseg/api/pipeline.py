@@ -126,7 +126,7 @@ class _Run:
         try:
             record = self._make(task, products, made_from, work, Several([self.reporter, status]))
         except BaseException as error:
-            status.done(f"failed: {error}" if isinstance(error, Exception) else "stopped")
+            status.ended("failed" if isinstance(error, Exception) else "stopped", str(error))
             raise
         status.done("all products are made")
         return SceneResult(scene.id, task.directory, products.paths(), record=record)

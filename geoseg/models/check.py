@@ -55,7 +55,7 @@ def ground_sample_distance(grid: GeoBox) -> float | None:
     rows, cols = grid.shape
     crs = CRS.from_user_input(grid.crs.to_wkt())
     corners = [(cols / 2, rows / 2), (cols / 2 + 1, rows / 2), (cols / 2, rows / 2 + 1)]
-    xs, ys = zip(*(grid.transform * corner for corner in corners), strict=True)
+    xs, ys = zip(*(grid.affine @ corner for corner in corners), strict=True)
     try:
         lon, lat = Transformer.from_crs(crs, 4326, always_xy=True).transform(xs, ys)
     except ProjError:

@@ -19,7 +19,7 @@ from geoseg.errors import InputError
 NAME = "status.json"
 WRITE_SECONDS = 2.0
 
-State = Literal["running", "done", "lost"]
+State = Literal["running", "done", "stopped", "failed", "lost"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,9 @@ class Status:
     """What a run last said of itself.
 
     Attributes:
-        state: ``running``; ``done``: it ended in good order, ``text`` says how; ``lost``: its
-            process is gone without a word (only its own machine can tell).
+        state: ``running``; ``done``; ``stopped`` by a signal, to go on later; ``failed``:
+            ``text`` says why; ``lost``: its process is gone without a word (only its own machine
+            can tell).
         scenes, dashboard: Of the whole run.
         stage, blocks, done_blocks, pixels, done_pixels: Of the stage that is or was running.
         pid, born, host: The process, when it was started (seconds since 1970), and where.
@@ -103,7 +104,11 @@ class StatusFile:
 
     def done(self, text: str) -> None:
         """Noted at once."""
-        self._note(state="done", text=text)
+        self.ended("done", text)
+
+    def ended(self, state: State, text: str) -> None:
+        """Noted at once: how it ended, if not well."""
+        self._note(state=state, text=text)
         self._write()
 
     def close(self) -> None:
