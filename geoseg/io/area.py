@@ -107,7 +107,8 @@ def read_area(area: AreaRef) -> tuple[BaseGeometry, CRS]:
     try:
         parsed = shapely.from_wkt(area.wkt)
     except shapely.errors.ShapelyError as error:
-        raise AreaError(f"{area.label}: not WKT ({error})") from error
+        reason = str(error).removeprefix("ParseException: ")
+        raise AreaError(f"{area.label}: not WKT ({reason})") from error
     return _union([parsed], area), crs
 
 
@@ -131,7 +132,8 @@ def _from_file(area: AreaRef, file: str) -> tuple[BaseGeometry, CRS]:
         layer = _layer(area, pyogrio.list_layers(file))
         meta, _, shapes, _ = pyogrio.raw.read(file, layer=layer, columns=[], force_2d=True)
     except (DataSourceError, ValueError) as error:
-        raise AreaError(f"{area.label}: not a vector file that can be read ({error})") from error
+        reason = str(error).replace(f"'{file}' ", "").partition(";")[0].rstrip(".")
+        raise AreaError(f"{area.label}: not a vector file that can be read ({reason})") from error
     own = meta["crs"]
     if own is None and area.crs is None:
         raise AreaError(f"{area.label}: has no CRS; say which it is with area.crs: EPSG:...")
@@ -179,7 +181,10 @@ def _crs(area: AreaRef, text: str | None) -> CRS:
     try:
         return CRS(text)
     except (ValueError, RuntimeError) as error:
-        raise AreaError(f"{area.label}: the CRS {text} is not understood ({error})") from error
+        raise AreaError(
+            f"{area.label}: the CRS {text} is not understood; write a known code like EPSG:32629, "
+            f"or WKT"
+        ) from error
 
 
 def _frame(grid: GeoBox, *, margin: int) -> BaseGeometry:

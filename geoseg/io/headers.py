@@ -120,8 +120,22 @@ def read_header(uri: str, *, crs: str | None = None) -> Header:
             with rasterio.open(gdal_path(uri)) as dataset:
                 return _header(uri, dataset, crs)
         except RasterioError as error:
-            reason = str(error).replace(f"'{uri}' ", "")
-            raise SceneError(f"{uri}: not a raster that can be read ({reason})") from error
+            raise SceneError(
+                f"{uri}: not a raster that can be read ({_unreadable(uri, error)})"
+            ) from error
+
+
+def _unreadable(uri: str, error: RasterioError) -> str:
+    """What is wrong with a file that GDAL does not open, as far as can be told."""
+    path = Path(uri)
+    said = str(error).replace(f"'{uri}' ", "").removeprefix(f"{path.name}: ").rstrip(".")
+    if path.is_file() and not path.stat().st_size:
+        return "the file is empty; get it again"
+    if "not recognized" in said:
+        return "neither GeoTIFF nor JPEG 2000, nor any other format of GDAL"
+    if said.startswith("TIFF"):
+        return f"a GeoTIFF that is cut short or damaged; get the file again; GDAL says: {said}"
+    return said
 
 
 def _header(uri: str, dataset: DatasetReader, crs: str | None) -> Header:
@@ -198,7 +212,9 @@ def _crs(uri: str, dataset: DatasetReader, given: str | None) -> CRS:
         read = CRS(own.to_string())
     except (CRSError, ValueError, RuntimeError) as error:
         what = given if given is not None else own.to_string()[:60]
-        raise SceneError(f"{uri}: the CRS {what} is not understood ({error})") from error
+        raise SceneError(
+            f"{uri}: the CRS {what} is not understood; write a known code like EPSG:32629, or WKT"
+        ) from error
     if stated is not None and stated != read:
         raise SceneError(
             f"{uri}: its CRS is {own.to_string()[:60]}, input.crs says {given}; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Sequence
 from glob import glob
@@ -35,9 +36,24 @@ def find(pattern: str) -> list[tuple[str | None, str]]:
     shape = _expression(absolute)
     matches = [(m, path) for path in paths if (m := shape.fullmatch(path)) and _is_input(path)]
     if not matches:
-        wild = _TOKENS.search(pattern)
-        raise SceneError(f"{pattern}: {'no file matches' if wild else 'no such file'}")
+        raise SceneError(f"{pattern}: {_nothing(pattern)}")
     return [(match.groupdict().get("scene"), path) for match, path in matches]
+
+
+def _nothing(pattern: str) -> str:
+    """Why there is no file, and what is there instead."""
+    wild = _TOKENS.search(pattern)
+    what = "no file matches" if wild else "no such file"
+    folder = Path(pattern[: wild.start()] + "x" if wild else pattern).parent
+    try:
+        names = sorted(path.name for path in folder.expanduser().iterdir())
+    except OSError:
+        return f"{what}; there is no folder {folder.absolute()}"
+    if wild:
+        shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        return f"{what}; {folder.absolute()} holds {shown or 'nothing'}"
+    near = difflib.get_close_matches(Path(pattern).name, names, n=1, cutoff=0.75)
+    return f"{what}; did you mean {folder / near[0]}?" if near else f"{what} in {folder.absolute()}"
 
 
 def _is_input(path: str) -> bool:

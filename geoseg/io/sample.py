@@ -81,7 +81,8 @@ class SampleSpec:
 
     def __post_init__(self) -> None:
         if not all(1 <= n <= _MAX_SIDE for n in self.size):
-            raise InputError(f"sample: size {self.size} is not within 1..{_MAX_SIDE} pixels a side")
+            shown = " x ".join(map(str, self.size))
+            raise InputError(f"sample: size {shown} is not within 1..{_MAX_SIDE} pixels a side")
         if not 0 <= self.seed < 2**32:
             raise InputError(f"sample: seed {self.seed} is not within 0..{2**32 - 1}")
         if self.date not in ACQUIRED:
@@ -175,7 +176,8 @@ def write_sample(
         The path of ``scene.tif``.
 
     Raises:
-        ProductError: The folder cannot be written to, or holds a ``scene.tif`` that is no sample.
+        InputError: The folder holds a ``scene.tif`` that is no sample.
+        ProductError: The folder cannot be written to.
     """
     folder = Path(directory)
     scene = folder / SCENE_FILE
@@ -219,7 +221,7 @@ def _refuse_strangers(scene: Path) -> None:
     except RasterioError:
         ours = False
     if not ours:
-        raise ProductError(
+        raise InputError(
             f"{scene}: lies there already and is no sample of geoseg's; choose another directory"
         )
 

@@ -177,8 +177,26 @@ class _PatientIO(DefaultStacIO):
             except (URLError, TimeoutError, ConnectionError, UnicodeDecodeError) as error:
                 # 4xx stays what it is, however often one asks.
                 if attempt == _ATTEMPTS or 400 <= getattr(error, "code", 0) < 500:
-                    raise CatalogError(f"{href}: cannot be read ({error})") from error
+                    raise CatalogError(f"{href}: cannot be read ({_reason(error)})") from error
         raise AssertionError("the last attempt returns or raises")
+
+
+def _reason(error: Exception) -> str:
+    """Why a server gave no text."""
+    if isinstance(error, UnicodeDecodeError):
+        return "not text"
+    # Of an HTTPError the reason alone would lack its number.
+    said = error.reason if type(error) is URLError else error
+    return getattr(said, "strerror", None) or str(said)
+
+
+def _flaw(error: Exception) -> str:
+    """What pystac stumbled over."""
+    if isinstance(error, KeyError):
+        return f"it lacks {error}"
+    if isinstance(error, AttributeError | TypeError):
+        return "one of its keys holds something of another kind than STAC says"
+    return str(error)
 
 
 def _walk(catalog: str) -> Iterator[pystac.Item]:
@@ -191,6 +209,8 @@ def _walk(catalog: str) -> Iterator[pystac.Item]:
     io = _PatientIO()
     try:
         content = io.read_json(href)
+        if not isinstance(content, dict):
+            raise CatalogError(f"{catalog}: not a STAC catalog (it holds no keys and values)")
         if "conformsTo" in content:
             raise CatalogError(
                 f"{catalog}: is the root of a STAC API; geoseg reads static catalogs: save the "
@@ -207,8 +227,10 @@ def _walk(catalog: str) -> Iterator[pystac.Item]:
     except (STACError, STACTypeError, KeyError, AttributeError, TypeError, ValueError) as error:
         if isinstance(error.__cause__, CatalogError):
             raise error.__cause__ from error
-        what = "not JSON" if isinstance(error, json.JSONDecodeError) else "not a STAC catalog"
-        raise CatalogError(f"{catalog}: {what} ({str(error) or type(error).__name__})") from error
+        if isinstance(error, json.JSONDecodeError):
+            where = f"line {error.lineno}, column {error.colno}: {error.msg}"
+            raise CatalogError(f"{catalog}: not JSON ({where})") from error
+        raise CatalogError(f"{catalog}: not a STAC catalog ({_flaw(error)})") from error
 
 
 def _collected(content: dict[str, Any], href: str) -> Iterator[pystac.Item]:

@@ -55,10 +55,14 @@ def test_folders_are_not_files(files):
 
 
 def test_nothing_found(files):
-    with pytest.raises(SceneError, match=r"^none\.tif: no such file$"):
+    with pytest.raises(SceneError, match=rf"^none\.tif: no such file in {files}$"):
         find("none.tif")
-    with pytest.raises(SceneError, match=r"^q/\*\.tif: no file matches$"):
+    with pytest.raises(
+        SceneError, match=rf"^q/\*\.tif: no file matches; there is no folder {files}/q$"
+    ):
         find("q/*.tif")
+    with pytest.raises(SceneError, match=rf"^\*\.jp2: no file matches; {files} holds [^\n]+$"):
+        find("*.jp2")
 
 
 def test_what_is_not_local_is_left_alone():
