@@ -60,11 +60,10 @@ def ground_sample_distance(grid: GeoBox) -> float | None:
         lon, lat = Transformer.from_crs(crs, 4326, always_xy=True).transform(xs, ys)
     except ProjError:
         return None
-    if not all(map(math.isfinite, (*lon, *lat))):
-        return None
     _, _, across = Geod(ellps="WGS84").inv(lon[0], lat[0], lon[1], lat[1])
     _, _, down = Geod(ellps="WGS84").inv(lon[0], lat[0], lon[2], lat[2])
-    return float((across * down) ** 0.5)
+    side = float((across * down) ** 0.5)
+    return side if math.isfinite(side) else None
 
 
 def _check_bands(card: ModelCard, scene: Scene) -> None:
