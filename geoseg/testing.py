@@ -19,6 +19,7 @@ from geoseg.grid import GeoBox, Window, full_window
 from geoseg.io.base import Patch
 from geoseg.legend import LandClass, Legend
 from geoseg.models.base import Batch, ModelCard, Segmenter
+from geoseg.models.scaling import DYNAMICWORLD
 from geoseg.ops.classify import most_likely
 
 LAND_WATER = Legend(
@@ -225,6 +226,8 @@ def random_batch(
     size = (chips, len(card.bands), *shape)
     mean, std = (np.asarray(v).reshape(-1, 1, 1) for v in (card.mean, card.std))
     physical = mean + std * random.standard_normal(size)
+    if card.scaling == DYNAMICWORLD:
+        physical = np.expm1(physical.clip(0, 4)) / 50  # its mean and std are of logarithms
     scale = 1e-4 if card.units == "reflectance" else 1.0
     values = np.clip(np.rint(physical / scale), -32768, 32767).astype(np.int16)
     count = len(card.bands)

@@ -1,6 +1,7 @@
 """Fixtures that every floor may use."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,3 +24,22 @@ def data_dir() -> Path:
     if not visible.is_dir():
         pytest.skip(f"real scenes are not at {base} (set GEOSEG_DATA)")
     return visible
+
+
+@pytest.fixture(scope="session")
+def published_dir() -> Path:
+    """The folder of published models, beside the real scenes; tests that need it skip without."""
+    base = Path(os.environ.get("GEOSEG_DATA", ROOT.parent / "shared" / "data"))
+    models = base.parent / "models"
+    if not models.is_dir():
+        pytest.skip(f"published models are not at {models} (set GEOSEG_DATA to their sibling)")
+    return models
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_models_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What somebody has added for themselves must not change what is tested."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("user")))
+        patch.delenv("GEOSEG_MODELS", raising=False)
+        yield

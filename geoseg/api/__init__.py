@@ -13,9 +13,10 @@ from geoseg.workflow import Workflow, load, loads
 if TYPE_CHECKING:
     from geoseg.api.planning import RunPlan
     from geoseg.api.results import RunResult
+    from geoseg.models.registry import ModelPackage
     from geoseg.run.reporter import Reporter
 
-__all__ = ["plan", "predict", "run", "vectorize"]
+__all__ = ["add_model", "plan", "predict", "run", "vectorize"]
 
 AnyWorkflow = str | os.PathLike[str] | Workflow
 
@@ -147,6 +148,29 @@ def vectorize(
         workers=workers,
         reporter=reporter,
     )
+
+
+def add_model(
+    what: str, *, source: str | os.PathLike[str] | None = None, force: bool = False
+) -> ModelPackage:
+    """Bring a model in, so that workflows can call it by name.
+
+    Args:
+        what: The name of a known public model, the folder of a model package, or its http(s)
+            address (the folder that has ``card.json``, or that file).
+        source: For a known model: a local copy of what would be fetched.
+        force: Replace a model of the same name.
+
+    Returns:
+        The package, in the first folder of ``GEOSEG_MODELS`` or the user's data folder.
+
+    Raises:
+        ModelError: There is no such model, it is not what it should be, or its name is taken;
+            nothing was written.
+    """
+    from geoseg.api.adding import add  # noqa: PLC0415 (torch)
+
+    return add(what, source=None if source is None else Path(source), force=force)
 
 
 def _read(workflow: AnyWorkflow, overrides: Sequence[str]) -> Workflow:

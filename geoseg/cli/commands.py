@@ -287,7 +287,9 @@ def add_model(
             show_default=False,
         ),
     ] = None,
-    force: Annotated[bool, typer.Option(help="Replace a model of the same name.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a model of the same name.")
+    ] = False,
 ) -> None:
     """Bring a model in, so that workflows can call it by name."""
     from geoseg.api import add_model as bring_model

@@ -12,10 +12,12 @@ from torch import nn
 
 from geoseg.errors import ModelError
 from geoseg.models.base import ModelCard
+from geoseg.models.dynamicworld import DynamicWorld
 from geoseg.models.fields import closest
 from geoseg.models.networks import GeosegUNet
 
 OWN: Final = "geoseg-unet"
+DYNAMICWORLD: Final = "dynamicworld"
 
 _SMP: Final = {
     "deeplabv3": "DeepLabV3",
@@ -30,7 +32,7 @@ _SMP: Final = {
     "unetplusplus": "UnetPlusPlus",
     "upernet": "UPerNet",
 }
-NAMES: Final = (OWN, *sorted(_SMP))
+NAMES: Final = (OWN, DYNAMICWORLD, *sorted(_SMP))
 
 # What the card says elsewhere, and what would download weights or change what comes out.
 _NOT_ASKED = {"self", "encoder_name", "encoder_weights", "in_channels", "classes", "activation"}
@@ -40,7 +42,7 @@ _NOT_ASKED |= {"aux_params", "kwargs"}
 def build(card: ModelCard, *, seed: int = 0) -> nn.Module:
     """The network that ``card.architecture`` describes, with random weights; nothing is downloaded.
 
-    ``{"name": "geoseg-unet", "widths": [...], "depths": [...]}`` or
+    ``{"name": "geoseg-unet", "widths": [...], "depths": [...]}``, ``{"name": "dynamicworld"}`` or
     ``{"name": "unet", "encoder": "resnet34", ...}`` with an encoder of
     segmentation-models-pytorch or timm, and any other parameter of smp's class of that name.
 
@@ -54,7 +56,7 @@ def build(card: ModelCard, *, seed: int = 0) -> nn.Module:
             f"model {card.name!r}: no architecture {name!r}{closest(str(name), NAMES) or ';'} "
             f"known: {', '.join(NAMES)}"
         )
-    make = _own if name == OWN else _zoo
+    make = {OWN: _own, DYNAMICWORLD: _dynamicworld}.get(str(name), _zoo)
     # The caller's random numbers are not ours to use up.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -108,6 +110,11 @@ def _own(card: ModelCard, name: str, parameters: Mapping[str, Any]) -> nn.Module
     return GeosegUNet(len(card.bands), classes, widths=widths, depths=depths)
 
 
+def _dynamicworld(card: ModelCard, name: str, parameters: Mapping[str, Any]) -> nn.Module:
+    _known_only(card, name, parameters, set())
+    return DynamicWorld(len(card.bands), len(card.legend.classes))
+
+
 def _zoo(card: ModelCard, name: str, parameters: Mapping[str, Any]) -> nn.Module:
     import segmentation_models_pytorch as smp  # noqa: PLC0415 (takes a second, own models need none)
 
@@ -157,7 +164,7 @@ def _known_only(card: ModelCard, name: str, parameters: Mapping[str, Any], known
         if key not in known:
             raise ModelError(
                 f"model {card.name!r}: architecture {name} has no parameter {key!r}"
-                f"{closest(key, known) or ';'} it has {', '.join(sorted(known))}"
+                f"{closest(key, known) or ';'} it has {', '.join(sorted(known)) or 'none'}"
             )
 
 

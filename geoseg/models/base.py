@@ -22,8 +22,8 @@ class ModelCard:
         version: Semantic version of the weights.
         bands: Common names of the input bands, in order.
         units: What the numbers must be: ``"reflectance"`` (0..1) or ``"dn"`` (as stored).
-        mean: Per band, subtracted; in ``units``.
-        std: Per band, divided by; in ``units``.
+        mean: Per band, subtracted; in ``units``, or where the ``scaling`` says.
+        std: Per band, divided by; likewise.
         legend: Classes in the order of the scores.
         stride: Chip starts and sizes are multiples of it (2 ** downsamplings).
         reach: How far a pixel's influence goes, in pixels (measured); None: unlimited.
@@ -35,6 +35,8 @@ class ModelCard:
         weights: File name of the weights beside the card, its sha256, or None for untrained.
         activation_bytes: Peak memory of a forward pass per chip pixel (measured).
         about: Title, description, licence, training sets, metrics: for people and catalogs.
+        scaling: How physical values enter the network: ``"standardise"`` is
+            ``(x - mean) / std``; for the others see :mod:`geoseg.models.scaling`.
     """
 
     name: str
@@ -54,6 +56,7 @@ class ModelCard:
     sha256: str | None = None
     activation_bytes: int = 1024
     about: Mapping[str, Any] = field(default_factory=dict)
+    scaling: str = "standardise"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,8 @@ class Batch:
     """Chips as they were read: ``physical = values * scale + offset``.
 
     ``values`` ``(chip, band, y, x)`` of any numeric dtype, ``scale`` and ``offset`` ``(band,)``,
-    ``valid`` ``(chip, y, x)``. Pixels that are not valid enter the network as the band's mean.
+    ``valid`` ``(chip, y, x)``. Pixels that are not valid enter the network as 0, after
+    scaling: as the band's mean, where the card's scaling is the usual one.
     """
 
     values: NDArray[Any]

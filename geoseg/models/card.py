@@ -22,6 +22,7 @@ from geoseg.errors import ModelError
 from geoseg.legend import LandClass, Legend
 from geoseg.models.base import ModelCard
 from geoseg.models.fields import At, closest, read_json
+from geoseg.models.scaling import SCALINGS, STANDARDISE, from_entries, to_entries
 
 MLM = "https://stac-extensions.github.io/mlm/v1.5.2/schema.json"
 FILE = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
@@ -96,6 +97,9 @@ def check_card(card: ModelCard, where: str) -> None:
     at.demand(finite, "mean and std", (card.mean, card.std), "finite numbers")
     at.demand(all(s > 0 for s in card.std), "std", card.std, "numbers above 0")
     at.demand(card.units in ("reflectance", "dn"), "units", card.units, "reflectance or dn")
+    at.demand(card.scaling in SCALINGS, "scaling", card.scaling, " or ".join(SCALINGS))
+    known = card.scaling == STANDARDISE or card.units == "reflectance"
+    at.demand(known, "units", card.units, f"reflectance, for the scaling {card.scaling}")
     at.demand(card.stride >= 1, "stride", card.stride, "a whole number from 1")
     multiple = f"a multiple of the stride {card.stride}"
     at.demand(card.size > 0 == card.size % card.stride, "size", card.size, multiple)
@@ -195,10 +199,6 @@ def _is_time(text: str) -> bool:
 
 
 def _input(card: ModelCard) -> dict[str, Any]:
-    scaling = [
-        {"type": "z-score", "mean": float(mean), "stddev": float(std)}
-        for mean, std in zip(card.mean, card.std, strict=True)
-    ]
     return {
         "name": "pixels",
         "bands": list(card.bands),
@@ -207,7 +207,7 @@ def _input(card: ModelCard) -> dict[str, Any]:
             "dim_order": _INPUT_DIMS,
             "data_type": "float32",
         },
-        "value_scaling": scaling,
+        "value_scaling": to_entries(card),
     }
 
 
@@ -266,7 +266,9 @@ def _check_item(item: At) -> None:
 
 def _parse(item: At) -> ModelCard:
     properties = item.get("properties")
-    bands, mean, std, size = _parse_input(properties.get("mlm:input").only("one input"))
+    entry = properties.get("mlm:input").only("one input")
+    bands, size = _parse_input(entry)
+    scaling, mean, std = _parse_scaling(entry.get("value_scaling"), len(bands))
     reach, gsd = properties.get("geoseg:reach"), properties.get("geoseg:gsd")
     weights, sha256 = _parse_weights(item.get("assets"))
     return ModelCard(
@@ -287,30 +289,29 @@ def _parse(item: At) -> ModelCard:
         sha256=sha256,
         activation_bytes=properties.get("geoseg:activation_bytes").integer(1),
         about=_parse_about(properties),
+        scaling=scaling,
     )
 
 
-def _parse_input(
-    entry: At,
-) -> tuple[tuple[str, ...], tuple[float, ...], tuple[float, ...], int]:
+def _parse_input(entry: At) -> tuple[tuple[str, ...], int]:
     bands = tuple(
         (band.get("name") if isinstance(band.value, Mapping) else band).text()
         for band in entry.get("bands").items("a list of band names")
     )
-    scaling = entry.get("value_scaling").items("a z-score for every band")
-    if len(scaling) != len(bands):
-        raise entry.get("value_scaling").wrong(f"{len(bands)} entries, one for every band")
-    for band in scaling:
-        band.get("type").one_of("z-score")
-    mean = tuple(band.get("mean").number() for band in scaling)
-    std = tuple(band.get("stddev").number() for band in scaling)
     structure = entry.get("input")
     if structure.get("dim_order").value != _INPUT_DIMS:
         raise structure.get("dim_order").wrong(str(_INPUT_DIMS))
     shape = structure.get("shape").items("four numbers")
     if len(shape) != 4 or shape[1].value != len(bands) or shape[2].value != shape[3].value:
         raise structure.get("shape").wrong(f"[-1, {len(bands)}, size, size]")
-    return bands, mean, std, shape[2].integer(1)
+    return bands, shape[2].integer(1)
+
+
+def _parse_scaling(scaling: At, count: int) -> tuple[str, tuple[float, ...], tuple[float, ...]]:
+    entries = scaling.items("a z-score for every band")
+    if len(entries) != count:
+        raise scaling.wrong(f"{count} entries, one for every band")
+    return from_entries(entries)
 
 
 def _parse_legend(properties: At) -> Legend:

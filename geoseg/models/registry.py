@@ -23,13 +23,17 @@ __all__ = [
     "check_scene",
     "find",
     "ground_sample_distance",
+    "home",
     "open_segmenter",
     "packages",
 ]
 
 CARD_FILE = "card.json"
 SEARCH_PATH = "GEOSEG_MODELS"
-"""Environment variable: folders that hold model packages, looked at before the shipped ones."""
+"""Environment variable: folders that hold model packages, looked at before all others."""
+
+_USER = Path("geoseg", "models")
+"""Within the user's data folder: looked at next, before the shipped ones."""
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -59,7 +63,7 @@ class ModelPackage:
 
 
 def packages() -> list[ModelPackage]:
-    """All packages of the search path and the shipped ones, by name; the first of a name wins.
+    """All packages: of the search path, the user's, the shipped; the first of a name wins.
 
     Raises:
         ModelError: A card among them cannot be read.
@@ -101,6 +105,24 @@ def find(name: str | Path) -> ModelPackage:
         f"model {name!r}: there is none of that name{closest(str(name), known) or ';'} "
         f"known: {', '.join(known) or 'none'}; or give the folder of a model package"
     )
+
+
+def home() -> Path:
+    """The folder that new models are added to; it may not be there yet.
+
+    The first folder of packages in ``GEOSEG_MODELS``, else ``~/.local/share/geoseg/models`` (or
+    where ``XDG_DATA_HOME`` says).
+
+    Raises:
+        ModelError: Nobody knows where the user's files are.
+    """
+    for root in _named():
+        if not (root / CARD_FILE).is_file():
+            return root
+    folder = _user()
+    if folder is None:
+        raise ModelError(f"this user has no home folder: set {SEARCH_PATH} to a folder for models")
+    return folder
 
 
 def open_segmenter(
@@ -158,16 +180,31 @@ def _from_file(path: Path) -> ModelPackage:
 
 def _folders() -> Iterator[Path]:
     """Folders of packages in the order they are looked at; a package's folder bears its name."""
-    named = [p for p in os.environ.get(SEARCH_PATH, "").split(os.pathsep) if p]
-    for root in [*(Path(p).expanduser().absolute() for p in named), _SHIPPED]:
+    named, user = _named(), _user()
+    for root in [*named, *([user] if user else []), _SHIPPED]:
         try:
             if (root / CARD_FILE).is_file():
                 yield root
             elif root.is_dir():
                 yield from sorted(f for f in root.iterdir() if (f / CARD_FILE).is_file())
-            elif root != _SHIPPED:
+            elif root in named:
                 raise ModelError(f"{SEARCH_PATH}: there is no folder {root}")
         except OSError as error:
-            raise ModelError(
-                f"{SEARCH_PATH}: {root} cannot be read: {error.strerror or error}"
-            ) from error
+            where = f"{SEARCH_PATH}: " if root in named else ""
+            raise ModelError(f"{where}{root} cannot be read: {error.strerror or error}") from error
+
+
+def _named() -> list[Path]:
+    """The folders of the environment variable."""
+    named = [p for p in os.environ.get(SEARCH_PATH, "").split(os.pathsep) if p]
+    return [Path(p).expanduser().absolute() for p in named]
+
+
+def _user() -> Path | None:
+    """The user's own folder of packages; None for users who have no home."""
+    data = Path(os.environ.get("XDG_DATA_HOME", ""))
+    try:
+        # Relative ones are to be ignored, says the XDG base directory specification.
+        return (data if data.is_absolute() else Path.home() / ".local" / "share") / _USER
+    except RuntimeError:
+        return None

@@ -15,6 +15,7 @@ from geoseg.errors import BlockError, ModelError
 from geoseg.models.architectures import build, check_stride
 from geoseg.models.base import Batch, ModelCard
 from geoseg.models.registry import ModelPackage, Precision
+from geoseg.models.scaling import curve, linear
 from geoseg.models.weights_file import load_weights
 
 _DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -53,6 +54,7 @@ class TorchSegmenter:
         self._device = _device(device)
         self._precision = _checked_precision(precision, self._device)
         self._temperature = _temperature(card)
+        self._curve = curve(card, self._device)
         network = network.eval().float().cpu()
         check_stride(network, card)
         _fold_norms(network)
@@ -117,22 +119,22 @@ class TorchSegmenter:
             # OpenMP keeps this for each thread of the caller; setting it anew costs nothing.
             torch.set_num_threads(self._threads)
         step = _CHIPS_AT_ONCE[self._device.type]
-        gain, bias = self._standardise(batch)
+        gain, bias = self._linear(batch)
         for start in range(0, len(batch.values), step):
             chips = slice(start, min(start + step, len(batch.values)))
             valid = torch.from_numpy(_own(batch.valid[chips])).to(self._device)
-            x = _numbers(batch.values[chips], self._device).mul_(gain).add_(bias)
+            x = self._curve(_numbers(batch.values[chips], self._device).mul_(gain).add_(bias))
             x = _fill_up(torch.where(valid[:, None], x, 0.0), step)
             logits = self._logits(x.contiguous(memory_format=torch.channels_last))
             yield chips, self._softmax(logits[: len(valid)], batch, start)
 
-    def _standardise(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _linear(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """One gain and bias per band for scale, offset, mean and std together."""
-        scale, offset = batch.scale.astype(np.float64), batch.offset.astype(np.float64)
-        mean, std = np.asarray(self.card.mean), np.asarray(self.card.std)
-        gain = (scale / std).astype(np.float32).reshape(-1, 1, 1)
-        bias = ((offset - mean) / std).astype(np.float32).reshape(-1, 1, 1)
-        return torch.from_numpy(gain).to(self._device), torch.from_numpy(bias).to(self._device)
+        gain, bias = (
+            torch.from_numpy(v.astype(np.float32).reshape(-1, 1, 1)).to(self._device)
+            for v in linear(self.card, batch.scale, batch.offset)
+        )
+        return gain, bias
 
     def _logits(self, x: Tensor) -> Tensor:
         """The network, with repeatable kernels, and with full fp32 on CUDA where asked for."""

@@ -66,6 +66,15 @@ def save_package(network: nn.Module, card: ModelCard, folder: Path) -> ModelCard
     return card
 
 
+def digest(network: nn.Module) -> str:
+    """sha256 over the names, shapes and fp32 numbers of all tensors, however they are stored."""
+    hasher = hashlib.sha256()
+    for name, tensor in sorted(_state(network).items()):
+        hasher.update(f"{name} {list(tensor.shape)}\n".encode())
+        hasher.update(tensor.detach().cpu().contiguous().numpy().astype("<f4").tobytes())
+    return hasher.hexdigest()
+
+
 def _state(network: nn.Module) -> dict[str, Tensor]:
     return {k: v for k, v in network.state_dict().items() if not k.endswith(_COUNTERS)}
 
