@@ -74,6 +74,11 @@ class TestShippedLandcover(SegmenterContract):
         return open_segmenter(find("landcover-s2"), device="cpu", threads=threads)
 
 
+class TestShippedAerial(SegmenterContract):
+    def open(self, *, threads):
+        return open_segmenter(find("aerial-rgb"), device="cpu", threads=threads)
+
+
 def naive_scores(card, network, batch):
     """The documented arithmetic, in float64 and without folding anything."""
     shape = (-1, 1, 1)
@@ -93,6 +98,62 @@ def test_scores_are_the_documented_arithmetic(card):
     wanted = naive_scores(card, build_like(network, card), batch)
     found = TorchSegmenter(card, network, device="cpu").scores(batch)
     np.testing.assert_allclose(found, wanted, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "uint16", ">i2", "int16", "int64", "float32", "float64"]
+)
+def test_every_stored_type_means_what_float64_says(dtype):
+    card = unet_card()
+    network = build(card, seed=4)
+    random = np.random.default_rng(9)
+    kind = np.dtype(dtype)
+    top = 1e4 if kind.itemsize > 4 or kind.kind == "f" else float(np.iinfo(kind).max)
+    low = 0.0 if kind.kind == "u" else -top / 20
+    values = random.uniform(low, top, (2, len(BANDS), 40, 48)).astype(kind)
+    # From -0.1 to 1.1, whatever the type holds.
+    scale = np.full(len(BANDS), 1.1 / top, np.float32) * np.float32([1.0, 0.9, 0.8, 0.7])
+    offset = np.float32([-0.05, 0.0, 0.01, 0.02])
+    batch = Batch(values, scale, offset, random.random((2, 40, 48)) > 0.1)
+    found = TorchSegmenter(card, build_like(network, card), device="cpu", threads=1).scores(batch)
+    wide = replace(batch, values=values.astype(np.float64))
+    np.testing.assert_allclose(found, naive_scores(card, network, wide), atol=2e-5)
+
+
+def test_pixels_that_are_not_valid_enter_as_the_mean():
+    card = unet_card()
+    model = TorchSegmenter.untrained(card, threads=1)
+    values = np.random.default_rng(1).random((1, 4, 24, 24), np.float32)
+    ones, zeros = np.ones(4, np.float32), np.zeros(4, np.float32)
+    valid = np.random.default_rng(2).random((1, 24, 24)) > 0.4
+    means = np.where(valid[:, None], values, np.reshape(card.mean, (-1, 1, 1)))
+    wanted = model.scores(Batch(means, ones, zeros, np.ones_like(valid)))
+    values[:, :, ~valid[0]] = np.nan
+    np.testing.assert_allclose(model.scores(Batch(values, ones, zeros, valid)), wanted, atol=1e-6)
+
+
+def test_weights_that_are_not_numbers_name_the_model():
+    network = build(unet_card())
+    with torch.no_grad():
+        network.merge[0][0].weight[1, 2] = torch.nan
+    model = TorchSegmenter(unet_card(), network, device="cpu")
+    for ask in (model.scores, model.classify):
+        with pytest.raises(BlockError, match=r"^model small-unet: the network gave NaN for chip 0"):
+            ask(random_batch(unet_card(), (16, 16), chips=2))
+
+
+def test_the_chip_that_broke_is_counted_in_the_batch():
+    model = TorchSegmenter(fixed_card(), Fixed(), device="cpu")
+    batch = random_batch(fixed_card(), (2, 2), chips=3)
+    values = batch.values.astype(np.float32)
+    values[2, 0, 0, 0] = np.inf
+    broken = replace(batch, values=values, valid=np.ones_like(batch.valid))
+    with pytest.raises(BlockError, match=r"chip 2 of its batch, whose valid numbers are .* to inf"):
+        model.scores(broken)
+    # Where it is not valid, it is not looked at.
+    hidden = broken.valid.copy()
+    hidden[2, 0, 0] = False
+    assert np.isfinite(model.scores(replace(broken, valid=hidden))).all()
 
 
 def build_like(network, card):
