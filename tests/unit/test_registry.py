@@ -147,10 +147,10 @@ def test_a_path_that_is_not_there_is_no_name(name):
 
 def test_a_folder_without_a_card(tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ModelError, match=r"empty: .*has no card\.json$"):
+    with pytest.raises(ModelError, match=r"empty.* has no card\.json$"):
         find(tmp_path / "empty")
     (tmp_path / "here" / "empty").mkdir()
-    with pytest.raises(ModelError, match=r"empty: .*has no card\.json$"):
+    with pytest.raises(ModelError, match=r"empty.* has no card\.json$"):
         find("empty")
 
 
