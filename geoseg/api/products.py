@@ -16,6 +16,7 @@ from geoseg.api.polygons import LAYER, Stored, store_polygons, wanted_polygons, 
 from geoseg.io.atomic import write_bytes
 from geoseg.io.cog import write_class_cog, write_confidence_cog
 from geoseg.io.decimate import decimated_pixels, decimated_raster
+from geoseg.io.headers import stored_scales
 from geoseg.io.product_item import (
     ItemAsset,
     Processing,
@@ -38,7 +39,7 @@ from geoseg.io.reader import ScenePixels
 from geoseg.legend import LandClass, Legend
 from geoseg.run.loop import Summary
 from geoseg.run.reporter import Reporter
-from geoseg.scene import Scene
+from geoseg.scene import Band, Scene
 
 DRAWN_POLYGONS = 50_000
 """More polygons than that are noise in a quicklook."""
@@ -241,12 +242,7 @@ class Products:
         bands = self._scene.select(colors)
         if len({band.uri for band in bands}) == 1:
             red, green, blue = (band.index for band in bands)
-            # Limits are physical; QGIS stretches the numbers as they are stored.
-            stored = [
-                ((low - b.offset) / b.scale, (high - b.offset) / b.scale)
-                for b, (low, high) in zip(bands, limits, strict=True)
-            ]
-            style = image_style((red, green, blue), stored)
+            style = image_style((red, green, blue), _as_qgis_reads(bands, limits))
             own = bands[0].grid
             layers.append(ProjectLayer("Scene", bands[0].uri, style, group="Scene", grid=own))
         return layers
@@ -316,6 +312,21 @@ class Products:
             ),
             sources=scene.sources,
         )
+
+
+def _as_qgis_reads(
+    bands: Sequence[Band], limits: Sequence[tuple[float, float]]
+) -> list[tuple[float, float]]:
+    """Physical limits in the numbers of QGIS, which applies what the file says of its scale.
+
+    That may be nothing, where the scale is known from a workflow or a catalog.
+    """
+    stored, found = stored_scales(bands[0].uri), []
+    for band, pair in zip(bands, limits, strict=True):
+        scale, offset = stored[band.index - 1]
+        low, high = ((v - band.offset) / band.scale * scale + offset for v in pair)
+        found.append((low, high))
+    return found
 
 
 def natural_colors(bands: Sequence[str]) -> tuple[str, str, str]:

@@ -138,6 +138,21 @@ def _unreadable(uri: str, error: RasterioError) -> str:
     return said
 
 
+def stored_scales(uri: str) -> list[tuple[float, float]]:
+    """Scale and offset of every band as the file itself tells them, whatever else it lacks.
+
+    Raises:
+        SceneError: It cannot be opened.
+    """
+    with gdal_env(remote=is_remote(uri)), warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        try:
+            with rasterio.open(gdal_path(uri)) as dataset:
+                return list(zip(dataset.scales, dataset.offsets, strict=True))
+        except RasterioError as error:
+            raise SceneError(f"{uri}: cannot be opened: {error}") from error
+
+
 def _header(uri: str, dataset: DatasetReader, crs: str | None) -> Header:
     if dataset.count == 0:
         inner = f"; it contains {', '.join(dataset.subdatasets[:3])}" if dataset.subdatasets else ""
