@@ -17,6 +17,7 @@ from referencing import Registry, Resource
 
 from geoseg.errors import ModelError
 from geoseg.legend import LEGENDS, LandClass, Legend
+from geoseg.models import dynamicworld
 from geoseg.models.base import ModelCard
 from geoseg.models.card import FILE, MLM, VERSION, check_card, dump_card, load_card, to_item
 from geoseg.models.registry import packages
@@ -172,6 +173,7 @@ def validators():
     [
         CARD,
         replace(CARD, name="bare", sha256=None, about={}, gsd=None, reach=None),
+        replace(dynamicworld.CARD, weights="weights.safetensors"),
         *(package.card for package in packages()),
     ],
     ids=lambda card: card.name,
