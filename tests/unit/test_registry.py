@@ -370,7 +370,7 @@ def test_numbers_of_another_type_are_doubted():
 
 def test_class_names():
     check_classes(LEGENDS["water"], ["water", "LAND"], what="output.vector.classes")
-    message = r"^here: the model has no class 'Watr', did you mean 'Water'\?; its .* Land, Water$"
+    message = r"^here: the model has no class 'Watr', did you mean 'Water'\?;? its .* Land, Water$"
     with pytest.raises(ModelError, match=message):
         check_classes(LEGENDS["water"], ["Land", "Watr"], what="here")
 
