@@ -1,31 +1,21 @@
 """The command line: what it says, what it imports, how it ends, what it leaves behind."""
 
-import fcntl
 import json
 import os
-import pty
 import re
-import signal
-import struct
 import subprocess
 import sys
-import termios
-import threading
-import time
-from itertools import product
-from math import ceil
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import rasterio
-import shapely
 import typer
 from conftest import ROOT
 from packages import BANDS, write_package
 from rasters import write
-from test_run import BYTES, contents, workflow
+from test_run import workflow
 
 import geoseg
 from geoseg.cli import run
@@ -33,8 +23,6 @@ from geoseg.cli.commands import app
 from geoseg.run.lock import hold
 from geoseg.run.status import StatusFile
 
-ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-COLOR = re.compile(r"\x1b\[[0-9;]*(3[0-7]|38;[25]|9[0-7])[0-9;]*m")
 HEAVY = {"torch", "torchvision", "timm", "segmentation_models_pytorch"}
 
 
@@ -241,101 +229,6 @@ def test_init_refuses_what_cannot_be(call, tmp_path):
     assert not path.exists()
 
 
-def recounted(shape, size, margin, block, wanted=None):
-    """Blocks, chips and pixels of chips, counted from the lattice by hand."""
-    stride = size - 2 * margin
-    corners = product(range(0, shape[0], block), range(0, shape[1], block))
-    every = [(y, x, min(y + block, shape[0]), min(x + block, shape[1])) for y, x in corners]
-    kept = [b for b in every if wanted is None or wanted.intersects(shapely.box(*b))]
-    chips = sum(ceil((b[2] - b[0]) / stride) * ceil((b[3] - b[1]) / stride) for b in kept)
-    pixels = sum((b[2] - b[0]) * (b[3] - b[1]) for b in kept)
-    return {
-        "blocks": len(kept),
-        "skipped_blocks": len(every) - len(kept),
-        "chips": chips,
-        "predictions_per_pixel": round(chips * size**2 / pixels, 3),
-        "bytes_written": 2 * pixels,
-    }
-
-
-def test_plan_states_right_numbers(call, tmp_path, model, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    before = listing(tmp_path)
-    path = workflow(tmp_path, model, tiling={"block": 192})
-    told = call("plan", path, "--json")
-    assert told.code == 0
-    (found,) = json.loads(told.out)["scenes"]
-    numbers = recounted((420, 530), 192, 48, 192)
-    assert {key: found[key] for key in numbers} == numbers
-    assert (found["shape"], found["block"], found["exact"]) == ([420, 530], 192, True)
-    text = call("plan", path).out
-    assert f"420 x 530 pixels in {numbers['blocks']} blocks of 192 px (0 skipped" in text
-    assert f"{numbers['chips']} chips of 192 px, margin 48: " in text
-    assert f"{numbers['predictions_per_pixel']:.2f} predictions per pixel" in text
-    assert "the map equals the model run on the whole scene" in text
-    assert set(listing(tmp_path)) - set(before) == {path}, "not even the sample is written"
-
-
-def test_plan_skips_blocks_outside_of_the_area(call, tmp_path, model):
-    # In pixels: rows 100 to 260, columns 15 to 300.
-    box = {"bbox": [560_150, 5_897_400, 563_000, 5_899_000], "crs": "EPSG:32629"}
-    told = call("plan", workflow(tmp_path, model, area=box, tiling={"block": 96}), "--json")
-    (found,) = json.loads(told.out)["scenes"]
-    numbers = recounted((420, 530), 192, 48, 96, shapely.box(100, 15, 260, 300).buffer(-1))
-    assert numbers["skipped_blocks"] > 10
-    assert {key: found[key] for key in numbers} == numbers
-
-
-def huge(path, side=60_000):
-    """A scene of many gigabytes that has no pixels yet."""
-    with rasterio.open(
-        path, "w", driver="GTiff", width=side, height=side, count=6, dtype="uint16",
-        crs="EPSG:32629", transform=rasterio.Affine(10, 0, 5e5, 0, -10, 5.9e6),
-        tiled=True, blockxsize=512, blockysize=512, SPARSE_OK=True, BIGTIFF="YES",
-    ) as file:  # fmt: skip
-        file.descriptions = BANDS
-        file.scales, file.offsets = (1e-4,) * 6, (0.0,) * 6
-    return path
-
-
-def test_plan_of_a_huge_scene_reads_no_pixel_and_writes_nothing(call, tmp_path, model):
-    scene = huge(tmp_path / "huge.tif")
-    path = workflow(tmp_path, model)
-    data = json.loads(path.read_text())
-    source = {"kind": "files", "path": str(scene), "units": "reflectance"}
-    data |= {"input": source, "tiling": {"size": 512}}
-    path.write_text(json.dumps(data))
-    before = listing(tmp_path)
-    told = call("plan", path, "--json")
-    assert told.code == 0, told.err
-    assert listing(tmp_path) == before
-    values = json.loads(told.out)
-    (found,) = values["scenes"]
-    assert found["shape"] == [60_000, 60_000]
-    assert found["bytes_read"] > 12 * 60_000**2
-    numbers = recounted((60_000, 60_000), 512, found["margin"], found["block"])
-    assert {key: found[key] for key in numbers} == numbers
-    assert found["memory_per_worker"] <= values["memory_allowed"]
-    refused = call("plan", path, "--set", "cluster.memory=1 GB")
-    assert refused.code == 2
-    assert "GB are allowed" in refused.err
-    assert len(refused.err.splitlines()) == 1
-
-
-def test_plan_does_not_notice_pixels_that_cannot_be_read(call, tmp_path, model):
-    values = np.random.default_rng(0).integers(0, 4000, (6, 256, 256)).astype(np.uint16)
-    scene = Path(write(tmp_path / "a.tif", values, names=BANDS, compress="deflate"))
-    data = bytearray(scene.read_bytes())
-    data[5000:-5000] = bytes(len(data) - 10_000)
-    scene.write_bytes(data)
-    with pytest.raises(rasterio.errors.RasterioError), rasterio.open(scene) as file:
-        file.read()
-    path = workflow(tmp_path, model)
-    source = {"kind": "files", "path": str(scene), "scale": 1e-4, "units": "reflectance"}
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"input": source}))
-    assert call("plan", path).code == 0
-
-
 def test_models_are_listed_and_shown(call):
     listed = call("models", "list").out
     cards = json.loads(call("models", "list", "--json").out)
@@ -431,155 +324,3 @@ def test_an_output_that_another_run_holds(call, tmp_path, model):
     assert told.code == 75
     assert "holds this output" in told.err
     assert len(told.err.splitlines()) == 1
-
-
-class OnTerminal:
-    """A command on a terminal of its own, as the leader of its process group."""
-
-    def __init__(self, *args, **environment):
-        ours, theirs = pty.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 110, 0, 0))
-        env = {key: v for key, v in os.environ.items() if key not in ("NO_COLOR", "COLUMNS")}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "geoseg", *map(str, args)],
-            stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
-            env=env | {"TERM": "xterm-256color"} | environment,
-        )  # fmt: skip
-        os.close(theirs)
-        self._bytes = b""
-        self._reader = threading.Thread(target=self._read, args=(ours,))
-        self._reader.start()
-
-    def _read(self, terminal):
-        while True:
-            try:
-                got = os.read(terminal, 65536)
-            except OSError:  # nobody holds the other end any more
-                got = b""
-            if not got:
-                os.close(terminal)
-                return
-            self._bytes += got
-
-    def end(self):
-        """Its exit code, what it wrote, and that without what moves and colours."""
-        code = self.process.wait(timeout=200)
-        self._reader.join(timeout=30)
-        raw = self._bytes.decode()
-        return SimpleNamespace(code=code, raw=raw, text=ANSI.sub("", raw).replace("\r", "\n"))
-
-
-def wait_for_blocks(process, ledger, more):
-    begun = lines = len(ledger.read_bytes().splitlines()) if ledger.exists() else 1
-    deadline = time.monotonic() + 120
-    while lines < begun + more:
-        assert process.poll() is None, "it ended too soon"
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-        lines = len(ledger.read_bytes().splitlines()) if ledger.exists() else 1
-
-
-@pytest.fixture(scope="module")
-def story(tmp_path_factory, model):
-    """A whole run in a pipe; then one on terminals: Ctrl-C, SIGTERM, and to the end."""
-    folder = tmp_path_factory.mktemp("story")
-    source = {"size": [620, 800]}
-    one = {"workers": 1, "threads": 1}
-    path = workflow(folder, model, input=source, tiling={"block": 96}, cluster=one)
-    out, told = folder / "out", SimpleNamespace(path=path)
-    told.out = out
-    told.piped = subprocess.run(
-        [sys.executable, "-m", "geoseg", "run", path], capture_output=True, text=True, check=False
-    )
-    told.before = contents(out)
-    for file in filter(Path.is_file, out.iterdir()):
-        file.unlink()
-    ledger = out / ".geoseg/segment.jsonl"
-    for name, number, env in (
-        ("int", signal.SIGINT, {}),
-        ("term", signal.SIGTERM, {"NO_COLOR": "1"}),
-    ):
-        terminal = OnTerminal("run", path, **env)
-        wait_for_blocks(terminal.process, ledger, 4)
-        # Ctrl-C reaches the whole group; a service manager only its process.
-        (os.killpg if number == signal.SIGINT else os.kill)(terminal.process.pid, number)
-        setattr(told, name, terminal.end())
-        left = {p.name for p in out.iterdir()} - {"sample", ".geoseg"}
-        status = subprocess.run(
-            [sys.executable, "-m", "geoseg", "status", out, "--json"],
-            capture_output=True,
-            check=True,
-        )
-        getattr(told, name).left = left
-        getattr(told, name).status = json.loads(status.stdout)[0]
-    told.last = OnTerminal("run", path).end()
-    told.after = contents(out)
-    return told
-
-
-@pytest.mark.cluster
-def test_a_pipe_gets_plain_lines_and_stdout_the_products(story):
-    assert story.piped.returncode == 0
-    err, out = story.piped.stderr, story.piped.stdout
-    assert "\x1b" not in err + out
-    assert "\r" not in err
-    lines = err.splitlines()
-    blocks = ceil(620 / 96) * ceil(800 / 96)
-    assert f"segment: {blocks} blocks, 0.5 Mpx" in lines
-    assert any(
-        re.fullmatch(rf"segment: {blocks}/{blocks} blocks  \d+\.\d Mpx/s  in \d:\d\d", line)
-        for line in lines
-    )
-    for name in BYTES:
-        if not name.endswith((".qml", ".xml")):
-            assert f" {story.out / name}\n" in out
-
-
-@pytest.mark.cluster
-@pytest.mark.parametrize(
-    ("name", "signal_name", "code"), [("int", "SIGINT", 130), ("term", "SIGTERM", 143)]
-)
-def test_stopped_runs_say_so_in_one_line_and_keep_their_state(story, name, signal_name, code):
-    told = getattr(story, name)
-    assert told.code == code
-    last = [line for line in told.text.splitlines() if line.strip()][-1]
-    assert re.fullmatch(
-        rf"segment: stopped by {signal_name} with \d+ of 63 blocks to go; "
-        rf"the same command goes on from there",
-        last.strip(),
-    )
-    assert "Traceback" not in told.text
-    assert told.left == set(), "no product that is not finished"
-    assert told.status["state"] == "stopped"
-    assert 0 < told.status["done_blocks"] < 63
-
-
-@pytest.mark.cluster
-def test_a_stopped_run_goes_on_and_ends_with_the_same_bytes(story):
-    assert story.last.code == 0
-    assert story.after == story.before
-    record = json.loads((story.out / "run.json").read_text())
-    assert record["seconds"]["segment"]["resumed_blocks"] >= 8
-
-
-@pytest.mark.cluster
-def test_a_terminal_gets_a_bar(story):
-    assert re.search(r"segment .*\d+/63 blocks  \d+\.\d Mpx/s  \d:\d\d left", story.last.text)
-    assert re.search(r"segment .*63/63 blocks  \d+\.\d Mpx/s  in \d:\d\d", story.last.text)
-    assert COLOR.search(story.last.raw)
-    assert story.last.raw.rstrip().count("\x1b[?25h") >= 1, "the cursor is given back"
-
-
-@pytest.mark.cluster
-def test_no_color_is_heeded(story):
-    assert not COLOR.search(story.term.raw)
-    assert re.search(r"\d+/63 blocks", story.term.text)
-
-
-@pytest.mark.cluster
-def test_nothing_new_is_code_3_where_asked(story, call):
-    told = call("run", story.path, "--exit-code", "-q")
-    assert told.code == 3
-    assert "(up to date)" in told.out
-    assert call("run", story.path).code == 0
-    assert contents(story.out) == story.before

@@ -3,12 +3,10 @@
 import hashlib
 import json
 import sqlite3
-import subprocess
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import numpy as np
-import pandas as pd
 import pyarrow.parquet as pq
 import pyogrio
 import pytest
@@ -16,55 +14,18 @@ import rasterio
 import rasterio.features
 import shapely
 from affine import Affine
-from in_qgis import PYTHON, environment, lacking, open_in_qgis
+from class_rasters import NAMES, PALETTE, TABLE, codes, name, paint
+from in_qgis import open_in_qgis
 from PIL import Image
-from polygon_reference import as_set, realistic
+from polygon_reference import as_set
 from rasters import DEGREES, NORTH_UP, ROTATED, SOUTH_UP, write
 
 import geoseg
 from geoseg.cli import run
 from geoseg.errors import BlockError, InputError, SceneError
-from geoseg.io.class_raster import read_legend
 from geoseg.legend import LEGENDS
 
 pytestmark = pytest.mark.cluster
-
-PALETTE = {0: (0, 0, 0), 1: (26, 91, 171), 2: (53, 130, 33), 3: (0, 0, 0), 5: (237, 2, 42)}
-NAMES = ["", "Water", "Trees", "Shade", "", "Built"]
-TABLE = """
-<PAMDataset><PAMRasterBand band="1"><GDALRasterAttributeTable tableType="thematic">
-<FieldDefn index="0"><Name>Code</Name><Type>0</Type><Usage>5</Usage></FieldDefn>
-<FieldDefn index="1"><Name>Name</Name><Type>2</Type><Usage>2</Usage></FieldDefn>
-<FieldDefn index="2"><Name>R</Name><Type>0</Type><Usage>6</Usage></FieldDefn>
-<FieldDefn index="3"><Name>G</Name><Type>0</Type><Usage>7</Usage></FieldDefn>
-<FieldDefn index="4"><Name>B</Name><Type>0</Type><Usage>8</Usage></FieldDefn>
-<Row index="0"><F>1</F><F>Lake</F><F>1</F><F>2</F><F>3</F></Row>
-<Row index="1"><F>2</F><F>Wald &amp; Wiese</F><F>4</F><F>5</F><F>6</F></Row>
-<Row index="2"><F>9</F><F>Moon</F><F>7</F><F>8</F><F>9</F></Row>
-</GDALRasterAttributeTable></PAMRasterBand></PAMDataset>
-"""
-
-
-def codes(shape=(130, 170), seed=0):
-    """Classes 1, 2, 3 and 5, and 0 in one corner."""
-    made = realistic(shape, classes=4, seed=seed)
-    made[made == 4] = 5
-    return made
-
-
-def paint(path, palette=PALETTE):
-    with rasterio.open(path, "r+") as file:
-        file.write_colormap(1, palette)
-
-
-def name(path, names):
-    """As GDAL writes category names."""
-    root = ET.Element("PAMDataset")
-    band = ET.SubElement(root, "PAMRasterBand", band="1")
-    list_ = ET.SubElement(band, "CategoryNames")
-    for text in names:
-        ET.SubElement(list_, "Category").text = text
-    Path(f"{path}.aux.xml").write_bytes(ET.tostring(root))
 
 
 def shapes(path, connectivity=4, keep=lambda code: True, nodata=None):
@@ -303,79 +264,6 @@ def test_rasters_that_are_not_of_classes(tmp_path):
     cut = tmp_path / "cut.tif"
     cut.write_bytes(Path(floats).read_bytes()[:30_000])
     assert "truncated" in refused(tmp_path, cut)
-
-
-def test_the_table_that_arcgis_writes(tmp_path):
-    raster = write(tmp_path / "in.tif", codes(), nodata=0)
-    paint(raster)
-    columns = {
-        "Value": [1, 2], "Count": [7.0, 8.0], "CLASS_NAME": ["Open water", "Wood"],
-        "Red": [0.0, 0.2], "Green": [0.4, 1.0], "Blue": [0.8, 0.0],
-    }  # fmt: skip
-    pyogrio.write_dataframe(pd.DataFrame(columns), f"{raster}.vat.dbf", driver="ESRI Shapefile")
-    found = {c.value: (c.name, c.color) for c in read_legend(Path(raster)).classes}
-    assert found[1] == ("Open water", "#0066cc")
-    assert found[2] == ("Wood", "#33ff00")
-    assert found[5] == ("Class 5", "#ed022a")
-
-
-@pytest.mark.parametrize("table", ["", "<PAMDataset", "<a/>", TABLE.replace("<F>9</F>", "", 1)])
-def test_tables_in_disorder_are_as_good_as_none(tmp_path, table):
-    raster = write(tmp_path / "in.tif", codes(), nodata=0)
-    Path(f"{raster}.aux.xml").write_text(table)
-    Path(f"{raster}.vat.dbf").write_text("no table")
-    assert read_legend(Path(raster)).names[8].startswith("Class 9")
-
-
-def test_names_that_say_the_same_are_told_apart(tmp_path):
-    raster = write(tmp_path / "in.tif", codes())
-    name(raster, ["Crop", "crop", "Crop (3)", "CROP", " ", "Class 6"])
-    legend = read_legend(Path(raster))
-    assert legend.nodata == -1
-    assert legend.names[:7] == (
-        "Crop", "crop (1)", "Crop (3)", "CROP (3) (3)", "Class 4", "Class 6", "Class 6 (6)",
-    )  # fmt: skip
-
-
-GDAL_SCRIPT = """
-import sys
-from osgeo import gdal
-gdal.UseExceptions()
-file = gdal.Open(sys.argv[1], gdal.GA_Update)
-band = file.GetRasterBand(1)
-band.SetCategoryNames(["None", "Lake", "Wood", "Rock", "", "Town"])
-if sys.argv[2] == "table":
-    table = gdal.RasterAttributeTable()
-    for title, type_, usage in (("Count", gdal.GFT_Integer, gdal.GFU_PixelCount),
-                                ("VALUE", gdal.GFT_Integer, gdal.GFU_Generic),
-                                ("Class_Name", gdal.GFT_String, gdal.GFU_Generic),
-                                ("Red", gdal.GFT_Integer, gdal.GFU_Red),
-                                ("Green", gdal.GFT_Integer, gdal.GFU_Green),
-                                ("Blue", gdal.GFT_Integer, gdal.GFU_Blue)):
-        table.CreateColumn(title, type_, usage)
-    for row, (code, text, rgb) in enumerate([(1, "See", (0, 51, 255)), (5, "Stadt", (255, 0, 0))]):
-        table.SetValueAsInt(row, 1, code)
-        table.SetValueAsString(row, 2, text)
-        for column, value in enumerate(rgb, 3):
-            table.SetValueAsInt(row, column, value)
-    band.SetDefaultRAT(table)
-"""
-
-
-@pytest.mark.qgis
-@pytest.mark.parametrize("how", ["names", "table"])
-def test_names_as_gdal_itself_writes_them(tmp_path, how):
-    if lacking():
-        pytest.skip(lacking())
-    raster = write(tmp_path / "in.tif", codes(), nodata=0)
-    subprocess.run([PYTHON, "-c", GDAL_SCRIPT, raster, how], env=environment(), check=True)
-    found = {c.value: c for c in read_legend(Path(raster)).classes}
-    names = [found[code].name for code in (1, 2, 3, 4, 5)]
-    if how == "names":
-        assert names == ["Lake", "Wood", "Rock", "Class 4", "Town"]
-    else:
-        assert names == ["See", "Wood", "Rock", "Class 4", "Stadt"]
-        assert (found[1].color, found[5].color) == ("#0033ff", "#ff0000")
 
 
 @pytest.mark.qgis
