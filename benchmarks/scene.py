@@ -95,12 +95,12 @@ def _cpu(usage: resource.struct_rusage) -> float:
 def report(size: int, wall: float, cpu: float, watch: Watch, record: Path) -> None:
     """One line, and one of each stage."""
     said = json.loads(record.read_text("utf-8"))
-    infer = said["seconds"]["segment"]["infer"]
+    infer = said["seconds"]["segment"]["infer_cpu"]
     print(
         f"{size} x {size}: {wall:.1f} s wall, {cpu:.1f} s CPU, "
         f"{size * size / wall / 1e6:.2f} Mpx/s; worker {watch.worker / 1e9:.2f} GB, "
         f"client {watch.client / 1e9:.2f} GB, together {watch.total / 1e9:.2f} GB; "
-        f"forward passes {infer:.1f} s = {infer / cpu:.0%} of the CPU time; "
+        f"forward passes {infer:.1f} CPU s = {infer / cpu:.0%} of it; "
         f"{said['tiling']['predictions_per_pixel']:.2f} predictions per pixel"
     )
     for stage, seconds in said["seconds"].items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import Any
 from zlib import crc32
 
@@ -160,7 +160,7 @@ class SegmentBlocks:
         start = perf_counter()
         loaded = load(block, self._pixels, self._segmenter.card.bands, self._tiling)
         read = perf_counter()
-        result, seconds = self._model.submit(self._infer, loaded).result()
+        result, seconds, cpu = self._model.submit(self._infer, loaded).result()
         inferred = perf_counter()
         self._classes.write(block, result.classes)
         self._confidence.write(block, result.confidence)
@@ -170,6 +170,7 @@ class SegmentBlocks:
                 "read": read - start,
                 "wait": inferred - read - seconds,
                 "infer": seconds,
+                "infer_cpu": cpu,
                 "write": perf_counter() - inferred,
             },
         }
@@ -179,10 +180,11 @@ class SegmentBlocks:
         self._model.shutdown()
         self._pixels.close()
 
-    def _infer(self, loaded: Loaded) -> tuple[Segmented, float]:
-        start = perf_counter()
+    def _infer(self, loaded: Loaded) -> tuple[Segmented, float, float]:
+        """The result, seconds on the wall, and CPU seconds of this thread: all of a CPU model's."""
+        start, cpu = perf_counter(), thread_time()
         result = infer(loaded, self._segmenter, self._tiling)
-        return result, perf_counter() - start
+        return result, perf_counter() - start, thread_time() - cpu
 
 
 def _account(loaded: Loaded, result: Segmented, stride: int, metric: Metric) -> dict[str, Any]:
