@@ -12,7 +12,7 @@ from geoseg.api.samples import SampleStage
 from geoseg.io.area import AreaRef, clip_scene, lonlat_bounds
 from geoseg.io.files import FilesSource
 from geoseg.io.refs import BandRef, MaskRef, Overrides
-from geoseg.io.sample import SampleSource, SampleSpec
+from geoseg.io.sample import SampleSource, SampleSpec, is_complete
 from geoseg.io.stac import StacSource
 from geoseg.run.reporter import Reporter
 from geoseg.scene import Scene
@@ -30,6 +30,11 @@ class Found:
     scene: Scene
     directory: Path
     sample: SampleSource | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether all its files are there."""
+        return self.sample is None or is_complete(self.sample.spec, self.sample.directory)
 
     def prepare(self, reporter: Reporter) -> None:
         """Write the synthetic scene, if it is one and not there yet."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from geoseg.api import fingerprint
+from geoseg.api.places import check_folder
 from geoseg.api.polygons import store_polygons, wanted_polygons, write_polygons
 from geoseg.errors import InputError, ProductError
 from geoseg.grid import GeoBox, blocks
@@ -119,6 +120,7 @@ def _check_out(raster: Path, out: Path) -> None:
         raise InputError(f"{out}: is a folder; name a file")
     if out.exists() and out.samefile(raster):
         raise InputError(f"{out}: is the raster itself; name another file")
+    check_folder(out.parent, what=str(out))
 
 
 def _known(name: str) -> Legend:

@@ -11,10 +11,11 @@ from typing import Any
 from geoseg.api import fingerprint
 from geoseg.api.accounts import Account
 from geoseg.api.jobs import SegmentJob, TraceJob, WorkFolder
-from geoseg.api.planning import RunPlan, SceneTask, check_output
+from geoseg.api.places import check_folder
+from geoseg.api.planning import RunPlan, SceneTask
 from geoseg.api.products import Products
 from geoseg.api.results import RunResult, SceneResult
-from geoseg.errors import GeosegError
+from geoseg.errors import ClusterError, GeosegError
 from geoseg.grid import Window, blocks
 from geoseg.io.atomic import remove_leftovers
 from geoseg.io.zarr_store import ZarrRaster
@@ -64,7 +65,7 @@ def run_plan(plan: RunPlan, reporter: Reporter, *, force: bool = False) -> RunRe
         StoppedError: A signal came; what is done is kept.
     """
     for task in plan.tasks:
-        check_output(task.directory)
+        check_folder(task.directory, what="output.directory")
     for warning in plan.warnings:
         reporter.warning(warning)
     with ExitStack() as stack:
@@ -104,6 +105,8 @@ class _Run:
         for task in self.plan.tasks:
             try:
                 results.append(self._scene(task))
+            except ClusterError:
+                raise  # no scene can do without
             except GeosegError as error:
                 if self.plan.workflow.run.on_error == "stop":
                     raise
@@ -115,16 +118,20 @@ class _Run:
     def _scene(self, task: SceneTask) -> SceneResult:
         scene = task.plan.scene
         remove_leftovers(task.directory)
+        if not task.found.ready:
+            self._executor()  # a cluster that does not answer is known before anything is written
         task.found.prepare(self.reporter)
         made_from = self._made_from(task)
         products = Products(self.plan, task, made_from.inputs, made_from.parts, made_from.products)
         if not self.force and products.finished():
             self.reporter.message(f"scene {scene.id}: up to date")
             return SceneResult(scene.id, task.directory, products.paths(), fresh=False)
+        executor = self._executor()
         work = WorkFolder(task.directory / STATE)
         status = StatusFile(work.root)
         try:
-            record = self._make(task, products, made_from, work, Several([self.reporter, status]))
+            reporter = Several([self.reporter, status])
+            record = self._make(task, products, made_from, work, executor, reporter)
         except BaseException as error:
             status.ended("failed" if isinstance(error, Exception) else "stopped", str(error))
             raise
@@ -137,12 +144,12 @@ class _Run:
         products: Products,
         made_from: MadeFrom,
         work: WorkFolder,
+        executor: Executor,
         reporter: Reporter,
     ) -> dict[str, Any]:
         """All stages of a scene, then its products."""
         stages = self._stages(task, work, made_from)
         self._begin(task, work, stages[0], reporter)
-        executor = self._executor()
         summaries = {stage.name: _do(stage, executor, work, reporter) for stage in stages}
         with stages[0].ledger(work) as ledger:
             account = Account.of(ledger.reports())

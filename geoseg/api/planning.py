@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from geoseg.api.inputs import Found, find_scenes
-from geoseg.errors import InputError, PlanError
+from geoseg.api.places import check_folder
+from geoseg.errors import PlanError
 from geoseg.io.area import area_touches
+from geoseg.models.intact import check_weights
 from geoseg.models.registry import ModelPackage, check_classes, check_scene, find
 from geoseg.ops.tiling import Lattice
 from geoseg.plan import Resources, ScenePlan, TilingWish, plan_scene
@@ -56,6 +58,8 @@ def plan_workflow(workflow: Workflow) -> RunPlan:
     """
     choice = workflow.model
     package = find(choice.name or Path(choice.path or "").absolute())
+    if package.weights is not None:
+        check_weights(package.weights, package.card.sha256)
     vector = workflow.output.vector
     if vector is not None:
         check_classes(package.card.legend, vector.classes, what="output.vector.classes")
@@ -114,7 +118,11 @@ def _resources(cluster: Cluster) -> Resources:
 
 
 def _check_directories(tasks: list[SceneTask]) -> None:
-    """Refuse two scenes that would write over each other."""
+    """Refuse outputs that cannot be written, and two scenes that would write over each other."""
+    for task in tasks:
+        check_folder(task.directory, what="output.directory")
+        if task.found.sample is not None:
+            check_folder(task.found.sample.directory, what="input.directory")
     count = Counter(task.directory for task in tasks)
     twice = next((folder for folder, n in count.items() if n > 1), None)
     if twice is None:
@@ -125,12 +133,3 @@ def _check_directories(tasks: list[SceneTask]) -> None:
         f"({', '.join(scenes[:3])}{', ...' if len(scenes) > 3 else ''}); add {{scene}} or {{date}} "
         f"to it"
     )
-
-
-def check_output(directory: Path) -> None:
-    """Refuse an output that is a file."""
-    for folder in (directory, *directory.parents):
-        if folder.exists():
-            if not folder.is_dir():
-                raise InputError(f"output.directory: {folder} is a file; choose a folder")
-            return

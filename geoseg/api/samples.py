@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from geoseg.api.places import check_folder
 from geoseg.errors import InputError
 from geoseg.io.sample import SampleSource, SampleSpec
 from geoseg.run.reporter import Reporter, Silent
@@ -37,6 +38,7 @@ def write_sample(
     if date not in (1, 2):
         raise InputError(f"sample: date {date} is not 1 or 2")
     spec = SampleSpec(size=(rows, cols), seed=seed, date=1 if date == 1 else 2, clouds=clouds)
+    check_folder(directory, what="sample")
     source = SampleSource(spec, directory)
     return source.write(progress=SampleStage(source, reporter or Silent()))
 

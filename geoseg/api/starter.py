@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from string import Template
 
+from geoseg.api.places import check_folder
 from geoseg.errors import InputError
 from geoseg.io.atomic import write_bytes
 from geoseg.models.registry import find
@@ -61,6 +62,7 @@ def write_workflow(path: Path, *, scene: str = "", catalog: str = "", model: str
         raise InputError(f"{path}: is there already; choose another name or remove it")
     if scene and catalog:
         raise InputError("init: give either --scene or --catalog, not both")
+    check_folder(path.parent, what=str(path))
     bands = ", ".join(find(model).card.bands)
     kind = _FILES if scene else _STAC if catalog else _SAMPLE
     source = Template(kind).substitute(scene=_quoted(scene), catalog=_quoted(catalog), bands=bands)

@@ -44,6 +44,17 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
         # Whoever read our output (head, less) has closed it: nothing to report, and nobody to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except Exception as error:  # noqa: BLE001 (whatever it is: one line, and the rest on request)
+        if debug:
+            traceback.print_exc()
+        _say(f"error: {_unexpected(error)}")
+        return 1
+
+
+def _unexpected(error: Exception) -> str:
+    """What is said of an error that nobody thought of."""
+    said = " ".join(str(error).split())
+    return f"unexpected {type(error).__name__}: {said} (a fault of geoseg; --debug shows where)"
 
 
 def _terminated(number: int, _frame: object) -> None:

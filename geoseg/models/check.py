@@ -39,7 +39,7 @@ def check_classes(legend: Legend, wanted: Iterable[str], *, what: str) -> None:
     for name in wanted:
         if name.casefold() not in known:
             raise ModelError(
-                f"{what}: the model has no class {name!r}{closest(name, legend.names)}; "
+                f"{what}: the model has no class {name!r}{closest(name, legend.names) or ';'} "
                 f"its classes are {', '.join(legend.names)}"
             )
 

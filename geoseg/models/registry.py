@@ -98,8 +98,8 @@ def find(name: str | Path) -> ModelPackage:
     if path.is_file():
         return _from_file(path)
     if not plain or path.is_dir():
-        what = "has no" if path.is_dir() else "does not exist: it should be a folder with a"
-        raise ModelError(f"model {str(name)!r}: {path} {what} {CARD_FILE}")
+        what = "has no" if path.is_dir() else "does not exist; it should be a folder with a"
+        raise ModelError(f"model {path}: {what} {CARD_FILE}")
     known = sorted({folder.name for folder in folders})
     raise ModelError(
         f"model {name!r}: there is none of that name{closest(str(name), known) or ';'} "

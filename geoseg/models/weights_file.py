@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from geoseg.errors import ModelError
 from geoseg.models.base import ModelCard
 from geoseg.models.card import dump_card
+from geoseg.models.intact import check_digest, check_format, not_safetensors
 
 WEIGHTS_FILE = "weights.safetensors"
 
@@ -28,25 +29,16 @@ def load_weights(network: nn.Module, path: Path, sha256: str | None) -> None:
         ModelError: The file is damaged, is not what the card was written for, or its tensors have
             other names or shapes than the network's.
     """
-    if path.suffix != ".safetensors":
-        raise ModelError(
-            f"{path}: weights must be safetensors: pickles (.pt, .pth) are never loaded, as they "
-            f"can run code; convert with safetensors.torch.save_file(model.state_dict(), ...)"
-        )
+    check_format(path)
     try:
         data = path.read_bytes()
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
-    found = hashlib.sha256(data).hexdigest()
-    if sha256 is not None and found != sha256:
-        raise ModelError(
-            f"{path}: sha256 is {found[:12]}..., the card says {sha256[:12]}...: "
-            f"the file is damaged, or belongs to another version of the model"
-        )
+    check_digest(path, hashlib.sha256(data).hexdigest(), sha256)
     try:
         tensors = parse_tensors(data)
     except SafetensorError as error:
-        raise ModelError(f"{path}: not a safetensors file: {error}") from error
+        raise not_safetensors(path, error) from error
     wanted = _state(network)
     _check_tensors(path, tensors, wanted)
     network.load_state_dict({name: tensors[name] for name in wanted}, strict=False)

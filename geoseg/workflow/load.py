@@ -76,14 +76,18 @@ def loads(
     return loading.finish(loading.read(Source(name, text.removeprefix("\ufeff"))), overrides)
 
 
-def from_data(data: Mapping[str, object], *, name: str = "<python>") -> Workflow:
+def from_data(
+    data: Mapping[str, object], *, name: str = "<python>", overrides: Sequence[str] = ()
+) -> Workflow:
     """A workflow from plain dicts, lists and values, with the same checks and words.
+
+    Only in ``overrides`` does ``${NAME}`` stand for something.
 
     Raises:
         WorkflowError: Something is wrong; ``problems`` holds all of it.
     """
-    loading = _Loading({})
-    return loading.finish(loading.plant(data, Place(Source(name)), ()), ())
+    loading = _Loading(os.environ)
+    return loading.finish(loading.plant(data, Place(Source(name)), ()), overrides)
 
 
 @dataclass(slots=True)
@@ -121,7 +125,7 @@ class _Loading:
             self.findings.add(node.place, "extends", message)
             return None
         try:
-            text = _read_file(path)
+            text = _read_file(path, asked_by=Path(source.file).name)
         except UnfitError as error:
             # Where the name came from the environment, its surroundings are not told either.
             reason = error.advice if node.origin else str(error)
@@ -197,8 +201,8 @@ def _on_base(base: Keys, root: Keys) -> Keys:
     return joined if isinstance(joined, Keys) else root
 
 
-def _read_file(path: Path) -> str:
-    """The text of a workflow file.
+def _read_file(path: Path, *, asked_by: str = "") -> str:
+    """The text of a workflow file; the one that asks for it is no guess where it is missing.
 
     Raises:
         UnfitError: There is none that can be read; only the hint tells of its surroundings.
@@ -207,7 +211,7 @@ def _read_file(path: Path) -> str:
         with path.open("rb") as file:
             data = file.read(LARGEST + 1)
     except FileNotFoundError:
-        raise UnfitError("no such workflow file", hint=_similar(path)) from None
+        raise UnfitError("no such workflow file", hint=_similar(path, asked_by)) from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise UnfitError(f"cannot be read: {reason}") from None
@@ -229,10 +233,10 @@ def _real(file: str | Path) -> str:
         return str(file)
 
 
-def _similar(path: Path) -> str:
+def _similar(path: Path, asked_by: str) -> str:
     try:
         siblings = [p.name for p in path.parent.iterdir() if p.suffix in (".yaml", ".yml")]
     except (OSError, ValueError):
         return ""
-    guess = closest(path.name, siblings)
+    guess = closest(path.name, [name for name in siblings if name != asked_by])
     return f"did you mean '{path.parent / guess}'?" if guess else ""
