@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geoseg.workflow import Workflow, from_data, load
+from geoseg.workflow import Workflow, load, loads
 
 if TYPE_CHECKING:
+    from geoseg.api.adjusting import AdjustedAreas
+    from geoseg.api.designing import Design, Sample
+    from geoseg.api.evaluation import Truth
     from geoseg.api.planning import RunPlan
     from geoseg.api.results import RunResult
+    from geoseg.api.scores import Evaluation
     from geoseg.models.registry import ModelPackage
     from geoseg.run.reporter import Reporter
 
-__all__ = ["add_model", "plan", "predict", "run", "vectorize"]
+__all__ = [
+    "add_model",
+    "design_sample",
+    "estimate_areas",
+    "evaluate",
+    "plan",
+    "predict",
+    "run",
+    "vectorize",
+]
 
 AnyWorkflow = str | os.PathLike[str] | Workflow
 
@@ -100,7 +114,9 @@ def predict(
         "model": model,
         "output": {"directory": _literal(os.fspath(out)) + ("" if one else "/{scene}")},
     }
-    workflow = from_data(data, name="predict", overrides=overrides)
+    # JSON is YAML, so that settings can be put on top as for a file.
+    text = json.dumps(data).replace("${", "$${")
+    workflow = loads(text, "predict", overrides=overrides)
     return run(workflow, reporter=reporter, force=force)
 
 
@@ -168,6 +184,118 @@ def add_model(
     from geoseg.api.adding import add  # noqa: PLC0415 (torch)
 
     return add(what, source=None if source is None else Path(source), force=force)
+
+
+def evaluate(
+    prediction: str | os.PathLike[str],
+    truth: str | os.PathLike[str] | Truth,
+    *,
+    confidence: str | os.PathLike[str] | None = None,
+    ignore: Sequence[str] = (),
+    tolerance: str = "2 px",
+    mapping: Mapping[str, str] | None = None,
+    reporter: Reporter | None = None,
+    workers: int | None = None,
+) -> Evaluation:
+    """Compare a map with the truth, whatever its size and wherever the truth comes from.
+
+    A raster of another grid is laid onto the prediction's by nearest neighbour; polygons say what
+    the pixels are whose centre lies in them (the last one where some overlap); each point judges
+    the pixel it lies in. Pixels without a label are not judged; labelled pixels without a
+    prediction are counted apart.
+
+    Args:
+        prediction: A raster of class codes 0..255.
+        truth: A raster of class codes, or a vector file; :class:`geoseg.api.evaluation.Truth` says
+            which layer and column of it.
+        confidence: A raster of percents or shares, for calibration.
+        ignore: Classes of the truth to leave out, by name or code.
+        tolerance: How far a boundary may be off, e.g. ``"20 m"``.
+        mapping: From classes of the truth to classes of the prediction, by name or code. Without
+            it classes are the same that have the same name, or, where one side has no names, the
+            same code. Keys ``prediction:CLASS`` rename or merge classes of the prediction, ``*``
+            is all others, and to ``ignore`` leaves a class out.
+        reporter: Told of progress; nobody is, without it.
+        workers: Threads; one a core without it.
+
+    Raises:
+        InputError: A file cannot be used, a class has no counterpart, or nothing can be compared.
+    """
+    from geoseg.api.evaluation import Truth, evaluate_map  # noqa: PLC0415 (rasterio and the like)
+    from geoseg.run.reporter import Silent  # noqa: PLC0415
+
+    return evaluate_map(
+        Path(prediction),
+        truth if isinstance(truth, Truth) else Truth(Path(truth)),
+        confidence=None if confidence is None else Path(confidence),
+        ignore=ignore,
+        tolerance=tolerance,
+        mapping=mapping or {},
+        reporter=reporter or Silent(),
+        workers=workers,
+    )
+
+
+def design_sample(
+    raster: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    design: Design | None = None,
+    *,
+    reporter: Reporter | None = None,
+) -> Sample:
+    """Draw a stratified random sample of a map's pixels, to be looked at and filled in.
+
+    The points do not depend on blocks or threads; the chance of a pixel is in proportion to its
+    area on the ground. They are written in random order, with an empty column ``reference``.
+
+    Args:
+        raster: A raster of class codes 0..255; its classes are the strata.
+        out: A ``.gpkg`` file.
+        design: How many points, and how they are shared out.
+        reporter: Told of progress; nobody is, without it.
+
+    Raises:
+        InputError: The raster cannot be used, or the design cannot be done.
+    """
+    from geoseg.api.designing import Design, draw_sample  # noqa: PLC0415 (rasterio)
+    from geoseg.run.reporter import Silent  # noqa: PLC0415
+
+    return draw_sample(Path(raster), Path(out), design or Design(), reporter=reporter or Silent())
+
+
+def estimate_areas(
+    points: str | os.PathLike[str] | Truth,
+    raster: str | os.PathLike[str],
+    *,
+    ignore: Sequence[str] = (),
+    confidence: float = 0.95,
+    reporter: Reporter | None = None,
+) -> AdjustedAreas:
+    """Areas of a map's classes adjusted for its errors, by a sample that has been filled in.
+
+    Args:
+        points: A file with the column ``reference``, or another that ``Truth`` says; points that
+            have none are left out. Where there is a column ``stratum``, it must be what the raster
+            has at the point.
+        raster: The map that the sample was drawn from.
+        ignore: Classes that were left out of the sample.
+        confidence: Of the intervals.
+        reporter: Told of progress; nobody is, without it.
+
+    Raises:
+        InputError: A file cannot be used, or a class has too few points.
+    """
+    from geoseg.api.adjusting import adjust_areas  # noqa: PLC0415 (rasterio)
+    from geoseg.api.evaluation import Truth  # noqa: PLC0415
+    from geoseg.run.reporter import Silent  # noqa: PLC0415
+
+    return adjust_areas(
+        points if isinstance(points, Truth) else Truth(Path(points)),
+        Path(raster),
+        ignore=ignore,
+        confidence=confidence,
+        reporter=reporter or Silent(),
+    )
 
 
 def _read(workflow: AnyWorkflow, overrides: Sequence[str]) -> Workflow:

@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from geoseg import __version__
+from geoseg.cli.evaluate import evaluate
 from geoseg.cli.options import (
     AsJson,
     LogJson,
@@ -47,6 +48,7 @@ app = typer.Typer(
 )
 models = typer.Typer(help="The models that geoseg knows.", no_args_is_help=True)
 app.add_typer(models, name="models")
+app.add_typer(evaluate, name="evaluate")
 
 
 def _version(wanted: bool) -> None:

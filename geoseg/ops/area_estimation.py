@@ -178,6 +178,39 @@ def expected_errors(
     return sqrt(float((weights**2 * variance).sum())), np.sqrt(variance)
 
 
+def enough_points(
+    weights: Floats,
+    users: Floats,
+    pixels: NDArray[np.int64],
+    *,
+    standard_error: float,
+    equal: bool = False,
+    minimum: int = 0,
+) -> int:
+    """The least total that gives overall accuracy a standard error, however it is shared out.
+
+    :func:`sample_size` is for the best allocation; others, or minima, take some more.
+
+    Raises:
+        InputError: The standard error or an accuracy is out of range.
+    """
+
+    def error(total: int) -> float:
+        points = allocate(total, weights, pixels, equal=equal, minimum=minimum)
+        return expected_errors(weights, users, points, pixels)[0]
+
+    low, most = sample_size(weights, users, standard_error, int(pixels.sum())), int(pixels.sum())
+    if error(low) <= standard_error or low >= most:
+        return min(low, most)
+    high = min(2 * low, most)
+    while high < most and not error(high) <= standard_error:
+        low, high = high, min(2 * high, most)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if error(middle) <= standard_error else (middle, high)
+    return high
+
+
 def allocate(
     total: int,
     weights: Floats,

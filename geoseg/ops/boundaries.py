@@ -80,6 +80,15 @@ class BoundaryCounts:
             self.mapped_met + other.mapped_met,
         )
 
+    def select(self, classes: NDArray[np.intp]) -> BoundaryCounts:
+        """Those of some classes, in the order asked for."""
+        return BoundaryCounts(
+            self.true[classes],
+            self.true_met[classes],
+            self.mapped[classes],
+            self.mapped_met[classes],
+        )
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BoundaryScores:
