@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geoseg.workflow import Workflow, load, loads
+from geoseg.workflow import Workflow, from_data, load
 
 if TYPE_CHECKING:
     from geoseg.api.adjusting import AdjustedAreas
@@ -114,9 +113,7 @@ def predict(
         "model": model,
         "output": {"directory": _literal(os.fspath(out)) + ("" if one else "/{scene}")},
     }
-    # JSON is YAML, so that settings can be put on top as for a file.
-    text = json.dumps(data).replace("${", "$${")
-    workflow = loads(text, "predict", overrides=overrides)
+    workflow = from_data(data, name="predict", overrides=overrides)
     return run(workflow, reporter=reporter, force=force)
 
 
