@@ -27,3 +27,15 @@ def test_conda_environment_mirrors_the_project():
         given.pop(name)
     assert given == {CONDA_NAMES.get(name, name): version for name, version in wanted.items()}
     assert python == project["requires-python"]
+
+
+def test_an_installed_package_has_all_of_its_files():
+    """Editable installs cannot tell: what is missing in the wheel is missed only by users."""
+    tools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
+    patterns = tools["setuptools"]["package-data"]["geoseg"]
+    package = ROOT / "geoseg"
+    shipped = {path for pattern in patterns for path in package.glob(pattern)}
+    ignored = {".py", ".pyc", ".nbi", ".nbc"}
+    files = {p for p in package.rglob("*") if p.is_file() and p.suffix not in ignored}
+    assert files <= shipped, sorted(str(p) for p in files - shipped)
+    assert package / "models" / "weights" / "landcover-s2" / "weights.safetensors" in shipped
