@@ -262,6 +262,3 @@ class _PointCodes:
         inner = (places[:, 1] >= window.x0) & (places[:, 1] < window.x1)
         out[places[inner, 0] - window.y0, places[inner, 1] - window.x0] = values[inner]
         return out
-
-
-

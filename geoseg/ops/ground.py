@@ -145,7 +145,9 @@ def seen_by(parts: NDArray[np.uint8], window: Window) -> NDArray[np.uint8]:
     return parts[touched.slices]
 
 
-def totals(counts: Sequence[NDArray[np.int32]], parts: Sequence[NDArray[np.uint8]]) -> NDArray[np.int64]:
+def totals(
+    counts: Sequence[NDArray[np.int32]], parts: Sequence[NDArray[np.uint8]]
+) -> NDArray[np.int64]:
     """``(part, class)`` pixels of train, validation and test, over all scenes."""
     classes = counts[0].shape[2]
     out = np.zeros((len(PARTS), classes), np.int64)

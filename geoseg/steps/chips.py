@@ -138,9 +138,7 @@ class UnlabelledChips:
                 for n in self.pixels.shape(scene)
             ]
             window = Window(*corner, corner[0] + self.size, corner[1] + self.size)
-            piece = _without_held_out(
-                self.pixels.read(scene, window), self.parts[scene], window
-            )
+            piece = _without_held_out(self.pixels.read(scene, window), self.parts[scene], window)
             if best is None or piece.valid.sum() > best.valid.sum():
                 best = piece
             if best.valid.mean() > 0.5:

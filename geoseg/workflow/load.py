@@ -244,7 +244,9 @@ class _Loading(Generic[W]):
         kind = self.kind(root)
         other = _kind_of(root)
         if other is TrainingWorkflow and kind is not other:
-            self.findings.add(root.place, "", "this workflow trains a model: geoseg train")
+            self.findings.add(
+                root.place, "", "this workflow trains a model; run it with geoseg train"
+            )
             return None
         try:
             workflow = kind.model_validate(to_data(root))

@@ -149,9 +149,7 @@ def _hint(kind: str, value: object) -> str:
     return "fill it in or remove it" if value is None else ""
 
 
-def _unknown_key(
-    loc: tuple[str | int, ...], path: Path, kind: type[BaseModel]
-) -> tuple[str, str]:
+def _unknown_key(loc: tuple[str | int, ...], path: Path, kind: type[BaseModel]) -> tuple[str, str]:
     """The message for a key that nobody knows, and what was probably meant."""
     word = str(path[-1])
     section = _section(loc[:-1], kind)

@@ -382,4 +382,3 @@ class TrainingWorkflow(Whole):
     def directory(self) -> str:
         """Where the model goes."""
         return self.output.directory.replace("{name}", self.name)
-

@@ -94,7 +94,9 @@ def keep(counted: Counted, folder: Path, settings: object, target: Target) -> No
         np.savez_compressed(made, unlisted=strange, **arrays)  # type: ignore[arg-type] # arrays by name
 
 
-def _load(path: Path, scenes: int) -> tuple[tuple[NDArray[np.int32], ...], tuple[Counter[str], ...]] | None:
+def _load(
+    path: Path, scenes: int
+) -> tuple[tuple[NDArray[np.int32], ...], tuple[Counter[str], ...]] | None:
     try:
         with np.load(path) as kept:
             strange = json.loads(kept["unlisted"].tobytes())

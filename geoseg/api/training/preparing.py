@@ -91,18 +91,14 @@ class Prepared:
         """What is judged by; None where there is nothing."""
         if not self.ground.totals[part].any():
             return None
-        return HeldOutChips(
-            self.pixels, self.ground.parts, self.counted.counts, part, most=most
-        )
+        return HeldOutChips(self.pixels, self.ground.parts, self.counted.counts, part, most=most)
 
     def without_labels(self) -> UnlabelledChips | None:
         """Chips for self-training; None where that is not asked for."""
         if self.workflow.training.self_training is None:
             return None
         asked = self.workflow.sampling
-        pixels = ChipPixels(
-            self.unlabelled, None, self.target.bands, memory=asked.cache.bytes // 2
-        )
+        pixels = ChipPixels(self.unlabelled, None, self.target.bands, memory=asked.cache.bytes // 2)
         parts = [self._parts_on(scene) for scene in self.unlabelled]
         seed = self.workflow.training.seed
         return UnlabelledChips(pixels, parts, asked.size, asked.batch, seed)
@@ -180,9 +176,7 @@ def prepared(
         _check_classes(target, counted, ground)
         _check_held_out(workflow, ground)
         key = digest([counted.sources, counted.labels, settings, workflow.split.model_dump_json()])
-        made = Prepared(
-            workflow, target, folder, scenes, unlabelled, counted, ground, pixels, key
-        )
+        made = Prepared(workflow, target, folder, scenes, unlabelled, counted, ground, pixels, key)
         try:
             yield made
         finally:
@@ -316,7 +310,10 @@ def _check_classes(target: Target, counted: Counted, ground: SplitGround) -> Non
 def _check_held_out(workflow: TrainingWorkflow, ground: SplitGround) -> None:
     asked = workflow.split
     fixed = {data.use for data in workflow.data}
-    for part, name, share in ((VALIDATION, "validation", asked.validation), (TEST, "test", asked.test)):
+    for part, name, share in (
+        (VALIDATION, "validation", asked.validation),
+        (TEST, "test", asked.test),
+    ):
         wanted = share > 0 and ("auto" in fixed or name in fixed)
         if wanted and not ground.totals[part].any():
             raise InputError(

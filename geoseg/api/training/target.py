@@ -103,7 +103,9 @@ def read_target(workflow: TrainingWorkflow) -> Target:
     _check_moments(moments, bands)
     architecture = _architecture(asked, base)
     same_network = base is not None and architecture == dict(base.architecture)
-    about = {key: text for key in ("title", "description", "license") if (text := getattr(asked, key))}
+    about = {
+        key: text for key in ("title", "description", "license") if (text := getattr(asked, key))
+    }
     return Target(
         name=workflow.name,
         version=asked.version,
@@ -131,7 +133,9 @@ def _check_moments(
     moments: tuple[tuple[float, ...], tuple[float, ...]] | None, bands: Sequence[str]
 ) -> None:
     if moments is not None and any(len(numbers) != len(bands) for numbers in moments):
-        raise InputError(f"model.mean and model.std: wanted {len(bands)} numbers, one for each band")
+        raise InputError(
+            f"model.mean and model.std: wanted {len(bands)} numbers, one for each band"
+        )
 
 
 def _gsd(asked: NewModel) -> tuple[float, float] | None:
