@@ -75,7 +75,8 @@ def train(  # noqa: PLR0913 (one call says all of a training)
             looked at anyway.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
         threads: CPU threads of torch; None leaves them. Another number gives other last bits.
-        watcher: Is told. One that is a :class:`~geoseg.models.training.base.Narrator` is also told
+        watcher: Is told. If its ``step`` raises KeyboardInterrupt (StoppedError, say), training
+            stops in good order: what is done is kept. One that is a :class:`~geoseg.models.training.base.Narrator` is also told
             in words, if training goes on from a checkpoint or cannot.
 
     Returns:
@@ -169,13 +170,15 @@ class _Run:
                 progress.step += 1
                 progress.total += loss
                 progress.count += 1
-                self._watcher.step(progress.step, settings.steps, loss)
+                stopped = self._tell(loss)
                 last = progress.step >= settings.steps
                 if last or progress.step % settings.validate_every == 0:
                     self._look()
                 progress.over = last or self._patience_ends()
-                if progress.over or progress.step % settings.checkpoint_every == 0:
+                if stopped or progress.over or progress.step % settings.checkpoint_every == 0:
                     self._keep()
+                if stopped:
+                    raise stopped
 
     def result(self) -> nn.Module:
         """The best weights, or the last where nothing was held out."""
@@ -187,6 +190,14 @@ class _Run:
     def _ahead(self, source: ChipSource) -> AbstractContextManager[Callable[[], Chips]]:
         start, end = self._progress.step, self._settings.steps
         return read_ahead(self._card, source, start=start, end=end)
+
+    def _tell(self, loss: float) -> KeyboardInterrupt | None:
+        """What a watcher says who wants to stop: first the step is brought to its end."""
+        try:
+            self._watcher.step(self._progress.step, self._settings.steps, loss)
+        except KeyboardInterrupt as stopped:
+            return stopped
+        return None
 
     def _look(self) -> None:
         progress, held_out = self._progress, None

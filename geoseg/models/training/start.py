@@ -82,7 +82,7 @@ def begin(card: ModelCard, *, start: ModelPackage | None, seed: int) -> Beginnin
         same = found is old[name]
         (carried if same else adapted).append(name)
         tensor.copy_(found)
-    if not any(_learnt(name) for name in carried):
+    if not any(state[name].ndim > 1 for name in carried):
         raise ModelError(
             f"model {card.name!r}: no tensor of {start.card.name!r} fits its network "
             f"{dict(card.architecture)}; that one is {dict(start.card.architecture)}"
