@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 from pyproj import Transformer
 from pyproj.exceptions import ProjError
 
@@ -38,12 +39,15 @@ def overlapping(scenes: Sequence[Scene]) -> list[tuple[int, int]]:
 
 def _same_files(scenes: Sequence[Scene]) -> list[tuple[int, int]]:
     first: dict[str, int] = {}
-    pairs = []
-    for number, scene in enumerate(scenes):
-        for uri in {band.uri for band in scene.bands.values()}:
-            if first.setdefault(uri, number) != number:
-                pairs.append((first[uri], number))
-    return pairs
+    files = [(u, i) for i, s in enumerate(scenes) for u in {b.uri for b in s.bands.values()}]
+    return [(first[u], i) for u, i in files if first.setdefault(u, i) != i]
+
+
+def _on_ground(
+    grid: GeoBox, x: NDArray[np.float64], y: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    a = grid.affine
+    return a.a * x + a.b * y + a.c, a.d * x + a.e * y + a.f
 
 
 def _footprint(grid: GeoBox) -> shapely.Polygon:
@@ -52,7 +56,7 @@ def _footprint(grid: GeoBox) -> shapely.Polygon:
     along = np.linspace(0, 1, _POINTS)
     x = np.concatenate([along, np.ones(_POINTS), along[::-1], np.zeros(_POINTS)]) * cols
     y = np.concatenate([np.zeros(_POINTS), along, np.ones(_POINTS), along[::-1]]) * rows
-    east, north = grid.affine @ (x, y)
+    east, north = _on_ground(grid, x, y)
     if grid.crs is None:
         raise AssertionError("only placed scenes have a footprint")
     try:

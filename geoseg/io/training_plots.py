@@ -18,7 +18,7 @@ from geoseg.legend import Legend
 from geoseg.ops.calibration import Calibration
 
 # The same picture gives the same bytes: no clock, and ids that do not change.
-_STYLE: dict[str, Any] = {
+_STYLE: Any = {
     "svg.hashsalt": "geoseg",
     "font.size": 9,
     "font.family": "DejaVu Sans",

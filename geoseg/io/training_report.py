@@ -100,7 +100,7 @@ def _page(data: ReportData, pictures: Mapping[str, Markup]) -> str:
 
 
 def _share(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+    return "\N{EN DASH}" if value is None else f"{value:.3f}"
 
 
 def _count(value: int) -> str:
@@ -119,7 +119,7 @@ def _yaml(value: Any, depth: int = 0) -> str:
     if isinstance(value, Mapping):
         lines = []
         for key, below in value.items():
-            if below is None or below == [] or below == {}:
+            if below is None or below in ([], {}):
                 continue
             nested = isinstance(below, Mapping) or (
                 isinstance(below, list) and any(isinstance(b, Mapping) for b in below)

@@ -229,6 +229,7 @@ def _target(
 
 
 def closest_name(text: str, names: Iterable[str]) -> str:
+    """``", did you mean 'x'?"``, or nothing where no name is near."""
     folded = {name.casefold(): name for name in names}
     close = difflib.get_close_matches(text.casefold(), folded, n=1)
     return f", did you mean {folded[close[0]]!r}?" if close else ""

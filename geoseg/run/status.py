@@ -87,7 +87,7 @@ class StatusFile:
         pixels: int,
         done_blocks: int = 0,
         done_pixels: int = 0,
-        unit: str = BLOCKS,
+        unit: str = BLOCKS,  # noqa: ARG002 - the file has numbers only
     ) -> None:
         """Noted at once."""
         self._note(stage=name, blocks=blocks, pixels=pixels)

@@ -12,7 +12,7 @@ from geoseg.run.reporter import Reporter
 from geoseg.run.resources import available_cores
 
 T = TypeVar("T")
-I = TypeVar("I")
+Item = TypeVar("Item")
 
 
 def each_block(
@@ -39,8 +39,8 @@ def each_block(
 
 
 def each_item(
-    work: Callable[[I], T],
-    items: Sequence[I],
+    work: Callable[[Item], T],
+    items: Sequence[Item],
     sizes: Sequence[int],
     *,
     name: str,

@@ -133,11 +133,11 @@ class UnlabelledChips:
         best: Piece | None = None
         for _ in range(_TRIES):
             scene = int(rng.choice(len(areas), p=areas / areas.sum()))
-            corner = [
+            y, x = (
                 int(rng.integers(n - self.size + 1)) if n > self.size else 0
                 for n in self.pixels.shape(scene)
-            ]
-            window = Window(*corner, corner[0] + self.size, corner[1] + self.size)
+            )
+            window = Window(y, x, y + self.size, x + self.size)
             piece = _without_held_out(self.pixels.read(scene, window), self.parts[scene], window)
             if best is None or piece.valid.sum() > best.valid.sum():
                 best = piece
@@ -169,7 +169,8 @@ def _by_pixel(cells: NDArray[np.bool_], window: Window) -> NDArray[np.bool_]:
     picked: NDArray[np.bool_] = cells[
         np.clip(y, 0, rows - 1)[:, None], np.clip(x, 0, cols - 1)[None, :]
     ]
-    return picked & there
+    picked &= there
+    return picked
 
 
 def _stacked(pieces: Sequence[Piece]) -> LabelledChips:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    ConfigDict,
     Discriminator,
     Field,
     PlainSerializer,
@@ -82,7 +83,7 @@ LegendChoice = Annotated[
 class Architecture(Section):
     """The network: its name, and whatever it takes."""
 
-    model_config = {**Section.model_config, "extra": "allow"}
+    model_config = ConfigDict(**{**Section.model_config, "extra": "allow"})
 
     name: Text
     """Name of an architecture that geoseg knows, like geoseg-unet or unet."""

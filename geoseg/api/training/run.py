@@ -186,7 +186,7 @@ class _Job:
         from geoseg.models.training.judge import fit_temperature, judge  # noqa: PLC0415 (torch)
 
         asked = self.made.workflow.training
-        where = {"device": asked.device, "threads": asked.threads}
+        where: Any = {"device": asked.device, "threads": asked.threads}
         parts = {PARTS[p]: self.made.held_out(p) for p in (VALIDATION, TEST)}
         temperature = 1.0
         if parts["validation"] is not None:

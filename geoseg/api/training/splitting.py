@@ -130,7 +130,7 @@ def _ways(
 ) -> list[str]:
     """How each set is split."""
     asked = workflow.split.by
-    found = []
+    found: list[str] = []
     for number in range(len(workflow.data)):
         mine = {groups[i] for i, s in enumerate(scenes) if s.of == number}
         found.append(asked if asked != "auto" else "groups" if len(mine) >= MANY else "blocks")

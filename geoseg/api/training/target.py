@@ -91,7 +91,8 @@ def read_target(workflow: TrainingWorkflow) -> Target:
     asked = workflow.model
     start = None if asked.start is None else find(asked.start)
     base = None if start is None else start.card
-    bands, units = asked.bands or (base and base.bands), asked.units or (base and base.units)
+    bands = asked.bands or (None if base is None else base.bands)
+    units = asked.units or (None if base is None else base.units)
     if bands is None or units is None:
         raise AssertionError("the schema wants bands and units")
     same_input = base is not None and (bands, units) == (base.bands, base.units)
