@@ -53,7 +53,7 @@ class _Numbers:
 class LabelRaster(_Numbers):
     """Class codes. Implements :class:`geoseg.steps.assess.Labels`.
 
-    Whole numbers in a file of floating point are codes, too. May be read from several threads.
+    Whole numbers in a file of floating point are codes, too; -1 is none. May be read from several threads.
 
     Args:
         path: The file; of several bands, the first.
@@ -77,6 +77,7 @@ class LabelRaster(_Numbers):
             SceneError: It cannot be read, or holds a number that is no code.
         """
         values, valid = self.read(window)
+        valid &= values != NO_LABEL  # what sets of labels often have where nobody has looked
         strange = valid & ~((values >= 0) & (values <= 255) & (values == np.floor(values)))
         if strange.any():
             raise SceneError(
