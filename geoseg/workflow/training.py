@@ -362,9 +362,9 @@ class TrainingWorkflow(Whole):
     split: Split = Split()
     """What is learnt from, and what is held out."""
     sampling: Sampling = Sampling()
-    """How chips are drawn."""
+    """Which chips are learnt from."""
     training: Training = Training()
-    """How the network is trained."""
+    """How they are learnt from."""
     output: TrainingOutput = TrainingOutput()
     """What is written, and where."""
 

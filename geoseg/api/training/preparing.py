@@ -22,7 +22,7 @@ from geoseg.api.training.target import Target, read_target
 from geoseg.errors import InputError
 from geoseg.io.chip_pixels import ChipPixels
 from geoseg.models.check import ground_sample_distance
-from geoseg.models.training.base import TrainingSettings
+from geoseg.models.training.base import Augmentation, SelfTraining, TrainingSettings
 from geoseg.ops.draws import Draws, LabelledScene
 from geoseg.ops.ground import TEST, TRAIN, VALIDATION, cells_of
 from geoseg.run.reporter import Reporter
@@ -210,8 +210,6 @@ def doubts(made: Prepared) -> list[str]:
 
 def training_settings(made: Prepared) -> TrainingSettings:
     """A workflow's settings as the loop takes them."""
-    from geoseg.models.training.base import Augmentation, SelfTraining  # noqa: PLC0415 (short)
-
     asked, sampling = made.workflow.training, made.workflow.sampling
     rules, teacher = asked.augmentation, asked.self_training
     return TrainingSettings(
