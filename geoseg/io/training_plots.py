@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,6 +31,7 @@ _STYLE: Any = {
     "axes.axisbelow": True,
     "legend.frameon": False,
 }
+_METADATA = re.compile(r"\s*<metadata>.*?</metadata>", re.DOTALL)
 _BLUE, _ORANGE, _GREY = "#1f5a99", "#d9730d", "#777777"
 _PARTS = ("#c9c9c9", "#d9730d", "#1f5a99", "#f3f3f3")
 
@@ -40,7 +42,7 @@ def as_svg(figure: Figure) -> str:
     with rc_context(_STYLE):
         figure.savefig(buffer, format="svg", metadata={"Date": None}, bbox_inches="tight")
     text = buffer.getvalue()
-    return text[text.index("<svg") :]
+    return _METADATA.sub("", text[text.index("<svg") :])
 
 
 def as_png(figure: Figure) -> bytes:
