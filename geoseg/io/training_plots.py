@@ -65,7 +65,7 @@ def curves(looks: Sequence[Mapping[str, Any]], legend: Legend, best: int) -> Fig
         marker = "." if len(looks) < 40 else ""
         left.plot(steps, [k["loss"] for k in looks], color=_GREY, marker=marker,
                   label="training loss")  # fmt: skip
-        left.set(xlabel="step", ylabel="training loss")
+        left.set(xlabel="step", ylabel="training loss", xlim=(0, None))
         left.xaxis.set_major_locator(MaxNLocator(integer=True))
         if scored:
             other = left.twinx()
@@ -97,7 +97,7 @@ def _scores(
     axes.plot(at, [_float(k["held_out"]["mean_iou"]) for k in scored], color="black",
               linewidth=2, marker=marker, label="mean")  # fmt: skip
     axes.axvline(best, color=_GREY, linewidth=0.8, linestyle=":")
-    axes.set(xlabel="step", ylabel="IoU on validation ground", ylim=(0, 1))
+    axes.set(xlabel="step", ylabel="IoU on validation ground", xlim=(0, None), ylim=(0, 1))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8)
 

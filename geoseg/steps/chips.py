@@ -65,6 +65,7 @@ class HeldOutChips:
         counts: ``(row, column, class)`` labelled pixels of each scene, by cell.
         part: Which part.
         most: Pixels after which no further tile is given; tiles then are spread evenly.
+        only: Numbers of the scenes that are looked at; None: all.
     """
 
     pixels: ChipPixels
@@ -72,6 +73,7 @@ class HeldOutChips:
     counts: Sequence[NDArray[np.int32]]
     part: int
     most: int | None = None
+    only: frozenset[int] | None = None
 
     def __iter__(self) -> Iterator[LabelledChips]:
         """Chips one by one, with context that is not judged."""
@@ -86,6 +88,8 @@ class HeldOutChips:
         """Windows with labelled pixels of the part, and their scenes."""
         found = []
         for scene, (parts, counts) in enumerate(zip(self.parts, self.counts, strict=True)):
+            if self.only is not None and scene not in self.only:
+                continue
             some = (parts == self.part) & (counts.sum(axis=2) > 0)
             if some.any():
                 tiles = blocks(self.pixels.shape(scene), TILE)

@@ -93,6 +93,17 @@ class Prepared:
             return None
         return HeldOutChips(self.pixels, self.ground.parts, self.counted.counts, part, most=most)
 
+    def held_out_of(self, part: int) -> dict[str, HeldOutChips]:
+        """The same set by set, by their names; sets that have none are left out."""
+        found = {}
+        for number, data in enumerate(self.workflow.data):
+            mine = frozenset(i for i, s in enumerate(self.scenes) if s.of == number)
+            parts, counts = self.ground.parts, self.counted.counts
+            held = HeldOutChips(self.pixels, parts, counts, part, only=mine)
+            if held.tiles():
+                found[data.name] = held
+        return found
+
     def without_labels(self) -> UnlabelledChips | None:
         """Chips for self-training; None where that is not asked for."""
         if self.workflow.training.self_training is None:
@@ -314,8 +325,10 @@ def _check_held_out(workflow: TrainingWorkflow, ground: SplitGround) -> None:
     ):
         wanted = share > 0 and ("auto" in fixed or name in fixed)
         if wanted and not ground.totals[part].any():
+            few, way = "squares with labels", "make split.block smaller"
+            if "blocks" not in ground.by:
+                few, way = "groups", "say split.by: blocks"
             raise InputError(
-                f"split.{name}: nothing is left for it: there are too few "
-                f"{'groups' if set(ground.by) == {'groups'} else 'squares with labels'}; make "
-                f"split.block smaller, say split.by: blocks, or set split.{name}: 0"
+                f"split.{name}: nothing is left for it: there are too few {few}; {way}, or set "
+                f"split.{name}: 0"
             )
