@@ -76,8 +76,8 @@ def read_features(
     Raises:
         InputError: It cannot be read, or layer, column, CRS or labels are not clear.
     """
-    frame = _read_table(path, layer)
-    column = _column(path, frame, column)
+    frame = read_table(path, layer)
+    column = pick_column(path, frame, column)
     shapes = np.asarray(frame.geometry.values)
     values = frame[column]
     given = values.notna() & (values.astype(str).str.strip() != "")
@@ -97,8 +97,16 @@ def read_features(
     )
 
 
-def _read_table(path: Path, layer: str | None) -> Any:
-    """A layer with all its columns as a data frame."""
+def read_table(path: Path, layer: str | None) -> Any:
+    """A layer with all its columns as a data frame.
+
+    Args:
+        path: Anything that GDAL reads, or GeoParquet.
+        layer: May be left out where there is one with shapes.
+
+    Raises:
+        InputError: It cannot be read, has no shapes or no CRS, or the layer is not clear.
+    """
     if not path.exists():
         raise InputError(f"{path}: no such file")
     try:
@@ -126,7 +134,12 @@ def _layer(path: Path, wanted: str | None) -> str:
     raise InputError(f"{path}: {found}; choose a layer: {', '.join(layers) or 'there is none'}")
 
 
-def _column(path: Path, frame: Any, wanted: str | None) -> str:
+def pick_column(path: Path, frame: Any, wanted: str | None) -> str:
+    """The column that is wanted; the only one without it.
+
+    Raises:
+        InputError: There is no such column, or there are several.
+    """
     columns = [str(name) for name in frame.columns if name != frame.geometry.name]
     if wanted is None and len(columns) == 1:
         return columns[0]
