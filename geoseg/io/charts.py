@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import matplotlib as mpl
@@ -171,6 +172,11 @@ def curves_chart(
                 axes.legend(frameon=False, fontsize=7.5)
         drawn[-1].set_xlabel(x_label)
         return _saved(figure, form)
+
+
+def form_of(path: Path) -> Form:
+    """What a file of this name is."""
+    return "png" if path.suffix.lower() == ".png" else "svg"
 
 
 def short(count: int) -> str:
