@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -85,12 +86,8 @@ def evaluate_map(
             mapping=mapping,
             ignore=ignore,
         )
-        comparison = _Comparison(labels, matching, sure, reach, reporter, workers)
-        found = (
-            comparison.with_raster(source)
-            if isinstance(source, LabelRaster)
-            else (comparison.with_features(source))
-        )
+        comparison = Comparison(labels, matching, sure, reach, reporter, workers)
+        found = comparison.with_source(source)
     if not found.confusion.pixels:
         raise InputError(
             f"{truth.path}: nowhere on {prediction} is there both a label and a prediction; "
@@ -118,16 +115,31 @@ def read_tolerance(text: str, grid: GeoBox) -> Tolerance:
     return tolerance
 
 
+class Mapped(Labels, Protocol):
+    """What is judged: classes on a grid, from a file."""
+
+    @property
+    def path(self) -> Path:
+        """Of the file."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
-class _Comparison:
+class Comparison:
     """A map, how its classes are those of the truth, and how to go through it."""
 
-    labels: LabelRaster
+    labels: Mapped
     matching: Matching
     confidence: ConfidenceRaster | None
     tolerance: Tolerance
     reporter: Reporter
     workers: int | None
+
+    def with_source(self, truth: LabelRaster | Features) -> Evaluation:
+        """Compare with whatever the truth is."""
+        if isinstance(truth, LabelRaster):
+            return self.with_raster(truth)
+        return self.with_features(truth)
 
     def with_raster(self, truth: LabelRaster) -> Evaluation:
         """Compare with a raster."""

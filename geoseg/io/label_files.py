@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,14 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 import shapely
-from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.crs import CRS
-from odc.geo.geobox import GeoBox
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
 from geoseg.errors import InputError, SceneError
@@ -27,10 +21,10 @@ from geoseg.io.class_names import read_labels
 from geoseg.io.label_raster import NO_LABEL
 from geoseg.io.label_vectors import SUFFIXES, pick_column, read_table
 from geoseg.io.patterns import find
+from geoseg.io.plain_raster import PlainRaster
 from geoseg.ops.content_hash import tidy
 
 _STRIP = 1 << 22  # pixels that are read at once, row by row
-_OPENING = threading.Lock()  # what warnings are ignored belongs to the process
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +55,10 @@ class LabelFile:
         )
 
 
-class RasterLabels:
+class RasterLabels(PlainRaster):
     """A band of a raster of labels, which may lie nowhere and hold anything.
 
-    May be read from several threads.
-
     Attributes:
-        placed: Whether the file says where it lies; else the grid is that of its pixels.
         names: By code, as the file says.
         colors: By code, likewise.
         dtype: Of the numbers.
@@ -77,25 +68,20 @@ class RasterLabels:
     """
 
     def __init__(self, file: LabelFile) -> None:
-        self.path, self._band = file.path, file.band
-        self._local = threading.local()
-        source = self._source()
+        super().__init__(file.path)
+        source = self.source()
+        self._band = file.band
         if not 1 <= file.band <= source.count:
             raise SceneError(f"{file.path}: no band {file.band}; it has {source.count}")
         self.dtype = np.dtype(source.dtypes[file.band - 1])
         if self.dtype.kind == "c":
             raise SceneError(f"{file.path}: holds complex numbers, no labels")
-        self.placed = bool(source.crs) and not source.transform.is_identity
-        transform = Affine.identity() if source.transform.is_degenerate else source.transform
-        crs = CRS(source.crs.to_wkt()) if self.placed else None
-        self.grid = GeoBox(source.shape, transform, crs)
         said = read_labels(file.path, source)
         # Tables and palettes are of the first band.
         self.names = dict(said.names) if file.band == 1 else {}
         self.colors = dict(said.colors) if file.band == 1 else {}
         self._nodata = source.nodatavals[file.band - 1]
         self._masked = _masked(source, file.band)
-        self.step = _STRIP // max(source.width, 1)
 
     def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Numbers ``(y, x)`` as stored, and where there are any.
@@ -103,15 +89,10 @@ class RasterLabels:
         Raises:
             SceneError: It cannot be read there.
         """
-        at = ((window.y0, window.y1), (window.x0, window.x1))
-        try:
-            source = self._source()
-            values = source.read(self._band, window=at)
-            valid = np.ones(values.shape, np.bool_)
-            if self._masked:
-                valid = source.read_masks(self._band, window=at) != 0
-        except RasterioError as error:
-            raise SceneError(f"{self.path}: cannot be read at {window}: {error}") from error
+        values = self.bands([self._band], window)[0]
+        valid = np.ones(values.shape, np.bool_)
+        if self._masked:
+            valid = self.bands([self._band], window, masks=True)[0] != 0
         if self._nodata is not None:
             valid &= values != self._nodata
         if self.dtype.kind == "f":
@@ -130,22 +111,9 @@ class RasterLabels:
     def strips(self) -> Iterator[Window]:
         """Windows of full width, from top to bottom."""
         height, width = (int(n) for n in self.grid.shape)
-        for top in range(0, height, max(1, self.step)):
-            yield Window(top, 0, top + max(1, self.step), width) & full_window(self.grid)
-
-    def _source(self) -> DatasetReader:
-        if not hasattr(self._local, "source"):
-            if not self.path.exists():
-                raise SceneError(f"{self.path}: no such file")
-            with _OPENING, warnings.catch_warnings():
-                warnings.simplefilter("ignore", NotGeoreferencedWarning)
-                try:
-                    self._local.source = rasterio.open(self.path, sharing=False)
-                except RasterioError as error:
-                    raise SceneError(
-                        f"{self.path}: not a raster that can be read ({error})"
-                    ) from error
-        return self._local.source
+        rows = max(1, _STRIP // width)
+        for top in range(0, height, rows):
+            yield Window(top, 0, top + rows, width) & full_window(self.grid)
 
 
 def _masked(source: DatasetReader, band: int) -> bool:
