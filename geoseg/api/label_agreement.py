@@ -100,7 +100,8 @@ def agree(
         if differences is None:
             return LabelAgreement(found, None, None)
         second = source if isinstance(source, LabelRaster) else LabelPolygons(source, labels.grid)
-        regions, area = _write(differences, _Pairs(labels, second, matching), labels.grid, workers)
+        pairs = _Pairs(labels, second, matching, found.classes)
+        regions, area = _write(differences, pairs, labels.grid, workers)
     return LabelAgreement(found, regions, area)
 
 
@@ -140,18 +141,22 @@ class _Pairs:
     one: Labels
     other: Labels
     matching: Matching
+    occurring: tuple[str, ...]
 
     def __call__(self, window: Window) -> NDArray[np.int16]:
-        count = len(self.matching.classes)
-        a = self.matching.prediction.apply(self.one.codes(window)).astype(np.int32)
-        b = self.matching.truth.apply(self.other.codes(window)).astype(np.int32)
+        count = len(self.occurring)
+        # The last entry is for pixels that are not judged (-1).
+        place = np.full(len(self.matching.classes) + 1, -1, np.int32)
+        place[[self.matching.classes.index(name) for name in self.occurring]] = range(count)
+        a = place[self.matching.prediction.apply(self.one.codes(window))]
+        b = place[self.matching.truth.apply(self.other.codes(window))]
         differ = (a >= 0) & (b >= 0) & (a != b)
         return np.where(differ, a * count + b + 1, 0).astype(np.int16)
 
 
 def _write(path: Path, pairs: _Pairs, grid: GeoBox, workers: int | None) -> tuple[int, float]:
     """Polygons of where they differ, with what either says; how many, and their area."""
-    classes = pairs.matching.classes
+    classes = pairs.occurring
     if len(classes) > _MOST_CLASSES:
         raise InputError(f"differences: {len(classes)} classes are too many to write pairs of")
     polygons = vectorize_windows(

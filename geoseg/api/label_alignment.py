@@ -52,16 +52,10 @@ def align(
     codes = codes_on(item, image)
     if isinstance(codes, str):
         return codes
-    work = _Count(codes, image, _typical(image))
     height, width = (int(n) for n in image.grid.shape)
-    total = Agreement.empty()
-    for some in each_block(
-        work,
-        tuple(blocks((height, width), BLOCK)),
-        name="align",
-        reporter=reporter,
-        workers=workers,
-    ):
+    windows = tuple(blocks((height, width), BLOCK))
+    work, total = _Count(codes, image, _typical(image)), Agreement.empty()
+    for some in each_block(work, windows, name="align", reporter=reporter, workers=workers):
         total += some
     sides = pixel_sides(image.grid) if image.placed else None
     return Alignment(item.name, str(image.path), estimate_shift(total), sides, total)
@@ -69,7 +63,7 @@ def align(
 
 @dataclass(frozen=True, slots=True)
 class _Count:
-    codes: Codes
+    ways: tuple[Codes, ...]
     image: PlainImage
     typical: NDArray[np.float64]
 
@@ -77,12 +71,14 @@ class _Count:
         r = REACH + 1
         wide = Window(core.y0 - r, core.x0 - r, core.y1 + r, core.x1 + r)
         wide &= full_window(self.image.grid)
-        codes = self.codes(wide)
-        if (codes < 0).all():
-            return Agreement.empty()
-        return count_agreement(
-            codes, _numbers(self.image, wide), self.typical, core.within(wide), (wide.y0, wide.x0)
-        )
+        seen = [codes(wide) for codes in self.ways]
+        total = Agreement.empty()
+        if all((codes < 0).all() for codes in seen):
+            return total
+        numbers, at = _numbers(self.image, wide), (wide.y0, wide.x0)
+        for codes in seen:
+            total += count_agreement(codes, numbers, self.typical, core.within(wide), at)
+        return total
 
 
 def _numbers(image: PlainImage, window: Window) -> NDArray[np.float32]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from affine import Affine
 from numpy.typing import NDArray
 
 from geoseg.errors import InputError
@@ -91,21 +92,39 @@ def open_items(
     return tuple(found)
 
 
-def codes_on(item: LabelItem, image: PlainImage) -> Codes | str:
-    """How to read labels on an image's grid, or why that cannot be done."""
+def codes_on(item: LabelItem, image: PlainImage) -> tuple[Codes, ...] | str:
+    """Ways to read labels on an image's grid, to be taken together, or why that cannot be done.
+
+    Labels on another grid are seen at pixel centres, which moves their edges by up to half a pixel,
+    all alike if the two grids are out of step. Seen at a quarter of a pixel before and behind the
+    centres, they lie right on average.
+    """
     labels = item.labels
     if isinstance(labels, VectorLabels):
-        if not image.placed:
-            return "the image does not say where it lies"
-        if labels.kinds.keys() - {"Polygon", "MultiPolygon"}:
-            return "only polygons have edges"
-        return _Outlined(LabelPolygons(as_features(labels), image.grid))
-    fits = labels.grid.shape == image.grid.shape
+        return _polygons_on(labels, image)
     if labels.placed and image.placed:
         if same_grid(labels.grid, image.grid):
-            return labels.codes
-        return LabelRaster(item.file.path, image.grid, item.file.band).codes
-    return labels.codes if fits else "labels and image are not of one size, and lie nowhere"
+            return (labels.codes,)
+        file = item.file
+        return tuple(LabelRaster(file.path, g, file.band).codes for g in _beside(image.grid))
+    if labels.grid.shape == image.grid.shape:
+        return (labels.codes,)
+    return "labels and image are not of one size, and lie nowhere"
+
+
+def _polygons_on(labels: VectorLabels, image: PlainImage) -> tuple[Codes, ...] | str:
+    if not image.placed:
+        return "the image does not say where it lies"
+    if labels.kinds.keys() - {"Polygon", "MultiPolygon"}:
+        return "only polygons have edges"
+    features = as_features(labels)
+    return tuple(_Outlined(LabelPolygons(features, grid)) for grid in _beside(image.grid))
+
+
+def _beside(grid: GeoBox) -> list[GeoBox]:
+    """The grid, moved by a quarter of a pixel either way."""
+    moves = (Affine.translation(part, part) for part in (-0.25, 0.25))
+    return [GeoBox(grid.shape, grid.affine @ move, grid.crs) for move in moves]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from geoseg.legend import Legend
@@ -61,10 +61,11 @@ def check_taxonomy(said: list[Said], legend: Legend | None) -> list[Finding]:
 
 def _alone(one: Said) -> Iterator[Finding]:
     """What a file itself shows to be wrong."""
-    for key, count in one.counts.items():
-        if not isinstance(key, str) and not is_code(key):
-            text = f"{key:g} is no class code: these are whole numbers 0 to 255"
-            yield _finding("no-code", text, one, key, count)
+    strange = [key for key in one.counts if not isinstance(key, str) and not is_code(key)]
+    if strange:
+        text = f"{_list([f'{key:g}' for key in strange])}: class codes are whole numbers 0 to 255"
+        total = sum(one.counts[key] for key in strange)
+        yield _finding("no-code", text, one, strange[0], total)
     by_name = defaultdict(list)
     for code, name in one.names.items():
         by_name[tidy(name)].append(code)
@@ -162,7 +163,7 @@ def _alike(one: str, other: str) -> bool:
     return max(abs(x - y) for x, y in zip(a, b, strict=True)) <= _FAR
 
 
-def _list(values: tuple[int, ...] | list[int]) -> str:
+def _list(values: Sequence[int | str]) -> str:
     return ", ".join(map(str, values[:12])) + _more(len(values) - 12)
 
 
