@@ -138,12 +138,12 @@ class Comparison:
     def with_source(self, truth: LabelRaster | Features) -> Evaluation:
         """Compare with whatever the truth is."""
         if isinstance(truth, LabelRaster):
-            return self.with_raster(truth)
+            return self.with_labels(truth, truth.kind, {})
         return self.with_features(truth)
 
-    def with_raster(self, truth: LabelRaster) -> Evaluation:
-        """Compare with a raster."""
-        return self._evaluation(truth, self._on_grid(truth), {})
+    def with_labels(self, truth: Mapped, kind: str, left_out: Mapping[str, int]) -> Evaluation:
+        """Compare every pixel with labels that are on the same grid."""
+        return self._evaluation(truth.path, kind, self._on_grid(truth), left_out)
 
     def with_features(self, truth: Features) -> Evaluation:
         """Compare with polygons or points."""
@@ -154,7 +154,7 @@ class Comparison:
             points = LabelPoints(truth, self.labels.grid)
             left_out["points_outside"] = points.outside
             total = self._at_points(points)
-        return self._evaluation(truth, total, left_out)
+        return self._evaluation(truth.path, truth.kind, total, left_out)
 
     def _on_grid(self, truth: Labels) -> Assessed:
         """Compare every pixel."""
@@ -190,7 +190,7 @@ class Comparison:
         )
 
     def _evaluation(
-        self, truth: LabelRaster | Features, total: Assessed, left_out: Mapping[str, int]
+        self, truth: Path, kind: str, total: Assessed, left_out: Mapping[str, int]
     ) -> Evaluation:
         """Scores of the classes that occur."""
         occurring = np.flatnonzero(total.confusion.occurring)
@@ -199,11 +199,11 @@ class Comparison:
             total.confusion.unmapped[occurring],
         )
         edges = total.boundaries
-        points = truth.kind == "points"
+        points = kind == "points"
         return Evaluation(
             self.labels.path,
-            truth.path,
-            truth.kind,
+            truth,
+            kind,
             tuple(self.matching.classes[i] for i in occurring),
             confusion,
             score(confusion.counts),

@@ -28,6 +28,7 @@ from geoseg.steps.polygons import Wanted
 from geoseg.steps.vectorize import vectorize_windows
 
 LAYER = "differences"
+_OUTSIDE = 255
 _MOST_CLASSES = 180  # pairs of classes must fit into 15 bits
 
 
@@ -63,6 +64,7 @@ class Terms:
         mapping: From classes of the second to classes of the first, as in ``geoseg evaluate``.
         ignore: Classes of the second to leave out.
         differences: A ``.gpkg`` to write where they differ to, with what either says.
+        outside: Class of what has no label, as outside of polygons; not compared without it.
     """
 
     image: Path | None = None
@@ -70,6 +72,7 @@ class Terms:
     mapping: Mapping[str, str] = field(default_factory=dict)
     ignore: Sequence[str] = ()
     differences: Path | None = None
+    outside: str | None = None
 
 
 def agree(
@@ -89,20 +92,61 @@ def agree(
         else:
             source = files.enter_context(closing(LabelRaster(other.path, labels.grid)))
         theirs = Side(str(other.path), source.names, source.coded)
+        second: Mapped = (
+            source if isinstance(source, LabelRaster) else LabelPolygons(source, labels.grid)
+        )
+        if terms.outside is not None:
+            side, theirs = _with_outside(side, theirs, terms.outside)
+            labels, second = _Everywhere(labels, _OUTSIDE), _Everywhere(second, _OUTSIDE)
         matching = match(
             side, theirs, mapping=_own_classes(side, theirs, terms.mapping), ignore=terms.ignore
         )
         reach = read_tolerance(terms.tolerance, labels.grid)
         comparison = Comparison(labels, matching, None, reach, reporter, workers)
-        found = comparison.with_source(source)
+        unlabelled = 0 if isinstance(source, LabelRaster) else source.unlabelled
+        kind = "raster" if isinstance(source, LabelRaster) else source.kind
+        found = comparison.with_labels(second, kind, {"unlabelled_features": unlabelled})
         if not found.confusion.pixels:
             raise InputError(f"{other.path}: nowhere has it a label where {one.path} has one, too")
         if differences is None:
             return LabelAgreement(found, None, None)
-        second = source if isinstance(source, LabelRaster) else LabelPolygons(source, labels.grid)
         pairs = _Pairs(labels, second, matching, found.classes)
         regions, area = _write(differences, pairs, labels.grid, workers)
     return LabelAgreement(found, regions, area)
+
+
+@dataclass(frozen=True, slots=True)
+class _Everywhere:
+    """Labels, and a class where there are none."""
+
+    labels: Mapped
+    outside: int
+
+    @property
+    def path(self) -> Path:
+        """Of the file."""
+        return self.labels.path
+
+    @property
+    def grid(self) -> GeoBox:
+        """What windows refer to."""
+        return self.labels.grid
+
+    def codes(self, window: Window) -> NDArray[np.int16]:
+        """Codes of a window ``(y, x)``."""
+        codes = self.labels.codes(window)
+        if (codes == self.outside).any():
+            raise InputError(f"{self.path}: outside: code {self.outside} is a class of it already")
+        return np.where(codes < 0, np.int16(self.outside), codes)
+
+
+def _with_outside(one: Side, other: Side, name: str) -> tuple[Side, Side]:
+    """Both with a name for all codes, and one more class."""
+    filled = []
+    for side, names in ((one, one.names or other.names), (other, other.names or one.names)):
+        numbers = {code: str(code) for code in range(_OUTSIDE)} if side.coded else {}
+        filled.append(Side(side.label, {**numbers, **names, _OUTSIDE: name}, side.coded))
+    return filled[0], filled[1]
 
 
 def _first(one: Truth, other: Truth, image: Path | None, files: ExitStack) -> tuple[Mapped, Side]:

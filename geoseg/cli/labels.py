@@ -149,6 +149,9 @@ def agree(
         Path | None,
         typer.Option(help=".gpkg of where they differ, to write.", show_default=False),
     ] = None,
+    outside: Annotated[
+        str, typer.Option(help="Class of what has no label; not compared without it.")
+    ] = "",
     output: Output = None,
     workers: Workers = None,
     as_json: AsJson = False,
@@ -173,6 +176,7 @@ def agree(
                 mapping=read_pairs(mapping or (), "mapping"),
                 ignore=ignore or (),
                 differences=differences,
+                outside=outside or None,
             ),
             reporter=teller,
             workers=workers,

@@ -52,7 +52,7 @@ def show_check(values: dict[str, Any]) -> None:
 
 def show_agreement(values: dict[str, Any], differences: Path | None) -> None:
     """As an evaluation, of which neither is the truth."""
-    show_evaluation(values["agreement"])
+    show_evaluation({**values["agreement"], "corner": "B \\ A"})
     if differences is not None:
         where = values["differences"]
         text = f"{differences}: {_many(where['regions'], 'region')} where they differ"

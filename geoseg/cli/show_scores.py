@@ -110,7 +110,7 @@ def _classes(rows: list[dict[str, Any]], what: str) -> Table:
 def _confusion(values: dict[str, Any]) -> Table:
     names = [row["name"] for row in values["classes"]]
     unmapped = values["confusion"]["unmapped"]
-    table = Table("truth \\ map", *(right(name) for name in names))
+    table = Table(str(values.get("corner", "truth \\ map")), *(right(name) for name in names))
     if any(unmapped):
         table.add_column("not mapped", justify="right")
     for name, counts, missing in zip(names, values["confusion"]["counts"], unmapped, strict=True):

@@ -322,6 +322,25 @@ def test_polygons_of_two_people_are_compared_on_an_image(folder, tmp_path, call)
     assert json.loads(out)["agreement"]["accuracy"] == pytest.approx(0.95, abs=0.02)
 
 
+def test_what_neither_has_drawn_counts_where_outside_is_a_class(folder, tmp_path, call):
+    """Two people draw buildings only: without an outside they agree wherever both drew."""
+    with rasterio.open(folder / "scene.tif") as file:
+        west, north, crs = file.transform.c, file.transform.f, file.crs.to_string()
+    ones = {"a": (0, 0, 10, 10), "b": (5, 0, 15, 10)}
+    for name, (x0, y0, x1, y1) in ones.items():
+        box = shapely.box(west + x0 * 10, north - y1 * 10, west + x1 * 10, north - y0 * 10)
+        frame = geopandas.GeoDataFrame({"class": ["house"]}, geometry=[box], crs=crs)
+        frame.to_file(tmp_path / f"{name}.gpkg")
+    args = ("labels", "agree", tmp_path / "a.gpkg", tmp_path / "b.gpkg", "--json", "-q",
+            "--image", folder / "scene.tif")  # fmt: skip
+    assert json.loads(call(*args)[1])["agreement"]["accuracy"] == 1
+    found = json.loads(call(*args, "--outside", "nothing", "--differences", tmp_path / "d.gpkg")[1])
+    scores = {c["name"]: c["iou"] for c in found["agreement"]["classes"]}
+    assert scores["house"] == pytest.approx(50 / 150)
+    assert found["agreement"]["pixels"] == SHAPE[0] * SHAPE[1]
+    assert found["differences"]["regions"] == 2
+
+
 def test_the_hash_is_that_of_the_check(folder, check, call):
     _, found = check(folder / "truth.tif")
     code, out, _ = call("labels", "hash", folder / "truth.tif")

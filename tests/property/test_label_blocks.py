@@ -96,6 +96,15 @@ def test_labels_that_were_moved_are_found_where_they_were(seed, dy, dx):
     assert found.error < 0.3
 
 
+def test_no_direction_is_preferred():
+    codes = patchy(4, (200, 220))
+    noise = np.random.default_rng(5).normal(0, 20, (1, 200, 220))
+    image = (codes[None] * 30 + noise).astype(np.float32)
+    there = estimate_shift(agreement(codes, image, 1000))
+    back = estimate_shift(agreement(codes[::-1, ::-1], image[:, ::-1, ::-1], 1000))
+    assert back.pixels == pytest.approx((-there.pixels[0], -there.pixels[1]), abs=1e-9)
+
+
 def test_what_cannot_be_told_is_not():
     codes = patchy(1, (200, 220))
     noise = np.random.default_rng(2).normal(0, 1, (1, 200, 220)).astype(np.float32)
