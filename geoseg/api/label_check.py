@@ -11,12 +11,12 @@ from typing import Any
 from geoseg.api.label_alignment import Alignment, align
 from geoseg.api.label_items import LabelItem, open_items
 from geoseg.api.label_leaks import find_leaks
-from geoseg.api.label_shapes import Shapes, Thresholds, look_at_shapes
+from geoseg.api.label_shapes import Drawn, Shapes, Thresholds, look_at_shapes
 from geoseg.api.labels import raster_digest, vector_digest
 from geoseg.errors import InputError
 from geoseg.grid import Window
 from geoseg.io.label_files import LabelFile, RasterLabels, VectorLabels
-from geoseg.io.label_places import write_places
+from geoseg.io.label_places import check_places, write_places
 from geoseg.legend import Legend
 from geoseg.ops.alignment import REACH, Agreement, Shift, estimate_shift
 from geoseg.ops.content_hash import RasterContent, set_hash, tidy
@@ -146,6 +146,8 @@ def check_label_files(
     limits = Thresholds.parse(wishes.min_area, wishes.min_width)
     if not 0 <= wishes.min_share < 1:
         raise InputError(f"min-share: {wishes.min_share} is no share of 0 to 1")
+    if wishes.places is not None:
+        check_places(wishes.places)
     items = open_items(parts, wishes.images)
     looked = [_look(item, limits, reporter, workers) for item in items]
     found = check_taxonomy([one.said for one in looked], wishes.legend)
@@ -166,11 +168,7 @@ def check_label_files(
     found += _rare(classes, wishes.min_share)
     order = {"fault": 0, "warning": 1, "note": 2}
     if wishes.places is not None:
-        drawn = [place for one in looked for place in one.shapes.drawn]
-        columns = {
-            name: [getattr(place, name) for place in drawn] for name in ("what", "text", "file")
-        }
-        write_places(wishes.places, [p.shape for p in drawn], [p.crs for p in drawn], columns)
+        _write_places(wishes.places, [place for one in looked for place in one.shapes.drawn])
     return LabelCheck(
         set_hash(one.digest for one in looked),
         {part: len(files) for part, files in parts.items()},
@@ -179,6 +177,11 @@ def check_label_files(
         tuple(alignments),
         pooled,
     )
+
+
+def _write_places(path: Path, drawn: Sequence[Drawn]) -> None:
+    columns = {name: [getattr(place, name) for place in drawn] for name in ("what", "text", "file")}
+    write_places(path, [place.shape for place in drawn], [place.crs for place in drawn], columns)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -68,6 +68,9 @@ def find_leaks(
     """
     pictures = list(_pictures(items))
     found = list(_by_group(items, groups))
+    if len({picture.part for picture in pictures}) < 2:
+        text = "ground and pixels were not compared: polygons need the images of both parts"
+        return [*found, Finding("note", "leakage", "not-checked", text)]
     found += _by_place(pictures, margin)
     shared, images = _by_pixels(pictures, reporter, workers)
     found += images

@@ -19,6 +19,16 @@ from geoseg.io.geopackage import write_geopackage
 LAYER = "places"
 
 
+def check_places(path: Path) -> None:
+    """Refuse what is no GeoPackage.
+
+    Raises:
+        InputError: It is none.
+    """
+    if path.suffix.lower() != ".gpkg":
+        raise InputError(f"places: {path} does not end in .gpkg")
+
+
 def write_places(
     path: Path,
     shapes: Sequence[shapely.Geometry],
@@ -37,10 +47,9 @@ def write_places(
         InputError: It is no GeoPackage.
         ProductError: It cannot be written.
     """
-    if path.suffix.lower() != ".gpkg":
-        raise InputError(f"places: {path} does not end in .gpkg")
+    check_places(path)
     different = list(dict.fromkeys(crs))
-    target = different[0] if len(different) == 1 else CRS("EPSG:4326")
+    target = different[0] if len(different) == 1 else CRS("EPSG:4326")  # none: no matter which
     moved = np.array(shapes, dtype=np.object_)
     for one in different:
         if one != target:

@@ -215,6 +215,13 @@ def test_faults_of_polygons(tmp_path, check, crs):
     assert pyogrio.read_info(tmp_path / "places.gpkg", layer="places")["crs"] == crs
 
 
+def test_no_places_is_a_file_without_any(tmp_path, check):
+    write(tmp_path / "flat.tif", np.ones((20, 20), np.uint8))
+    code, _ = check(tmp_path / "flat.tif", "--places", tmp_path / "places.gpkg")
+    assert code == 0
+    assert not len(geopandas.read_file(tmp_path / "places.gpkg", layer="places"))
+
+
 def test_places_that_nothing_measures_are_said(tmp_path, check):
     polygons(tmp_path / "fields.gpkg")
     _, found = check(tmp_path / "fields.gpkg", "--column", "class")
