@@ -15,13 +15,14 @@ _PUBLIC = {
     "Scene": "geoseg.scene",
     "Window": "geoseg.grid",
     "add_model": "geoseg.api",
-    "check_labels": "geoseg.api",
-    "compare_labels": "geoseg.api",
+    "check_labels": "geoseg.api.label_sets",
+    "compare_labels": "geoseg.api.label_sets",
     "design_sample": "geoseg.api",
     "estimate_areas": "geoseg.api",
     "evaluate": "geoseg.api",
     "predict": "geoseg.api",
     "run": "geoseg.api",
+    "train": "geoseg.api",
     "vectorize": "geoseg.api",
 }
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "evaluate",
     "predict",
     "run",
+    "train",
     "vectorize",
 ]
 

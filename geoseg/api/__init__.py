@@ -7,31 +7,30 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geoseg.workflow import Workflow, from_data, load
+from geoseg.workflow import TrainingWorkflow, Workflow, from_data, load, load_training
 
 if TYPE_CHECKING:
     from geoseg.api.adjusting import AdjustedAreas
     from geoseg.api.designing import Design, Sample
     from geoseg.api.evaluation import Truth
-    from geoseg.api.label_agreement import LabelAgreement, Terms
-    from geoseg.api.label_check import LabelCheck, Wishes
     from geoseg.api.planning import RunPlan
     from geoseg.api.results import RunResult
     from geoseg.api.scores import Evaluation
-    from geoseg.io.label_files import LabelFile
+    from geoseg.api.training.planning import TrainingPlan
+    from geoseg.api.training.run import TrainingResult
     from geoseg.models.registry import ModelPackage
     from geoseg.run.reporter import Reporter
 
 __all__ = [
     "add_model",
-    "check_labels",
-    "compare_labels",
     "design_sample",
     "estimate_areas",
     "evaluate",
     "plan",
+    "plan_training",
     "predict",
     "run",
+    "train",
     "vectorize",
 ]
 
@@ -188,6 +187,54 @@ def add_model(
     return add(what, source=None if source is None else Path(source), force=force)
 
 
+def train(
+    workflow: str | os.PathLike[str] | TrainingWorkflow,
+    *,
+    overrides: Sequence[str] = (),
+    reporter: Reporter | None = None,
+    force: bool = False,
+) -> TrainingResult:
+    """Train a model; goes on where an earlier training was interrupted.
+
+    Args:
+        workflow: A YAML file, or a workflow that was read.
+        overrides: Settings like ``training.steps=4000``, for a file.
+        reporter: Told of progress; nobody is, without it.
+        force: Train again what is finished.
+
+    Returns:
+        The folder of the model package, with scores and all else that is known of it.
+
+    Raises:
+        InputError: Workflow, scenes, labels and model do not fit together; nothing was written.
+        TrainingError: The network stopped learning.
+        LockedError: Another training holds the output.
+        StoppedError: SIGINT or SIGTERM came; what is done is kept.
+    """
+    from geoseg.api.training.run import train_workflow  # noqa: PLC0415 (rasterio, matplotlib)
+    from geoseg.run.reporter import Silent  # noqa: PLC0415
+
+    read = _read_training(workflow, overrides)
+    return train_workflow(read, reporter or Silent(), force=force)
+
+
+def plan_training(
+    workflow: str | os.PathLike[str] | TrainingWorkflow,
+    *,
+    overrides: Sequence[str] = (),
+    reporter: Reporter | None = None,
+) -> TrainingPlan:
+    """Say what a training would learn from: sets, classes, split. Writes nothing, needs no torch.
+
+    Raises:
+        InputError: Workflow, scenes, labels and model do not fit together.
+    """
+    from geoseg.api.training.planning import plan_training as look  # noqa: PLC0415 (rasterio)
+    from geoseg.run.reporter import Silent  # noqa: PLC0415
+
+    return look(_read_training(workflow, overrides), reporter or Silent())
+
+
 def evaluate(
     prediction: str | os.PathLike[str],
     truth: str | os.PathLike[str] | Truth,
@@ -300,64 +347,12 @@ def estimate_areas(
     )
 
 
-def check_labels(
-    parts: Mapping[str, Sequence[LabelFile]],
-    wishes: Wishes | None = None,
-    *,
-    reporter: Reporter | None = None,
-    workers: int | None = None,
-) -> LabelCheck:
-    """Look label files over: what they hold, what is wrong with them, and their content hash.
-
-    Args:
-        parts: Label files by the part of a split that they belong to; ``{"": files}`` where there
-            is none. Two parts or more are compared with one another.
-        wishes: Images, legend and limits.
-        reporter: Told of progress; nobody is, without it.
-        workers: Threads; one a core without it.
-
-    Raises:
-        InputError: A file cannot be read, or a limit is none.
-    """
-    from geoseg.api.label_check import Wishes, check_label_files  # noqa: PLC0415 (numba, rasterio)
-    from geoseg.run.reporter import Silent  # noqa: PLC0415
-
-    return check_label_files(
-        dict(parts), wishes or Wishes(), reporter=reporter or Silent(), workers=workers
-    )
-
-
-def compare_labels(
-    one: str | os.PathLike[str] | Truth,
-    other: str | os.PathLike[str] | Truth,
-    terms: Terms | None = None,
-    *,
-    reporter: Reporter | None = None,
-    workers: int | None = None,
-) -> LabelAgreement:
-    """Compare two label sets of one place, neither of which is the truth.
-
-    Args:
-        one: A raster of class codes, or polygons.
-        other: Likewise; laid onto the grid of ``one``, or of the image of ``terms``.
-        terms: Tolerance, mapping, and where to write how they differ.
-        reporter: Told of progress; nobody is, without it.
-        workers: Threads; one a core without it.
-
-    Raises:
-        InputError: A file cannot be used, or the two have nothing in common.
-    """
-    from geoseg.api.evaluation import Truth  # noqa: PLC0415 (rasterio and the like)
-    from geoseg.api.label_agreement import Terms, agree  # noqa: PLC0415 (numba)
-    from geoseg.run.reporter import Silent  # noqa: PLC0415
-
-    return agree(
-        one if isinstance(one, Truth) else Truth(Path(one)),
-        other if isinstance(other, Truth) else Truth(Path(other)),
-        terms or Terms(),
-        reporter=reporter or Silent(),
-        workers=workers,
-    )
+def _read_training(
+    workflow: str | os.PathLike[str] | TrainingWorkflow, overrides: Sequence[str]
+) -> TrainingWorkflow:
+    if isinstance(workflow, TrainingWorkflow):
+        return workflow
+    return load_training(workflow, overrides=overrides)
 
 
 def _read(workflow: AnyWorkflow, overrides: Sequence[str]) -> Workflow:

@@ -78,7 +78,7 @@ class Terms:
 def agree(
     one: Truth, other: Truth, terms: Terms, *, reporter: Reporter, workers: int | None
 ) -> LabelAgreement:
-    """See :func:`geoseg.api.compare_labels`."""
+    """See :func:`geoseg.api.label_sets.compare_labels`."""
     differences = terms.differences
     if differences is not None and differences.suffix.lower() != ".gpkg":
         raise InputError(f"differences: {differences} does not end in .gpkg")

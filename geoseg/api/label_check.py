@@ -142,7 +142,7 @@ def check_label_files(
     reporter: Reporter,
     workers: int | None,
 ) -> LabelCheck:
-    """See :func:`geoseg.api.check_labels`."""
+    """See :func:`geoseg.api.label_sets.check_labels`."""
     limits = Thresholds.parse(wishes.min_area, wishes.min_width)
     if not 0 <= wishes.min_share < 1:
         raise InputError(f"min-share: {wishes.min_share} is no share of 0 to 1")

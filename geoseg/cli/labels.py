@@ -88,9 +88,9 @@ def check(
 
     Exits with 0 where nothing is wrong, with 1 where there are faults, with 2 where the request is.
     """
-    from geoseg.api import check_labels
     from geoseg.api.label_check import Wishes
     from geoseg.api.label_leaks import read_groups
+    from geoseg.api.label_sets import check_labels
     from geoseg.cli.show_labels import show_check
     from geoseg.io.label_files import expand
 
@@ -159,9 +159,9 @@ def agree(
     quiet: Quiet = False,
 ) -> None:
     """Compare the labels of two people: kappa, IoU, boundaries, and where they differ."""
-    from geoseg.api import compare_labels
     from geoseg.api.evaluation import Truth
     from geoseg.api.label_agreement import Terms
+    from geoseg.api.label_sets import compare_labels
     from geoseg.cli.evaluate import read_pairs
     from geoseg.cli.show_labels import show_agreement
 
