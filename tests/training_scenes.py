@@ -98,7 +98,7 @@ def workflow(images: Path, labels, **more):
         ],
         "sampling": {"size": 32, "batch": 4},
         "split": {"block": "64 px", "gap": "32 px"},
-        "training": {"steps": 40, "validate_every": 20, "checkpoint_every": 10,
+        "training": {"steps": 60, "validate_every": 20, "checkpoint_every": 10,
                      "learning_rate": 0.02, "ema": 0.9, "device": "cpu", "threads": 1},
     }  # fmt: skip
     return data | more

@@ -79,6 +79,7 @@ class _Layer:
     """An opened layer: codes, and the class index of each code (the last entry: no label)."""
 
     path: Path
+    spec: LayerSpec
     source: _Codes
     table: NDArray[np.int16]
     names: Mapping[int, str]
@@ -112,6 +113,11 @@ class SceneLabels:
     def files(self) -> tuple[Path, ...]:
         """What is read."""
         return tuple(dict.fromkeys(layer.path for layer in self._layers))
+
+    @property
+    def parts(self) -> tuple[tuple[Path, LayerSpec], ...]:
+        """What is read, and as what."""
+        return tuple((layer.path, layer.spec) for layer in self._layers)
 
     def read(self, window: Window) -> tuple[NDArray[np.uint8], Counter[str]]:
         """Class indices ``(y, x)``, :data:`UNKNOWN` where there is none; and unlisted labels.
@@ -167,7 +173,7 @@ class LabelReader:
         listed = {int(code) for code in spec.classes if code.isdecimal()}
         raster = SceneCodes(path, scene, band=spec.band, listed=listed, trim=spec.trim)
         table = self._table(spec, raster.names, coded=True)
-        return _Layer(path, raster, table, raster.names, spec.strict)
+        return _Layer(path, spec, raster, table, raster.names, spec.strict)
 
     def _vector(self, scene: Scene, spec: LayerSpec, path: Path) -> _Layer:
         if scene.grid.crs is None:
@@ -186,7 +192,7 @@ class LabelReader:
         table = self._table(spec, {} if one else names, coded=one or features.coded)
         if spec.outside is not None:
             table[NO_LABEL] = self._index(spec, spec.outside, "outside")
-        return _Layer(path, source, table, names, spec.strict)
+        return _Layer(path, spec, source, table, names, spec.strict)
 
     def _read(self, spec: LayerSpec, path: Path) -> Features:
         key = (path, spec.layer, spec.column, tuple(sorted(spec.where.items())))

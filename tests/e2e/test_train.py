@@ -16,6 +16,7 @@ import rasterio
 from training_scenes import image_of, patches, workflow, write
 
 from geoseg import cli
+from geoseg.api.labels import LabelFile, content_hash
 from geoseg.run.lock import hold
 
 SHAPE = (320, 320)
@@ -71,21 +72,24 @@ FILES = {
 }  # fmt: skip
 
 
-def test_a_package_comes_out_with_all_that_is_known_of_it(trained):
+def test_a_package_comes_out_with_all_that_is_known_of_it(trained, data):
     folder, found = trained
     model = folder / "models" / "patches"
     assert {p.name for p in model.iterdir() if not p.name.startswith(".")} == FILES
     assert "test ground: mean IoU" in found.stdout
     record = json.loads((model / "training.json").read_text())
-    assert record["scores"]["test"]["mean_iou"] > 0.8, "chance is a third"
+    assert record["scores"]["test"]["mean_iou"] > 0.8, (
+        "chance is a third: half the pixels, of two classes"
+    )
     about = json.loads((model / "card.json").read_text())["properties"]["geoseg:about"]
     assert about["held_out"]["test"]["mean_iou"] == record["scores"]["test"]["mean_iou"]
     assert about["temperature"] > 0
-    assert about["labels_sha256"] == record["labels"]
-    assert about["training"]["steps"] == 40
+    assert about["labels_content_hash"] == record["labels"]
+    assert record["labels"] == content_hash([LabelFile(data / "scene-labels.tif")])
+    assert about["training"]["steps"] == 60
     assert about["calibration"]["on"] == "test"
     lines = [json.loads(line) for line in (model / "metrics.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines] == [20, 40]
+    assert [line["step"] for line in lines] == [20, 40, 60]
     page = (model / "report.html").read_text()
     assert "<svg" in page
     assert "http" not in page.replace("http://www.w3.org/", ""), "it needs nothing else"
@@ -140,7 +144,7 @@ def test_planning_writes_nothing_and_needs_no_torch(data, tmp_path):
     assert (pixels > 0).all()
     code = (
         "import sys; from geoseg.api import plan_training; plan_training(sys.argv[1]);"
-        "print(sorted(m for m in ('torch', 'dask', 'matplotlib') if m in sys.modules))"
+        "print(sorted(m for m in ('torch', 'distributed', 'matplotlib') if m in sys.modules))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(path)], cwd=tmp_path, capture_output=True, text=True,

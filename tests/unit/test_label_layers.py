@@ -50,7 +50,7 @@ def test_codes_become_classes_and_others_are_counted(tmp_path):
 def test_strict_layers_refuse_what_is_not_listed(tmp_path):
     one = scene(tmp_path / "a.tif")
     path = write(tmp_path / "l.tif", np.full((40, 50), 7, np.uint8))
-    with pytest.raises(InputError, match="holds '7', which labels.classes does not list"):
+    with pytest.raises(InputError, match=r"holds '7', which labels\.classes does not list"):
         read(one, LayerSpec("labels", str(path), classes={"3": "Water"}, strict=True))
 
 

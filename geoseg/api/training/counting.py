@@ -40,11 +40,6 @@ class Counted:
     sources: list[dict[str, object]]
     labels: list[dict[str, object]]
 
-    @property
-    def label_hash(self) -> str:
-        """Of what the labels are: their bytes, wherever they lie."""
-        return digest(sorted(str(f.get("sha256", f)) for f in self.labels))
-
 
 def count(
     scenes: Sequence[LearningScene],

@@ -6,7 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from geoseg.api.labels import LabelFile, content_hash
 from geoseg.api.training.preparing import Prepared
+from geoseg.io.label_layers import ALL_OTHERS
+from geoseg.io.label_vectors import SUFFIXES
 from geoseg.ops.ground import CELL, GAP, PARTS
 
 
@@ -22,6 +25,23 @@ def describe_data(made: Prepared) -> list[dict[str, Any]]:
                 about[key] = getattr(data, key)
         found.append(about)
     return found
+
+
+def label_hash(made: Prepared) -> str:
+    """The content hash of all labels that were used: see :func:`geoseg.api.labels.content_hash`.
+
+    Raises:
+        InputError: A file cannot be read.
+    """
+    files: dict[str, LabelFile] = {}
+    for scene in made.scenes:
+        for path, spec in scene.labels.parts:
+            one = set(spec.classes) == {ALL_OTHERS} and spec.column is None
+            name = spec.classes[ALL_OTHERS] if one and path.suffix.lower() in SUFFIXES else None
+            where = {column: str(wanted) for column, wanted in spec.where.items()}
+            file = LabelFile(path, spec.band, spec.layer, spec.column, name, where)
+            files.setdefault(repr(file), file)
+    return content_hash(files.values())
 
 
 def describe_split(made: Prepared) -> dict[str, Any]:

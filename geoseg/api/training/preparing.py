@@ -6,7 +6,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +54,7 @@ class Prepared:
         ground: What each cell is for.
         pixels: Reads labelled scenes.
         key: Hash of all that the data are.
+        opened: What else is to be closed at the end.
     """
 
     workflow: TrainingWorkflow
@@ -65,6 +66,7 @@ class Prepared:
     ground: SplitGround
     pixels: ChipPixels
     key: str
+    opened: list[ChipPixels] = field(default_factory=list)
 
     @property
     def settings(self) -> object:
@@ -110,6 +112,7 @@ class Prepared:
             return None
         asked = self.workflow.sampling
         pixels = ChipPixels(self.unlabelled, None, self.target.bands, memory=asked.cache.bytes // 2)
+        self.opened.append(pixels)
         parts = [self._parts_on(scene) for scene in self.unlabelled]
         seed = self.workflow.training.seed
         return UnlabelledChips(pixels, parts, asked.size, asked.batch, seed)
@@ -148,7 +151,8 @@ class Prepared:
 
     def close(self) -> None:
         """Let go of open files."""
-        self.pixels.close()
+        for pixels in (self.pixels, *self.opened):
+            pixels.close()
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Any
 import geoseg
 from geoseg.api.fingerprint import digest
 from geoseg.api.training.counting import keep
-from geoseg.api.training.describing import describe_data, describe_split
+from geoseg.api.training.describing import describe_data, describe_split, label_hash
 from geoseg.api.training.preparing import (
     LOOK,
     WORK,
@@ -139,7 +139,7 @@ class _Job:
             "model": made.target.name,
             "workflow": made.workflow.canonical(),
             "data": describe_data(made),
-            "labels": made.counted.label_hash,
+            "labels": about["labels_content_hash"],
             "split": describe_split(made)["summary"],
             "scores": {name: part.as_dict(card) for name, part in found.items()},
             "temperature": about.get("temperature", 1.0),
@@ -212,7 +212,7 @@ class _Job:
         best = max(scored, key=lambda look: look["held_out"]["mean_iou"], default=looks[-1])
         about: dict[str, Any] = {
             "training_data": describe_data(made),
-            "labels_sha256": made.counted.label_hash,
+            "labels_content_hash": label_hash(made),
             "split": describe_split(made)["summary"],
             "held_out": {
                 name: {**part.summary(self.card), **({"sets": sets} if sets else {})}
