@@ -68,20 +68,22 @@ def check_stride(network: nn.Module, card: ModelCard) -> None:
             f"steps of {halved} px; wanted a multiple of {halved}"
         )
     # Three strides: a network that halves once more than the card says cannot take them.
-    side = 3 * card.stride
+    side = card.size if card.fixed else 3 * card.stride
+    what = f"{'the size' if card.fixed else 'three times the stride'} of its card"
+    what += "" if card.fixed else f" ({card.stride})"
     wanted = (1, len(card.legend.classes), side, side)
     try:
         with torch.inference_mode():
             found = tuple(network(torch.zeros(1, len(card.bands), side, side)).shape)
     except (RuntimeError, ValueError, AssertionError) as error:
         raise ModelError(
-            f"model {card.name!r}: its network does not take chips of {side} px, three times the "
-            f"stride of its card ({card.stride}): {_first_line(error)}"
+            f"model {card.name!r}: its network does not take chips of {side} px, {what}: "
+            f"{_first_line(error)}"
         ) from error
     if found != wanted:
         raise ModelError(
-            f"model {card.name!r}: for a chip of {side} px (three times the card's stride "
-            f"{card.stride}) its network gives {found}; the card says {wanted}"
+            f"model {card.name!r}: for a chip of {side} px ({what}) its network gives {found}; "
+            f"the card says {wanted}"
         )
 
 

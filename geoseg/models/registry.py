@@ -13,6 +13,7 @@ from geoseg.models.base import ModelCard, Segmenter
 from geoseg.models.card import load_card
 from geoseg.models.check import check_classes, check_scene, ground_sample_distance
 from geoseg.models.fields import closest
+from geoseg.models.formats import ONNX, by_name
 
 __all__ = [
     "CARD_FILE",
@@ -55,6 +56,8 @@ class ModelPackage:
 
     card: ModelCard
     folder: Path
+    allow_code: bool = False
+    """Whether whoever opens it has said that its file may run code (TorchScript)."""
 
     @property
     def weights(self) -> Path | None:
@@ -143,6 +146,10 @@ def open_segmenter(
     Raises:
         ModelError: Weights are missing, damaged or of another network, or there is no such device.
     """
+    if package.weights is not None and by_name(package.weights.name) is ONNX:
+        from geoseg.models.onnx_engine import OnnxSegmenter  # noqa: PLC0415 (may be missing)
+
+        return OnnxSegmenter.load(package, device=device, precision=precision, threads=threads)
     from geoseg.models.torch_engine import TorchSegmenter  # noqa: PLC0415 (torch takes seconds)
 
     return TorchSegmenter.load(package, device=device, precision=precision, threads=threads)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from geoseg.errors import ModelError
 from geoseg.models.base import ModelCard
 from geoseg.models.card import dump_card
-from geoseg.models.intact import check_digest, check_format, not_safetensors
+from geoseg.models.intact import not_safetensors, read_weights
 
 WEIGHTS_FILE = "weights.safetensors"
 
@@ -29,12 +29,7 @@ def load_weights(network: nn.Module, path: Path, sha256: str | None) -> None:
         ModelError: The file is damaged, is not what the card was written for, or its tensors have
             other names or shapes than the network's.
     """
-    check_format(path)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
-    check_digest(path, hashlib.sha256(data).hexdigest(), sha256)
+    data, _ = read_weights(path, sha256)
     try:
         tensors = parse_tensors(data)
     except SafetensorError as error:
