@@ -12,6 +12,7 @@ from torch import nn
 
 from geoseg.errors import ModelError
 from geoseg.models.base import ModelCard
+from geoseg.models.card import planes
 from geoseg.models.dynamicworld import DynamicWorld
 from geoseg.models.fields import closest
 from geoseg.models.light import FCN, LRASPP, FastSCNN
@@ -102,18 +103,18 @@ def _own(card: ModelCard, name: str, parameters: Mapping[str, Any]) -> nn.Module
         shapes[key] = tuple(found)
     widths: Any = shapes["widths"]
     depths: Any = shapes["depths"]
-    classes = len(card.legend.classes)
+    classes = planes(card)
     return GeosegUNet(len(card.bands), classes, widths=widths, depths=depths)
 
 
 def _dynamicworld(card: ModelCard, name: str, parameters: Mapping[str, Any]) -> nn.Module:
     _known_only(card, name, parameters, set())
-    return DynamicWorld(len(card.bands), len(card.legend.classes))
+    return DynamicWorld(len(card.bands), planes(card))
 
 
 def _fast_scnn(card: ModelCard, name: str, parameters: Mapping[str, Any]) -> nn.Module:
     _known_only(card, name, parameters, set())
-    return FastSCNN(len(card.bands), len(card.legend.classes))
+    return FastSCNN(len(card.bands), planes(card))
 
 
 def _over_timm(card: ModelCard, name: str, parameters: Mapping[str, Any]) -> nn.Module:
@@ -123,7 +124,7 @@ def _over_timm(card: ModelCard, name: str, parameters: Mapping[str, Any]) -> nn.
     asked = dict(parameters)
     encoder = _encoder(card, str(asked.pop("encoder", entry.encoder)), timm_only=True)
     make: Callable[..., nn.Module] = FCN if name == "fcn" else LRASPP
-    bands, classes = len(card.bands), len(card.legend.classes)
+    bands, classes = len(card.bands), planes(card)
     return _made(
         card, name, parameters, lambda: make(encoder.removeprefix("tu-"), bands, classes, **asked)
     )
@@ -133,7 +134,7 @@ def _mask2former(card: ModelCard, name: str, parameters: Mapping[str, Any]) -> n
     from geoseg.models.hugging import mask2former  # noqa: PLC0415 (transformers takes seconds)
 
     _known_only(card, name, parameters, set(ARCHITECTURES[name].parameters))
-    bands, classes = len(card.bands), len(card.legend.classes)
+    bands, classes = len(card.bands), planes(card)
     return _made(card, name, parameters, lambda: mask2former(bands, classes, **parameters))
 
 
@@ -147,7 +148,7 @@ def _transformers(card: ModelCard, name: str, parameters: Mapping[str, Any]) -> 
             f"model {card.name!r}: architecture {name}: config {config!r}; wanted what the "
             f"model's config.json says"
         )
-    bands, classes = len(card.bands), len(card.legend.classes)
+    bands, classes = len(card.bands), planes(card)
     return _made(card, name, parameters, lambda: from_config(config, bands=bands, classes=classes))
 
 
@@ -163,7 +164,7 @@ def _smp(card: ModelCard, name: str, parameters: Mapping[str, Any]) -> nn.Module
     _known_only(card, name, parameters, (accepted - _NOT_ASKED) | {"encoder"})
     if name == "dpt":
         asked["dynamic_img_size"] = True  # chips are of any size, not only of the pretrained one
-    bands, classes = len(card.bands), len(card.legend.classes)
+    bands, classes = len(card.bands), planes(card)
     return _made(
         card,
         name,

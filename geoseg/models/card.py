@@ -63,6 +63,11 @@ _GEOSEG_KEYS = (
 )
 
 
+def planes(card: ModelCard) -> int:
+    """How many planes the card's network gives."""
+    return 1 if card.output in ONE_PLANE else len(card.legend.classes)
+
+
 def load_card(path: Path | str) -> ModelCard:
     """Read a model card.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (torch's own habit)
 
 from geoseg.errors import ModelError
+from geoseg.models.base import ModelCard
 
 KINDS: Final = (
     "segformer",
@@ -80,6 +82,45 @@ def from_config(config: Mapping[str, Any], *, bands: int, classes: int) -> Hugge
         make(made) if make else transformers.AutoModelForSemanticSegmentation.from_config(made)
     )
     return Hugged(network)
+
+
+def plain_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a card keeps of a ``config.json``: the network, and nothing about files or learning."""
+    dropped = (
+        "id2label",
+        "label2id",
+        "architectures",
+        "auto_map",
+        "transformers_version",
+        "torch_dtype",
+    )
+    dropped += ("_name_or_path", "dtype", "_commit_hash")
+    return {key: value for key, value in config.items() if key not in dropped}
+
+
+def load_pretrained(folder: Path, card: ModelCard) -> Hugged:
+    """A network of a folder of transformers, with its weights; safetensors only.
+
+    Raises:
+        ModelError: transformers cannot load it, or the weights are not all there.
+    """
+    transformers = load_transformers()
+    config: Any = card.architecture["config"]
+    name = _MAKERS.get(str(config["model_type"]), "AutoModelForSemanticSegmentation")
+    try:
+        network, info = getattr(transformers, name).from_pretrained(
+            folder, use_safetensors=True, local_files_only=True, output_loading_info=True
+        )
+    except Exception as error:  # it fails in every way
+        line = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise ModelError(f"{folder}: transformers cannot load it: {line}") from error
+    missing = sorted(info["missing_keys"])
+    if missing or info.get("mismatched_keys"):
+        first = missing[0] if missing else str(sorted(info["mismatched_keys"])[0])
+        raise ModelError(
+            f"{folder}: its weights are not the network's: {first} is missing or other"
+        )
+    return Hugged(network.float().eval())
 
 
 def mask2former(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from geoseg.errors import BlockError, ModelError
 from geoseg.models.base import Batch, ModelCard
-from geoseg.models.card import ONE_PLANE
+from geoseg.models.card import planes
 from geoseg.models.intact import read_weights
 from geoseg.models.onnx_file import OnnxFile, describe, load_runtime, open_session
 from geoseg.models.registry import ModelPackage
@@ -161,11 +161,11 @@ class OnnxSegmenter:
                 f"model {self.card.name!r}: its network does not take chips of {side} px, as its "
                 f"card says: {error}"
             ) from error
-        planes = 1 if self.card.output in ONE_PLANE else len(self.card.legend.classes)
-        if found != (planes, side, side):
+        wanted = planes(self.card)
+        if found != (wanted, side, side):
             raise ModelError(
                 f"model {self.card.name!r}: for a chip of {side} px its network gives "
-                f"{found[0]} planes of {found[1:]}; the card says {planes} of the chip's size"
+                f"{found[0]} planes of {found[1:]}; the card says {wanted} of the chip's size"
             )
 
 

@@ -32,12 +32,14 @@ _OPERATOR = re.compile(
 _NAME = re.compile(r"\w*")
 _WORDS = re.compile(r"[^\W\d]\w*")
 _SYMBOL = re.compile(r"[suzf]\d+|zuf\d+")
-_EXPRESSION = re.compile(r"[\w\s()+\-*/,.<>=!&|~%]*")
+_EXPRESSION = re.compile(r"[\w\s()+\-*/,.<>=!&|~%']*")
 _FUNCTIONS: Final = {
     "FloorDiv", "CleanDiv", "ModularIndexing", "Mod", "PythonMod", "Max", "Min", "CeilToInt",
     "FloorToInt", "CeilDiv", "IntTrueDiv", "FloatTrueDiv", "TruncToInt", "ToFloat", "Identity",
     "Where", "And", "Or", "Not", "Eq", "Ne", "Lt", "Le", "Gt", "Ge", "Piecewise", "True", "False",
-    "PowByNatural", "oo", "int_oo",
+    "PowByNatural", "oo", "int_oo", "Mul", "Add", "Pow", "Integer", "Rational", "Float", "Symbol",
+    "StrictLessThan", "LessThan", "StrictGreaterThan", "GreaterThan", "Equality", "Unequality",
+    "positive", "nonnegative", "negative", "integer", "real", "precision", "evaluate",
 }  # fmt: skip
 
 

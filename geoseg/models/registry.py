@@ -39,15 +39,6 @@ _USER = Path("geoseg", "models")
 Precision = Literal["fp32", "bf16", "fp16"]
 
 _SHIPPED = Path(__file__).parent / "weights"
-_FOREIGN = {
-    ".pt": "a pickle or TorchScript",
-    ".pth": "a pickle",
-    ".ckpt": "a pickle",
-    ".pkl": "a pickle",
-    ".bin": "a pickle",
-    ".onnx": "ONNX",
-    ".safetensors": "weights without their card",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,13 +167,9 @@ def _open_named(folder: Path) -> ModelPackage:
 def _from_file(path: Path) -> ModelPackage:
     if path.name == CARD_FILE:
         return _open(path.parent)
-    kind = _FOREIGN.get(path.suffix.lower(), "no model package")
-    raise ModelError(
-        f"model {path}: this file is {kind}; geoseg opens folders with {CARD_FILE} and "
-        f"weights.safetensors only (never pickles, which can run code). To convert: load it where "
-        f"you trust it, safetensors.torch.save_file(model.state_dict(), 'weights.safetensors'), "
-        f"and put a {CARD_FILE} beside it"
-    )
+    from geoseg.models.bare import open_bare  # noqa: PLC0415 (onnxruntime takes a moment)
+
+    return open_bare(path)
 
 
 def _folders() -> Iterator[Path]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from geoseg.errors import ModelError
 from geoseg.models.base import ModelCard
-from geoseg.models.card import ONE_PLANE, OUTPUTS
+from geoseg.models.card import OUTPUTS
 from geoseg.models.formats import PT2, TORCHSCRIPT, Format
 from geoseg.models.pt2_archive import check_archive
 
@@ -62,11 +62,6 @@ class AsLogits(nn.Module):
 def as_logits(network: nn.Module, card: ModelCard) -> nn.Module:
     """The network itself, where it gives logits of each class."""
     return network if card.output == OUTPUTS[0] else AsLogits(network, card.output)
-
-
-def planes(card: ModelCard) -> int:
-    """How many planes the card's network gives."""
-    return 1 if card.output in ONE_PLANE else len(card.legend.classes)
 
 
 def open_graph(path: Path, data: bytes, known: Format, *, allow_code: bool) -> nn.Module:
