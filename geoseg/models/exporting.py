@@ -7,6 +7,8 @@ import hashlib
 import io
 import json
 import logging
+import os
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -16,6 +18,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 (torch's own habit)
 
 from geoseg.errors import ModelError
 from geoseg.models.base import ModelCard
@@ -37,6 +40,7 @@ KINDS: Final[tuple[Kind, ...]] = ("safetensors", "pt2", "onnx", "deepness")
 LARGEST_DIFFERENCE: Final = 1e-3
 """Probabilities of an export may be this far from the original's; it is refused beyond."""
 
+_NOISE: Final = 2e-5
 _MOST: Final = 4096
 _OPSET: Final = 17
 
@@ -177,21 +181,27 @@ def _prepared(network: nn.Module, was: ModelCard, card: ModelCard, wish: Wish) -
         )
         bend = curve(was, torch.device("cpu"))
     soft = temperature(was) if card.output == "probabilities" else None
-    graph = _Prepared(network, gain=gain, bias=bias, bend=bend, temperature=soft)
-    _without_adaptive_pooling(graph)
-    return graph.eval()
+    return _Prepared(network, gain=gain, bias=bias, bend=bend, temperature=soft).eval()
 
 
-def _without_adaptive_pooling(network: nn.Module) -> None:
-    """Put :class:`PartMeans` where means over parts of the chip are taken: the same numbers."""
-    for name, child in network.named_children():
-        if isinstance(child, nn.AdaptiveAvgPool2d) and child.output_size not in (1, (1, 1)):
-            sides = child.output_size
-            parts = sides if isinstance(sides, int) else sides[0]
-            if parts is not None:
-                setattr(network, name, PartMeans(int(parts)))
-        else:
-            _without_adaptive_pooling(child)
+@contextlib.contextmanager
+def _pooling_by_products() -> Iterator[None]:
+    """Means over parts of a chip by :class:`PartMeans`: the same numbers, and ONNX knows the way."""
+    pool = F.adaptive_avg_pool2d
+
+    def by_products(x: Tensor, output_size: Any) -> Tensor:
+        sides = (output_size,) * 2 if isinstance(output_size, int) else tuple(output_size)
+        if sides[0] != sides[1] or sides[0] in (None, 1):
+            found: Tensor = pool(x, output_size)
+            return found
+        means: Tensor = PartMeans(int(sides[0]))(x)
+        return means
+
+    F.adaptive_avg_pool2d = by_products  # type: ignore[assignment]  # for as long as it is traced
+    try:
+        yield
+    finally:
+        F.adaptive_avg_pool2d = pool
 
 
 def _write_pt2(graph: nn.Module, card: ModelCard, file: Path) -> None:
@@ -268,22 +278,29 @@ def _difference(package: ModelPackage, out: Path, wish: Wish) -> float:
     step = package.card.stride
     free = not made.card.fixed
     shapes = ((4 * step, 7 * step), (3 * step, 2 * step)) if free else ((made.card.size,) * 2,)
-    largest = 0.0
+    largest = spread = 0.0
     for shape in shapes:
         chip = fixed_chip(package.card, shape)
-        difference = np.abs(original.scores(chip) - made.scores(chip)).max()
-        largest = max(largest, float(difference))
-    if not largest <= LARGEST_DIFFERENCE:
+        wanted = original.scores(chip)
+        largest = max(largest, float(np.abs(wanted - made.scores(chip)).max()))
+        spread = max(spread, float(np.ptp(wanted, axis=(0, 2, 3)).max()))
+    # A network that says nearly the same everywhere must be met more closely.
+    allowed = min(LARGEST_DIFFERENCE, max(_NOISE, spread / 50))
+    if not largest <= allowed:
         raise ModelError(
             f"model {package.card.name!r}: as {wish.kind} its scores are up to {largest:.2g} off on "
-            f"a fixed chip; no more than {LARGEST_DIFFERENCE:g} is let out"
+            f"a fixed chip; no more than {allowed:.2g} is let out{'' if made.card.fixed else _way(package.card)}"
         )
     return largest
 
 
+def _way(card: ModelCard) -> str:
+    return f"; chips of one size may work: --size {card.size}"
+
+
 def _cannot(card: ModelCard, what: str, error: Exception) -> ModelError:
     line = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-    way = "" if card.fixed else "; chips of one size may work: --size " + str(card.size)
+    way = "" if card.fixed else _way(card)
     name = card.architecture.get("name")
     return ModelError(f"model {card.name!r}: {name} cannot be written as {what}: {line}{way}")
 
@@ -300,9 +317,25 @@ def _quiet() -> Iterator[None]:
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _no_output(), _pooling_by_products():
             warnings.simplefilter("ignore")
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _no_output() -> Iterator[None]:
+    """Where tracing fails, torch's C++ prints the whole graph: nothing that Python could catch."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)

@@ -116,7 +116,7 @@ def load_pretrained(folder: Path, card: ModelCard) -> Hugged:
         raise ModelError(f"{folder}: transformers cannot load it: {line}") from error
     missing = sorted(info["missing_keys"])
     if missing or info.get("mismatched_keys"):
-        first = missing[0] if missing else str(sorted(info["mismatched_keys"])[0])
+        first = missing[0] if missing else str(min(info["mismatched_keys"]))
         raise ModelError(
             f"{folder}: its weights are not the network's: {first} is missing or other"
         )
