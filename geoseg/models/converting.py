@@ -72,7 +72,7 @@ def _tensors(path: Path) -> dict[str, Tensor]:
     ) as error:
         line = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
         raise ModelError(
-            f"{path}: holds more than tensors, or is damaged (torch.load with weights_only=True: "
+            f"{path}: holds more than tensors, or is damaged (torch.load with weights_only: "
             f"{line}). Where you trust it, load it there and save model.state_dict() alone"
         ) from error
     return _dug_out(path, found)

@@ -44,7 +44,7 @@ FORMATS: Final = (SAFETENSORS, PT2, TORCHSCRIPT, ONNX)
 
 CONVERT: Final = (
     "pickles are never loaded, as they can run code; where it is a state_dict, convert it with "
-    "`geoseg models convert FILE OUT --architecture ...` (torch.load with weights_only=True), or "
+    "`geoseg models convert FILE OUT --architecture ...` (torch.load with weights_only), or "
     "with safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')"
 )
 """What to do about a pickle."""
