@@ -19,7 +19,7 @@ from geoseg.models.base import ModelCard, Segmenter
 from geoseg.models.card import to_item
 from geoseg.models.fields import At, read_json
 from geoseg.models.fixed_chip import fixed_chip, positions
-from geoseg.models.formats import ONNX, SAFETENSORS, by_name
+from geoseg.models.formats import ONNX, SAFETENSORS, TORCHSCRIPT, by_name
 from geoseg.models.intact import check_weights
 from geoseg.models.reach import Measured, costs, measure
 from geoseg.models.registry import CARD_FILE, ModelPackage, open_segmenter
@@ -130,7 +130,7 @@ def _costs(package: ModelPackage, segmenter: Segmenter) -> list[Line]:
         found = measure(network, bands=len(card.bands), stride=card.stride)
         return [*lines, _reach(card, found.reach), *_amounts(card, found)]
     lines.append(_felt(card, segmenter))
-    if kind is ONNX or card.fixed:
+    if kind in (ONNX, TORCHSCRIPT) or card.fixed:
         return [*lines, Line("costs", "not measured: only of networks that torch builds")]
     return [*lines, *_amounts(card, _measured_graph(load_network(package), card))]
 

@@ -194,7 +194,7 @@ def test_weights_of_somebody_become_a_package(capfd):
     assert ask(["models", "convert", "theirs.pth", "out", *say, "--name", "theirs"]) == 0
     found = load_file("out/weights.safetensors")
     assert torch.equal(found["head.weight"], state["module.head.weight"])
-    assert find("out").card.reach == 24
+    assert find("out").card.reach == 22
     refused(["models", "convert", "theirs.pth", "out", *say], "is there already; --force", capfd)
     other = [a.replace("widths=[2,2,2,2]", "widths=[2,2,2,4]") for a in say]
     refused(["models", "convert", "theirs.pth", "o", *other], "the card's network needs", capfd)
@@ -237,7 +237,7 @@ def test_a_check_finds_what_was_changed(tiny, here, capfd):
     capfd.readouterr()
     item = json.loads((model / "card.json").read_text())
     for key, value, line in (
-        ("geoseg:reach", 16, "BAD reach       24 px -> the card says 16 px: tiles would not join"),
+        ("geoseg:reach", 16, "BAD reach       22 px -> the card says 16 px: tiles would not join"),
         ("geoseg:stride", 4, "error: "),
         ("geoseg:activation_bytes", 1, "BAD memory"),
         ("mlm:tasks", ["semantic-segmentation", 7], "BAD card        not valid"),
@@ -362,6 +362,6 @@ def test_architectures_are_listed_and_measured(capfd):
     assert "mask2former: Mask2Former" in capfd.readouterr().out
     small = ["--parameter", "widths=[2,2,2,2]", "--parameter", "depths=[0,0,0]"]
     assert ask(["models", "measure", "geoseg-unet", *small, "--bands", "6", "--classes", "9"]) == 0
-    assert "reach        24 px" in capfd.readouterr().out
+    assert "reach        22 px" in capfd.readouterr().out
     refused(["models", "measure", "unett"], "did you mean 'unet'", capfd)
     refused(["models", "measure", "unet", "--parameter", "x"], "wanted KEY=VALUE", capfd)

@@ -167,7 +167,7 @@ def card_of_plain(architecture):
 def test_measured_by_name():
     plain = {"name": "geoseg-unet", "widths": [2, 2, 2, 2], "depths": [0, 0, 0]}
     found = measure_named(plain, bands=6, classes=9)
-    assert (found["reach"], found["stride"], found["bands"]) == (24, 8, 6)
+    assert (found["reach"], found["stride"], found["bands"]) == (22, 8, 6)
     assert found["parameters"] == sum(p.numel() for p in build(card_of_plain(plain)).parameters())
     with pytest.raises(ModelError, match="no architecture 'unett', did you mean 'unet'"):
         measure_named({"name": "unett"}, bands=6, classes=9)
