@@ -117,7 +117,7 @@ def markdown(rows: list[dict[str, Any]]) -> str:
     for r in rows:
         reach = "∞" if r["reach"] is None else f"{r['reach']} px"
         speed = [r["mpx_per_second"][e] for e in ENGINES]
-        cells = " | ".join("–" if v is None else f"{v:.2f}" for v in speed)
+        cells = " | ".join("-" if v is None else f"{v:.2f}" for v in speed)
         encoder = r["architecture"].get("encoder", "")
         lines.append(
             f"| {r['name']} | {encoder} | {r['parameters'] / 1e6:.2f} M | "
