@@ -27,6 +27,8 @@ def open_bare(path: Path) -> ModelPackage:
         ModelError: It is a pickle, or does not say what a card must say; tells what to do.
     """
     known = format_of(path)
+    if known is SAFETENSORS:
+        raise only_weights(path)
     card = card_of(path, known)
     if card is None:
         raise ModelError(
@@ -82,6 +84,14 @@ def card_of(path: Path, known: Format, *, bands: tuple[str, ...] = ()) -> ModelC
     return from_item(item, f"{path}: its card")
 
 
+def only_weights(path: Path) -> ModelError:
+    """What to say about weights that come without their network."""
+    return ModelError(
+        f"model {path}: this file is weights without their card: geoseg models convert {path.name} "
+        f"OUT --architecture ... makes a package of it, with a {CARD_FILE}"
+    )
+
+
 def name_from(text: str) -> str:
     """A name for a model that a card may have, after a file or a folder."""
     plain = re.sub(r"[^a-zA-Z0-9_.-]+", "-", text).strip("-._")
@@ -90,7 +100,4 @@ def name_from(text: str) -> str:
 
 
 def _called(known: Format) -> str:
-    return {
-        SAFETENSORS.name: "weights",
-        TORCHSCRIPT.name: "TorchScript (opt-in: it runs code)",
-    }.get(known.name, known.name)
+    return f"{known.name} (opt-in: it runs code)" if known is TORCHSCRIPT else known.name

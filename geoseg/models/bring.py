@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import ModelError
-from geoseg.models.bare import card_of, format_of, name_from
+from geoseg.models.bare import card_of, format_of, name_from, only_weights
 from geoseg.models.base import ModelCard
 from geoseg.models.card import dump_card, load_card
 from geoseg.models.download import SCHEMES, download
@@ -134,10 +134,7 @@ def _from_file(path: Path, told: Told) -> Incoming:
     """A model file: what it says itself, or what is told of it."""
     known = format_of(path)
     if known is SAFETENSORS:
-        raise ModelError(
-            f"model {path}: this file is weights without their card: geoseg models convert "
-            f"{path.name} OUT --architecture ... makes a package of it"
-        )
+        raise only_weights(path)
     card = card_of(path, known, bands=told.bands)
     if card is None:
         card = _told_card(path, known, told)
