@@ -176,6 +176,12 @@ def _choose_lattice(shape: tuple[int, int], card: ModelCard, wish: TilingWish) -
     It depends on scene and model alone, never on workers or memory: the map must not.
     """
     margin = card.margin if wish.margin is None else wish.margin
+    if card.fixed:
+        if wish.size not in (None, card.size):
+            raise PlanError(
+                f"tiling: size {wish.size} px; model {card.name} takes chips of {card.size} px only"
+            )
+        return Lattice(card.size, margin, card.stride)
     if wish.size is not None:
         return Lattice(wish.size, margin, card.stride)
     if card.reach is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from geoseg.api.inputs import Found, find_scenes
@@ -58,6 +58,7 @@ def plan_workflow(workflow: Workflow) -> RunPlan:
     """
     choice = workflow.model
     package = find(choice.name or Path(choice.path or "").absolute())
+    package = replace(package, allow_code=choice.allow_code)
     if package.weights is not None:
         check_weights(package.weights, package.card.sha256)
     vector = workflow.output.vector

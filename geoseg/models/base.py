@@ -37,6 +37,9 @@ class ModelCard:
         about: Title, description, licence, training sets, metrics: for people and catalogs.
         scaling: How physical values enter the network: ``"standardise"`` is
             ``(x - mean) / std``; for the others see :mod:`geoseg.models.scaling`.
+        output: What the network gives: ``"logits"`` or ``"probabilities"``, one plane for each
+            class; or, for two classes, ``"logit"`` or ``"probability"``: one plane, of the second.
+        fixed: The network takes chips of ``size`` and no others.
     """
 
     name: str
@@ -57,6 +60,8 @@ class ModelCard:
     activation_bytes: int = 1024
     about: Mapping[str, Any] = field(default_factory=dict)
     scaling: str = "standardise"
+    output: str = "logits"
+    fixed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,11 +22,16 @@ from geoseg.errors import ModelError
 from geoseg.legend import LandClass, Legend
 from geoseg.models.base import ModelCard
 from geoseg.models.fields import At, closest, read_json
+from geoseg.models.formats import ONNX, SAFETENSORS, by_name
 from geoseg.models.scaling import SCALINGS, STANDARDISE, from_entries, to_entries
 
 MLM = "https://stac-extensions.github.io/mlm/v1.5.2/schema.json"
 FILE = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
 VERSION = "https://stac-extensions.github.io/version/v1.2.0/schema.json"
+
+OUTPUTS: Final = ("logits", "probabilities", "logit", "probability")
+"""What a network may give; the last two are one plane, of the second of two classes."""
+ONE_PLANE: Final = OUTPUTS[2:]
 
 _TASK = "semantic-segmentation"
 _INPUT_DIMS = ["batch", "bands", "height", "width"]
@@ -47,13 +52,20 @@ _PARAMETER = re.compile(r"[0-9a-zA-Z_.-]+\Z")
 _GEOSEG_KEYS = (
     "geoseg:about",
     "geoseg:activation_bytes",
+    "geoseg:fixed_size",
     "geoseg:gsd",
     "geoseg:legend",
     "geoseg:margin",
+    "geoseg:output",
     "geoseg:reach",
     "geoseg:stride",
     "geoseg:units",
 )
+
+
+def planes(card: ModelCard) -> int:
+    """How many planes the card's network gives."""
+    return 1 if card.output in ONE_PLANE else len(card.legend.classes)
 
 
 def load_card(path: Path | str) -> ModelCard:
@@ -63,10 +75,19 @@ def load_card(path: Path | str) -> ModelCard:
         ModelError: The file cannot be read or is not a card; says file, key, found and wanted.
     """
     path = Path(path)
-    item = At(str(path), "", read_json(path))
-    _check_item(item)
-    card = _parse(item)
-    check_card(card, str(path))
+    return from_item(read_json(path), str(path))
+
+
+def from_item(item: Any, where: str) -> ModelCard:
+    """The card that a STAC item is, as JSON parses it; ``where`` begins the messages.
+
+    Raises:
+        ModelError: It is not a card.
+    """
+    at = At(where, "", item)
+    _check_item(at)
+    card = _parse(at)
+    check_card(card, where)
     return card
 
 
@@ -107,6 +128,11 @@ def check_card(card: ModelCard, where: str) -> None:
     less = f"less than half the size {card.size}"
     at.demand(card.size > 2 * card.margin, "margin", card.margin, less)
     at.demand((card.reach or 0) >= 0, "reach", card.reach, "pixels from 0, or null")
+    at.demand(card.output in OUTPUTS, "output", card.output, " or ".join(OUTPUTS))
+    pair = card.output in ONE_PLANE
+    at.demand(
+        not pair or len(card.legend.classes) == 2, "output", card.output, "two classes for it"
+    )
     at.demand(card.activation_bytes > 0, "activation_bytes", card.activation_bytes, "above 0")
     legend = card.legend
     at.demand(0 <= legend.nodata <= 255, "legend.nodata", legend.nodata, "a code within 0..255")
@@ -163,7 +189,7 @@ def _properties(card: ModelCard, at: At) -> dict[str, Any]:
         "bands": _bands(card),
         "mlm:name": card.name,
         "mlm:architecture": architecture,
-        "mlm:framework": "PyTorch",
+        "mlm:framework": "ONNX" if by_name(card.weights or "") is ONNX else "PyTorch",
         "mlm:tasks": [_TASK],
         "mlm:total_parameters": total,
         "mlm:pretrained": card.weights is not None,
@@ -178,9 +204,12 @@ def _properties(card: ModelCard, at: At) -> dict[str, Any]:
         "geoseg:gsd": None if card.gsd is None else [float(v) for v in card.gsd],
         "geoseg:activation_bytes": card.activation_bytes,
         "geoseg:legend": {"name": card.legend.name, "nodata": card.legend.nodata},
+        "geoseg:output": None if card.output == OUTPUTS[0] else card.output,
+        "geoseg:fixed_size": card.fixed or None,
         "geoseg:about": about or None,
     }
     optional = ("mlm:total_parameters", "mlm:hyperparameters", "geoseg:about", "geoseg:gsd")
+    optional += ("geoseg:output", "geoseg:fixed_size")
     return {k: v for k, v in properties.items() if v is not None or k not in optional}
 
 
@@ -231,12 +260,13 @@ def _output(card: ModelCard) -> dict[str, Any]:
 def _assets(card: ModelCard) -> dict[str, Any]:
     if card.weights is None:
         return {}
+    kind = by_name(card.weights) or SAFETENSORS
     asset: dict[str, Any] = {
         "href": f"./{card.weights}",
-        "type": "application/vnd.safetensors",
-        "title": "Weights",
+        "type": kind.media_type,
+        "title": "Weights" if kind is SAFETENSORS else "Network and weights",
         "roles": ["mlm:model", "mlm:weights", "data"],
-        "mlm:artifact_type": "safetensors.torch.save_file",
+        "mlm:artifact_type": kind.artifact_type,
         # MLM wants bands in the properties, where STAC allows them only if an asset has them too.
         "bands": _bands(card),
     }
@@ -290,7 +320,21 @@ def _parse(item: At) -> ModelCard:
         activation_bytes=properties.get("geoseg:activation_bytes").integer(1),
         about=_parse_about(properties),
         scaling=scaling,
+        output=_parse_output(properties),
+        fixed=_parse_fixed(properties),
     )
+
+
+def _parse_output(properties: At) -> str:
+    output = properties.get("geoseg:output")
+    return output.one_of(*OUTPUTS) if output.given else OUTPUTS[0]
+
+
+def _parse_fixed(properties: At) -> bool:
+    fixed = properties.get("geoseg:fixed_size")
+    if fixed.given and not isinstance(fixed.value, bool):
+        raise fixed.wrong("true or false")
+    return fixed.given and bool(fixed.value)
 
 
 def _parse_input(entry: At) -> tuple[tuple[str, ...], int]:

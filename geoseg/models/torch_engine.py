@@ -14,8 +14,11 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from geoseg.errors import BlockError, ModelError
 from geoseg.models.architectures import build, check_stride
 from geoseg.models.base import Batch, ModelCard
+from geoseg.models.formats import PT2, TORCHSCRIPT, by_name
+from geoseg.models.intact import read_weights
 from geoseg.models.registry import ModelPackage, Precision
-from geoseg.models.scaling import curve, linear
+from geoseg.models.scaling import curve, linear, temperature
+from geoseg.models.traced import as_logits, open_graph
 from geoseg.models.weights_file import load_weights
 
 _DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -53,9 +56,9 @@ class TorchSegmenter:
         self._card, self._threads = card, threads
         self._device = _device(device)
         self._precision = _checked_precision(precision, self._device)
-        self._temperature = _temperature(card)
+        self._temperature = temperature(card)
         self._curve = curve(card, self._device)
-        network = network.eval().float().cpu()
+        network = as_logits(network.eval().float().cpu(), card)
         check_stride(network, card)
         _fold_norms(network)
         self._network = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
@@ -70,12 +73,7 @@ class TorchSegmenter:
         threads: int | None = None,
     ) -> Self:
         """The model of a package, with its weights."""
-        if package.weights is None:
-            raise ModelError(
-                f"model {package.card.name!r} has no weights: it must be trained before use"
-            )
-        network = build(package.card)
-        load_weights(network, package.weights, package.card.sha256)
+        network = load_network(package)
         return cls(package.card, network, device=device, precision=precision, threads=threads)
 
     @classmethod
@@ -166,6 +164,24 @@ class TorchSegmenter:
         return parts.div_(total)
 
 
+def load_network(package: ModelPackage) -> nn.Module:
+    """The network of a package with its weights, whichever format they have.
+
+    Raises:
+        ModelError: They are missing, damaged, of another network, or run code unasked.
+    """
+    if package.weights is None:
+        raise ModelError(
+            f"model {package.card.name!r} has no weights: it must be trained before use"
+        )
+    if by_name(package.weights.name) in (PT2, TORCHSCRIPT):
+        data, known = read_weights(package.weights, package.card.sha256)
+        return open_graph(package.weights, data, known, allow_code=package.allow_code)
+    network = build(package.card)
+    load_weights(network, package.weights, package.card.sha256)
+    return network
+
+
 def _most_likely(scores: Tensor) -> tuple[Tensor, Tensor]:
     """Index and value of the first of the highest scores along ``class``.
 
@@ -244,10 +260,3 @@ def _checked_precision(precision: str, device: torch.device) -> Precision:
     if precision == "fp16" and device.type == "cpu":
         raise ModelError("precision 'fp16' needs CUDA; on a CPU use bf16 or fp32")
     return precision  # type: ignore[return-value]  # one of the three
-
-
-def _temperature(card: ModelCard) -> float:
-    found = card.about.get("temperature", 1.0)
-    if not isinstance(found, int | float) or not 0 < found < float("inf"):
-        raise ModelError(f"model {card.name!r}: about.temperature: {found!r}; wanted a number > 0")
-    return float(found)

@@ -44,13 +44,15 @@ class ModelChoice(Section):
     name: Text | None = None
     """Name of a model that geoseg knows (``geoseg models``)."""
     path: FilePath | None = None
-    """A model's card, or the folder that holds it."""
+    """A model's card, the folder that holds it, or an .onnx or .pt2 file that knows its card."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """What computes; auto takes a GPU where there is one."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Number format of the network; bf16 and fp16 are faster on GPUs, and change scores a bit."""
     batch: Annotated[int, Field(ge=1, le=4096)] | None = None
     """Chips per forward pass; chosen by memory without it. Does not change the result."""
+    allow_code: bool = False
+    """Open TorchScript (.pt), which runs code that it brings along."""
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -225,6 +227,7 @@ class Workflow(Whole):
         settings = self.model_dump(mode="json")
         settings["input"].pop("directory", None)
         settings["model"].pop("batch")
+        settings["model"].pop("allow_code")
         settings["tiling"].pop("block")
         output = settings["output"]
         return {

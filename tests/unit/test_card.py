@@ -5,10 +5,10 @@ import json
 import math
 import re
 from dataclasses import fields, replace
-from pathlib import Path
 
 import pystac
 import pytest
+from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator
@@ -22,7 +22,7 @@ from geoseg.models.base import ModelCard
 from geoseg.models.card import FILE, MLM, VERSION, check_card, dump_card, load_card, to_item
 from geoseg.models.registry import packages
 
-SCHEMAS = Path(__file__).parents[1] / "golden" / "stac_schemas"
+SCHEMAS = ROOT / "geoseg" / "models" / "stac_schemas"
 
 CARD = ModelCard(
     name="water-s2",
