@@ -119,6 +119,6 @@ def percent(share: NDArray[Any]) -> Bytes:
 def _margin(scores: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
     planes = np.moveaxis(scores, axis, 0)
     if len(planes) < 2:
-        return planes[0]
+        return np.asarray(planes[0], np.float32)
     two = np.partition(planes, -2, axis=0)
     return np.asarray(two[-1] - two[-2], np.float32)
