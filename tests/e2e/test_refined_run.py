@@ -21,7 +21,6 @@ LAYERS = ("confidence", "entropy", "margin", "disagreement", "probabilities")
 CHANGES = {
     "input": {"size": [260, 330]},
     "tiling": {"size": 192, "margin": 48},
-    "model": {"tta": "flips"},
     "postprocess": [
         {"step": "smooth", "radius": 2},
         {"step": "majority", "size": 3},
@@ -33,6 +32,15 @@ CHANGES = {
 }
 
 
+def views_workflow(folder, model, **changes):
+    """A small workflow with views, all layers and some steps."""
+    path = workflow(folder, model, **(CHANGES | changes))
+    data = json.loads(path.read_text())
+    data["model"]["tta"] = "flips"
+    path.write_text(json.dumps(data))
+    return path
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     return write_package(tmp_path_factory.mktemp("models"))
@@ -41,7 +49,7 @@ def model(tmp_path_factory):
 @pytest.fixture(scope="module")
 def out(tmp_path_factory, model):
     folder = tmp_path_factory.mktemp("refined")
-    geoseg("run", workflow(folder, model, **CHANGES), check=0)
+    geoseg("run", views_workflow(folder, model), check=0)
     return folder / "out"
 
 
@@ -129,8 +137,8 @@ def count_small(codes, pixels, structure):
     "changes", [{"tiling": {"block": 96}, "cluster": {"workers": 1, "threads": 2}}]
 )
 def test_blocks_and_workers_change_nothing(out, tmp_path, model, changes):
-    merged = {**CHANGES, **changes, "tiling": CHANGES["tiling"] | changes["tiling"]}
-    geoseg("run", workflow(tmp_path, model, **merged), check=0)
+    changes = {**changes, "tiling": CHANGES["tiling"] | changes["tiling"]}
+    geoseg("run", views_workflow(tmp_path, model, **changes), check=0)
     for name in ("classes", *LAYERS):
         np.testing.assert_array_equal(
             read(tmp_path / "out" / f"{name}.tif"), read(out / f"{name}.tif"), err_msg=name
@@ -143,7 +151,7 @@ def test_blocks_and_workers_change_nothing(out, tmp_path, model, changes):
 
 
 def test_other_steps_need_no_new_predictions(tmp_path, model):
-    path = workflow(tmp_path, model, **(CHANGES | {"output": {"keep_work": True}}))
+    path = views_workflow(tmp_path, model, output={"keep_work": True})
     geoseg("run", path, check=0)
     first = read(tmp_path / "out/classes.tif")
     steps = "postprocess=[{step: smooth, radius: 2}, {step: majority, size: 7}]"
