@@ -26,6 +26,9 @@ from geoseg.workflow.postprocess import (
 from geoseg.workflow.units import Area
 
 
+_TRUE_ENOUGH = 0.01
+
+
 def wanted_layers(workflow: Workflow) -> tuple[Layer, ...]:
     """What the model is asked for beside classes and confidence: for products, and for steps."""
     raster = workflow.output.raster
@@ -93,13 +96,22 @@ def _codes(legend: Legend, names: tuple[str, ...]) -> tuple[int, ...]:
 
 
 def _pixel_area(scene: Scene, area: Area, key: str) -> float:
-    """Square metres of the scene's middle pixel: regions are counted, not measured."""
+    """Square metres of a pixel: regions are counted, not measured.
+
+    As the grid says, where that is true to a hundredth in the scene's middle (10 m pixels of UTM
+    are 100 square metres, though 100.08 on the ellipsoid); else as measured there.
+    """
     if area.unit == "px":
         return 1.0
-    side = ground_sample_distance(scene.grid)
-    if side is None:
+    side, grid = ground_sample_distance(scene.grid), scene.grid
+    if side is None or grid.crs is None:
         raise PlanError(
             f"{key}: how much ground a pixel of scene {scene.id} covers is not known; "
             f"give the area in px"
         )
+    if grid.crs.projected:
+        unit = grid.crs.proj.axis_info[0].unit_conversion_factor
+        said = abs(float(grid.affine.determinant)) * unit**2
+        if abs(said / side**2 - 1) < _TRUE_ENOUGH:
+            return said
     return side * side
