@@ -201,7 +201,7 @@ class _Run:
         stages = [Stage("segment", segment, plan.blocks, parts, counts=True)]
         if plan.refinement is not None:
             # Not among the parts of the segment stage: other steps need no other predictions.
-            parts |= {"postprocess": fingerprint.digest(repr(plan.refinement))}
+            parts = {**parts, "postprocess": fingerprint.digest(repr(plan.refinement))}
             refine = RefineJob(f"refine-{key}", plan, work)
             stages.append(Stage("refine", refine, plan.blocks, parts, counts=True))
         if self.plan.workflow.output.vector is None:
