@@ -25,7 +25,6 @@ from geoseg.workflow.postprocess import (
 )
 from geoseg.workflow.units import Area
 
-
 _TRUE_ENOUGH = 0.01
 
 
