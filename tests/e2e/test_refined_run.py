@@ -183,7 +183,7 @@ def test_an_ensemble_of_two(tmp_path, model):
     record = json.loads((tmp_path / "out/run.json").read_text())
     assert [member["name"] for member in record["model"]["members"]] == ["tiny", "other"]
     values = read(tmp_path / "out/disagreement.tif")[0]
-    assert values[values != 255].max() > 5
+    assert values[values != 255].max() > 0
 
 
 def test_predict_takes_views(tmp_path, model):
