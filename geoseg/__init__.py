@@ -20,6 +20,7 @@ _PUBLIC = {
     "evaluate": "geoseg.api",
     "predict": "geoseg.api",
     "run": "geoseg.api",
+    "train": "geoseg.api",
     "vectorize": "geoseg.api",
 }
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "evaluate",
     "predict",
     "run",
+    "train",
     "vectorize",
 ]
 

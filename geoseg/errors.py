@@ -12,6 +12,7 @@ GeosegError                 exit code 1
 ├── BlockError              a block failed while running
 ├── ClusterLostError        the cluster went away while blocks were running
 ├── ProductError            a product could not be written
+├── TrainingError           a network stopped learning: its loss is no number any more
 └── LockedError             exit code 75: another run holds this output
 
 KeyboardInterrupt
@@ -102,6 +103,10 @@ class ClusterLostError(GeosegError):
 
 class ProductError(GeosegError):
     """A product could not be written."""
+
+
+class TrainingError(GeosegError):
+    """A network stopped learning: its loss or gradient is no number any more."""
 
 
 class LockedError(GeosegError):

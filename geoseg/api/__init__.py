@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geoseg.workflow import Workflow, from_data, load
+from geoseg.workflow import TrainingWorkflow, Workflow, from_data, load, load_training
 
 if TYPE_CHECKING:
     from geoseg.api.adjusting import AdjustedAreas
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from geoseg.api.planning import RunPlan
     from geoseg.api.results import RunResult
     from geoseg.api.scores import Evaluation
+    from geoseg.api.training.planning import TrainingPlan
+    from geoseg.api.training.run import TrainingResult
     from geoseg.models.registry import ModelPackage
     from geoseg.run.reporter import Reporter
 
@@ -25,8 +27,10 @@ __all__ = [
     "estimate_areas",
     "evaluate",
     "plan",
+    "plan_training",
     "predict",
     "run",
+    "train",
     "vectorize",
 ]
 
@@ -183,6 +187,54 @@ def add_model(
     return add(what, source=None if source is None else Path(source), force=force)
 
 
+def train(
+    workflow: str | os.PathLike[str] | TrainingWorkflow,
+    *,
+    overrides: Sequence[str] = (),
+    reporter: Reporter | None = None,
+    force: bool = False,
+) -> TrainingResult:
+    """Train a model; goes on where an earlier training was interrupted.
+
+    Args:
+        workflow: A YAML file, or a workflow that was read.
+        overrides: Settings like ``training.steps=4000``, for a file.
+        reporter: Told of progress; nobody is, without it.
+        force: Train again what is finished.
+
+    Returns:
+        The folder of the model package, with scores and all else that is known of it.
+
+    Raises:
+        InputError: Workflow, scenes, labels and model do not fit together; nothing was written.
+        TrainingError: The network stopped learning.
+        LockedError: Another training holds the output.
+        StoppedError: SIGINT or SIGTERM came; what is done is kept.
+    """
+    from geoseg.api.training.run import train_workflow  # noqa: PLC0415 (rasterio, matplotlib)
+    from geoseg.run.reporter import Silent  # noqa: PLC0415
+
+    read = _read_training(workflow, overrides)
+    return train_workflow(read, reporter or Silent(), force=force)
+
+
+def plan_training(
+    workflow: str | os.PathLike[str] | TrainingWorkflow,
+    *,
+    overrides: Sequence[str] = (),
+    reporter: Reporter | None = None,
+) -> TrainingPlan:
+    """Say what a training would learn from: sets, classes, split. Writes nothing, needs no torch.
+
+    Raises:
+        InputError: Workflow, scenes, labels and model do not fit together.
+    """
+    from geoseg.api.training.planning import plan_training as look  # noqa: PLC0415 (rasterio)
+    from geoseg.run.reporter import Silent  # noqa: PLC0415
+
+    return look(_read_training(workflow, overrides), reporter or Silent())
+
+
 def evaluate(
     prediction: str | os.PathLike[str],
     truth: str | os.PathLike[str] | Truth,
@@ -293,6 +345,14 @@ def estimate_areas(
         confidence=confidence,
         reporter=reporter or Silent(),
     )
+
+
+def _read_training(
+    workflow: str | os.PathLike[str] | TrainingWorkflow, overrides: Sequence[str]
+) -> TrainingWorkflow:
+    if isinstance(workflow, TrainingWorkflow):
+        return workflow
+    return load_training(workflow, overrides=overrides)
 
 
 def _read(workflow: AnyWorkflow, overrides: Sequence[str]) -> Workflow:

@@ -85,6 +85,36 @@ def _sample(workflow: Workflow, source: SampleInput, bands: Sequence[str]) -> Fo
     return Found(sample.scenes(bands)[0], directory, sample)
 
 
+def scenes_to_learn_from(
+    source: FilesInput | StacInput | SampleInput,
+    area: AreaOfInterest | None,
+    bands: Sequence[str],
+    *,
+    folder: Path,
+) -> list[Found]:
+    """All scenes of a set with ``bands``; files need not say where they lie.
+
+    ``folder`` is where a sample goes that names none.
+
+    Raises:
+        InputError: As :func:`find_scenes`.
+    """
+    place = None if area is None else _area(area)
+    if isinstance(source, SampleInput):
+        spec = SampleSpec(size=source.size, seed=source.seed, date=source.date)
+        where = folder if source.directory is None else Path(source.directory).absolute()
+        sample = SampleSource(spec, where)
+        found = [Found(sample.scenes(bands)[0], where, sample)]
+    elif isinstance(source, FilesInput):
+        scenes = replace(_files(source), placeless=True).scenes(bands)
+        found = [Found(scene, folder) for scene in scenes]
+    else:
+        found = [Found(scene, folder) for scene in _stac(source, place).scenes(bands)]
+    if place is None:
+        return found
+    return [replace(one, scene=clip_scene(one.scene, place)) for one in found]
+
+
 def _files(source: FilesInput) -> FilesSource:
     sources = source.band_sources() or {}
     patterns = source.path or ()

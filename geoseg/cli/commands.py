@@ -21,6 +21,7 @@ from geoseg.cli.options import (
     print_json,
     reporter,
 )
+from geoseg.cli.train import train
 
 
 class InterruptedCommand(Exception):  # noqa: N818 (no error, but what Ctrl-C and SIGTERM do)
@@ -49,6 +50,7 @@ app = typer.Typer(
 models = typer.Typer(help="The models that geoseg knows.", no_args_is_help=True)
 app.add_typer(models, name="models")
 app.add_typer(evaluate, name="evaluate")
+app.command("train")(train)
 
 
 def _version(wanted: bool) -> None:
@@ -113,14 +115,14 @@ def validate(
     workflows: Annotated[list[Path], typer.Argument(help="Workflow files.", show_default=False)],
     settings: Settings = None,
 ) -> None:
-    """Check workflow files, word by word. Opens no scene."""
+    """Check workflow files, those that train too, word by word. Opens no scene."""
     from geoseg.errors import WorkflowError
-    from geoseg.workflow import load
+    from geoseg.workflow import load_any
 
     wrong = []
     for path in workflows:
         try:
-            load(path, overrides=settings or [])
+            load_any(path, overrides=settings or [])
             typer.echo(f"{path}: ok")
         except WorkflowError as error:
             wrong.append(str(error))
@@ -320,11 +322,12 @@ def show_model(
 @app.command()
 def schema(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write.")] = None,
+    training: Annotated[bool, typer.Option("--train", help="Of workflows that train.")] = False,
 ) -> None:
     """Print the JSON Schema of workflows, for editors."""
-    from geoseg.workflow.schema_file import schema_text
+    from geoseg.workflow.schema_file import schema_text, training_schema_text
 
-    text = schema_text()
+    text = training_schema_text() if training else schema_text()
     if output is None:
         typer.echo(text, nl=False)
     else:

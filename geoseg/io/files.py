@@ -45,6 +45,7 @@ class FilesSource:
         crs: For files that have none.
         date: Of acquisition.
         resampling: How bands of another resolution come onto the scene's grid.
+        placeless: Take files that do not say where they lie: chips of somebody's data set.
     """
 
     path: tuple[str, ...] = ()
@@ -57,6 +58,7 @@ class FilesSource:
     crs: str | None = None
     date: datetime | None = None
     resampling: Resampling = "bilinear"
+    placeless: bool = False
 
     @property
     def overrides(self) -> Overrides:
@@ -156,7 +158,10 @@ def _one_pattern_a_band(source: FilesSource, files: list[tuple[str | None, str]]
         return False
     if common_names([stem(path) for _, path in files]) == list(source.bands):
         return True
-    return all(read_header(path, crs=source.crs).count == 1 for _, path in files)
+    return all(
+        read_header(path, crs=source.crs, placeless=source.placeless).count == 1
+        for _, path in files
+    )
 
 
 def _by_band(
@@ -240,7 +245,9 @@ class _Reader:
 
     def _header(self, path: str) -> Header:
         if path not in self._headers:
-            self._headers[path] = read_header(path, crs=self._source.crs)
+            self._headers[path] = read_header(
+                path, crs=self._source.crs, placeless=self._source.placeless
+            )
         return self._headers[path]
 
     def _refs(self) -> dict[str, BandRef]:

@@ -9,6 +9,7 @@ from math import isfinite
 from pathlib import Path
 
 import rasterio
+from affine import Affine
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from rasterio.enums import ColorInterp, MaskFlags
@@ -104,8 +105,14 @@ def _nodata(ref: BandRef, own: float | None) -> float | None:
     return None if isinstance(ref.nodata, str) else ref.nodata
 
 
-def read_header(uri: str, *, crs: str | None = None) -> Header:
-    """Open ``uri`` and read what it says of itself. ``crs`` is for files without one.
+def read_header(uri: str, *, crs: str | None = None, placeless: bool = False) -> Header:
+    """Open ``uri`` and read what it says of itself.
+
+    Args:
+        uri: A file.
+        crs: For files without one.
+        placeless: Take files that do not say where they lie: their grid counts pixels, without a
+            CRS.
 
     Raises:
         SceneError: There is no such file, it is not a raster, it is truncated, or nothing says
@@ -118,7 +125,7 @@ def read_header(uri: str, *, crs: str | None = None) -> Header:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
             with rasterio.open(gdal_path(uri)) as dataset:
-                return _header(uri, dataset, crs)
+                return _header(uri, dataset, crs, placeless=placeless)
         except RasterioError as error:
             raise SceneError(
                 f"{uri}: not a raster that can be read ({_unreadable(uri, error)})"
@@ -153,14 +160,16 @@ def stored_scales(uri: str) -> list[tuple[float, float]]:
             raise SceneError(f"{uri}: cannot be opened: {error}") from error
 
 
-def _header(uri: str, dataset: DatasetReader, crs: str | None) -> Header:
+def _header(uri: str, dataset: DatasetReader, crs: str | None, *, placeless: bool) -> Header:
     if dataset.count == 0:
         inner = f"; it contains {', '.join(dataset.subdatasets[:3])}" if dataset.subdatasets else ""
         raise SceneError(f"{uri}: has no bands of its own{inner}")
     lost = missing_bytes(uri, dataset)
     if lost:
         raise SceneError(f"{uri}: truncated, at least {lost} bytes are missing; get the file again")
-    grid = _grid(uri, dataset, crs)
+    nowhere = placeless and dataset.transform.is_identity
+    shape = (dataset.height, dataset.width)
+    grid = GeoBox(shape, Affine.identity(), None) if nowhere else _grid(uri, dataset, crs)
     colors = dataset.colorinterp
     alpha = colors.index(ColorInterp.alpha) + 1 if ColorInterp.alpha in colors else None
     return Header(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,8 @@ from rasterio.errors import RasterioError
 from geoseg.errors import SceneError
 from geoseg.grid import GeoBox, Window
 from geoseg.io.class_raster import read_legend
-from geoseg.io.headers import read_header
+from geoseg.io.grids import same_grid
+from geoseg.io.headers import Header, read_header
 from geoseg.io.reader import ScenePixels
 from geoseg.io.refs import BandRef
 from geoseg.ops.classify import NO_CONFIDENCE
@@ -82,6 +85,81 @@ class LabelRaster(_Numbers):
         codes = values.astype(np.int16)
         codes[~valid] = NO_LABEL
         return codes
+
+
+class SceneCodes(LabelRaster):
+    """Class codes of any band of a raster, on the grid of the scene that they are labels of.
+
+    A file that does not say where it lies is laid onto the scene pixel by pixel. A code that is
+    ``listed`` counts even where the file calls it nodata. May be read from several threads.
+
+    Args:
+        path: The file.
+        scene: What it labels.
+        band: Number of the band.
+        listed: Codes that stand for something.
+        trim: Take a file without a place that is larger than the scene, and leave out its right
+            and lower rim.
+
+    Raises:
+        SceneError: It cannot be opened, or does not fit the scene.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        scene: Scene,
+        *,
+        band: int = 1,
+        listed: Collection[int] = (),
+        trim: bool = False,
+    ) -> None:
+        header = read_header(str(path), placeless=True)
+        header.check_index(band, "labels")
+        own = header.nodata[band - 1]
+        hole = None if own is None or own in listed else own
+        self.path, self.names = path, named_codes(path)
+        self.grid = scene.grid
+        placed = _placed(header, scene, trim=trim)
+        ref = BandRef(str(path), band, 1.0, 0.0, "none" if hole is None else hole, "nearest")
+        numbers = replace(header.band(_BAND, ref), grid=placed)
+        self.dtype = np.dtype(numbers.dtype)
+        # Of more than two bands none is an alpha band of codes, whatever its colour says.
+        mask = header.own_mask() if header.masked or (header.count == 2 and band == 1) else None
+        masks = () if mask is None or own is not None else (replace(mask, grid=placed),)
+        # A file without a place may be larger than the scene: its own pixels are what is read.
+        grid = placed if header.grid.crs is None else scene.grid
+        self._pixels = ScenePixels(Scene(str(path), {_BAND: numbers}, grid, masks))
+
+
+def _placed(header: Header, scene: Scene, *, trim: bool) -> GeoBox:
+    """Where a label raster lies.
+
+    Raises:
+        SceneError: That is not known, or beside the scene.
+    """
+    grid, image = scene.grid, scene.sources[0]
+    if header.grid.crs is None:
+        sizes = list(zip(header.grid.shape, grid.shape, strict=True))
+        larger = all(label >= pixels for label, pixels in sizes)
+        if not larger or (header.grid.shape != grid.shape and not trim):
+            hint = "; set labels.trim: true to cut its right and lower rim" if larger else ""
+            raise SceneError(
+                f"{header.uri}: has {_by(header.grid)} pixels and does not say where it lies; "
+                f"{image} has {_by(grid)}, and only labels of the same size can be laid "
+                f"onto it{hint}"
+            )
+        return GeoBox(header.grid.shape, grid.affine, grid.crs)
+    if grid.crs is None:
+        raise SceneError(
+            f"{image}: does not say where it lies, but its labels {header.uri} do: give the image "
+            f"its CRS and geotransform (gdal_edit.py -a_srs -a_ullr)"
+        )
+    return grid if same_grid(header.grid, grid) else header.grid
+
+
+def _by(grid: GeoBox) -> str:
+    return f"{grid.shape[0]} x {grid.shape[1]}"
 
 
 class ConfidenceRaster(_Numbers):

@@ -64,6 +64,8 @@ def read_features(
     layer: str | None = None,
     column: str | None = None,
     beside: Sequence[str] = (),
+    where: Mapping[str, object] | None = None,
+    one_class: bool = False,
 ) -> Features:
     """Read the labels of a vector file.
 
@@ -72,14 +74,20 @@ def read_features(
         layer: May be left out where there is one with shapes.
         column: Of names or codes; may be left out where there is one column.
         beside: Other columns to read where they are there.
+        where: Columns, and what they must be (or hold, where they have lists); features of which
+            that is not so are as if they were not there.
+        one_class: All features have code 0; no column is needed.
 
     Raises:
         InputError: It cannot be read, or layer, column, CRS or labels are not clear.
     """
-    frame = _read_table(path, layer)
+    frame = _chosen(path, _read_table(path, layer), where or {})
+    if one_class:
+        column = "geoseg:class"
+        frame = frame.assign(**{column: 0})
     column = _column(path, frame, column)
     shapes = np.asarray(frame.geometry.values)
-    values = frame[column]
+    values = frame[column].map(_only_entry)
     given = values.notna() & (values.astype(str).str.strip() != "")
     keep = given.to_numpy() & ~(shapely.is_missing(shapes) | shapely.is_empty(shapes))
     if not keep.any():
@@ -113,6 +121,31 @@ def _read_table(path: Path, layer: str | None) -> Any:
     if frame.crs is None:
         raise InputError(f"{path}: no CRS; give it one first (ogr2ogr -a_srs EPSG:... out in)")
     return frame
+
+
+def _chosen(path: Path, frame: Any, where: Mapping[str, object]) -> Any:
+    """The features for which all of ``where`` holds."""
+    for column, wanted in where.items():
+        if column not in frame.columns:
+            known = ", ".join(str(c) for c in frame.columns if c != frame.geometry.name)
+            raise InputError(f"{path}: labels.where: no column {column!r}; it has {known}")
+        frame = frame[frame[column].map(lambda value, wanted=wanted: _holds(value, wanted))]
+        if not len(frame):
+            raise InputError(f"{path}: labels.where: no feature has {column} = {wanted}")
+    return frame
+
+
+def _holds(value: object, wanted: object) -> bool:
+    """Whether a value is what is wanted, or a list that has it."""
+    if isinstance(value, np.ndarray | list | tuple):
+        return any(_holds(entry, wanted) for entry in value)
+    return str(value) == str(wanted) or (isinstance(wanted, int | float) and value == wanted)
+
+
+def _only_entry(value: object) -> object:
+    """What is in a list of one; other values as they are."""
+    listed = isinstance(value, np.ndarray | list | tuple)
+    return value[0] if listed and len(value) == 1 else value  # type: ignore[index, arg-type] # just seen to be a list
 
 
 def _layer(path: Path, wanted: str | None) -> str:

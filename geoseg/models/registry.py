@@ -20,6 +20,7 @@ __all__ = [
     "Precision",
     "available",
     "check_classes",
+    "check_device",
     "check_scene",
     "find",
     "ground_sample_distance",
@@ -146,6 +147,17 @@ def open_segmenter(
     from geoseg.models.torch_engine import TorchSegmenter  # noqa: PLC0415 (torch takes seconds)
 
     return TorchSegmenter.load(package, device=device, precision=precision, threads=threads)
+
+
+def check_device(name: str, precision: Precision = "fp32") -> None:
+    """Refuse a device that is not there, or that cannot compute so; imports torch.
+
+    Raises:
+        ModelError: Says what there is.
+    """
+    from geoseg.models import torch_engine  # noqa: PLC0415 (torch takes seconds)
+
+    torch_engine.check_device(name, precision)
 
 
 def _open(folder: Path) -> ModelPackage:

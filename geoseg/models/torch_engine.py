@@ -260,6 +260,11 @@ def _fold_norms(network: nn.Module) -> None:
         _fold_norms(child)
 
 
+def check_device(name: str, precision: Precision) -> None:
+    """See :func:`geoseg.models.registry.check_device`."""
+    _checked_precision(precision, _device(name))
+
+
 def _device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

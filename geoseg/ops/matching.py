@@ -49,7 +49,7 @@ class Side:
             return int(text)
         known = ", ".join(self.names.values()) or "codes 0 to 255"
         raise InputError(
-            f"{option}: {self.label} has no class {text!r}{_guess(text, self.names.values())}; "
+            f"{option}: {self.label} has no class {text!r}{closest_name(text, self.names.values())}; "
             f"it has {known}"
         )
 
@@ -228,7 +228,8 @@ def _target(
     return int(mapped[prediction.find(target, "mapping")])
 
 
-def _guess(text: str, names: Iterable[str]) -> str:
+def closest_name(text: str, names: Iterable[str]) -> str:
+    """``", did you mean 'x'?"``, or nothing where no name is near."""
     folded = {name.casefold(): name for name in names}
     close = difflib.get_close_matches(text.casefold(), folded, n=1)
     return f", did you mean {folded[close[0]]!r}?" if close else ""

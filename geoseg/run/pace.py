@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 SPAN_SECONDS = 60.0
 """The speed is that of the last minute: a slow start is soon forgotten."""
@@ -18,6 +18,8 @@ class Pace:
     Attributes:
         blocks, pixels: Totals of the stage.
         done_blocks, done_pixels: What is done of them, with what was there before.
+        unit: What blocks are.
+        figures: How it goes, besides how far it is.
     """
 
     def __init__(
@@ -27,10 +29,13 @@ class Pace:
         pixels: int,
         done_blocks: int = 0,
         done_pixels: int = 0,
+        unit: str = "blocks",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.blocks, self.pixels = blocks, pixels
         self.done_blocks, self.done_pixels = done_blocks, done_pixels
+        self.unit = unit
+        self.figures: dict[str, float] = {}
         self._clock = clock
         self._begun, self._before = clock(), done_pixels
         self._marks: deque[tuple[float, int]] = deque([(self._begun, done_pixels)], MOST_MARKS)
@@ -74,6 +79,11 @@ class Pace:
         """Seconds to go, if the speed stays; None while it is unknown."""
         speed = self.speed
         return max(0, self.pixels - self.done_pixels) / speed if speed else None
+
+
+def figures_text(figures: Mapping[str, float]) -> str:
+    """``loss 0.412  mean IoU 0.63``."""
+    return "  ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in figures.items())
 
 
 def clock_text(seconds: float) -> str:

@@ -20,8 +20,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from geoseg.run.pace import Pace, clock_text
-from geoseg.run.reporter import Reporter, Silent
+from geoseg.run.pace import Pace, clock_text, figures_text
+from geoseg.run.reporter import BLOCKS, Reporter, Silent
 
 Mode = Literal["auto", "plain", "json", "quiet"]
 
@@ -57,16 +57,32 @@ class Plain:
         self._say(_opening(scenes, blocks, dashboard))
 
     def stage(
-        self, name: str, *, blocks: int, pixels: int, done_blocks: int = 0, done_pixels: int = 0
+        self,
+        name: str,
+        *,
+        blocks: int,
+        pixels: int,
+        done_blocks: int = 0,
+        done_pixels: int = 0,
+        unit: str = BLOCKS,
     ) -> None:
         """A line for the stage."""
         self._name = name
         self._pace = Pace(
-            blocks=blocks, pixels=pixels, done_blocks=done_blocks, done_pixels=done_pixels
+            blocks=blocks,
+            pixels=pixels,
+            done_blocks=done_blocks,
+            done_pixels=done_pixels,
+            unit=unit,
         )
         self._told = 0.0, self._pace.share
         before = f", {done_blocks} of them done before" if done_blocks else ""
-        self._say(f"{name}: {blocks} blocks, {pixels / 1e6:.1f} Mpx{before}")
+        much = f", {pixels / 1e6:.1f} Mpx" if unit == BLOCKS else ""
+        self._say(f"{name}: {blocks} {unit}{much}{before}")
+
+    def figures(self, **numbers: float) -> None:
+        """Shown with the next line."""
+        self._pace.figures.update(numbers)
 
     def advance(self, *, blocks: int, pixels: int) -> None:
         """At most one line in some seconds, and for some percent; always one for the last."""
@@ -111,24 +127,41 @@ class JsonLines:
         self._say("started", scenes=scenes, blocks=blocks, dashboard=dashboard)
 
     def stage(
-        self, name: str, *, blocks: int, pixels: int, done_blocks: int = 0, done_pixels: int = 0
+        self,
+        name: str,
+        *,
+        blocks: int,
+        pixels: int,
+        done_blocks: int = 0,
+        done_pixels: int = 0,
+        unit: str = BLOCKS,
     ) -> None:
         """Event ``stage``."""
         self._name = name
         self._pace = Pace(
-            blocks=blocks, pixels=pixels, done_blocks=done_blocks, done_pixels=done_pixels
+            blocks=blocks,
+            pixels=pixels,
+            done_blocks=done_blocks,
+            done_pixels=done_pixels,
+            unit=unit,
         )
         self._say("stage", **self._state())
 
+    def figures(self, **numbers: float) -> None:
+        """With the next event ``advance``."""
+        self._pace.figures.update(numbers)
+
     def advance(self, *, blocks: int, pixels: int) -> None:
-        """Event ``advance``, with totals, speed (pixels per second) and seconds left."""
+        """Event ``advance``, with totals, speed (pixels or steps per second) and seconds left."""
         self._pace.advance(blocks=blocks, pixels=pixels)
-        speed, left = self._pace.speed, self._pace.left
+        speed, left, unit = self._pace.speed, self._pace.left, self._pace.unit
+        fast = None if speed is None else round(speed) if unit == BLOCKS else round(speed, 3)
         self._say(
             "advance",
             **self._state(),
-            pixels_per_second=None if speed is None else round(speed),
+            **{f"{'pixels' if unit == BLOCKS else unit}_per_second": fast},
             seconds_left=None if left is None else round(left, 1),
+            **self._pace.figures,
         )
 
     def message(self, text: str) -> None:
@@ -148,13 +181,14 @@ class JsonLines:
 
     def _state(self) -> dict[str, Any]:
         pace = self._pace
-        return {
+        state = {
             "stage": self._name,
-            "blocks": pace.blocks,
-            "done_blocks": pace.done_blocks,
-            "pixels": pace.pixels,
-            "done_pixels": pace.done_pixels,
+            pace.unit: pace.blocks,
+            f"done_{pace.unit}": pace.done_blocks,
         }
+        if pace.unit != BLOCKS:
+            return state
+        return state | {"pixels": pace.pixels, "done_pixels": pace.done_pixels}
 
     def _say(self, event: str, **values: Any) -> None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -192,16 +226,31 @@ class Terminal:
         self._print(_opening(scenes, blocks, dashboard))
 
     def stage(
-        self, name: str, *, blocks: int, pixels: int, done_blocks: int = 0, done_pixels: int = 0
+        self,
+        name: str,
+        *,
+        blocks: int,
+        pixels: int,
+        done_blocks: int = 0,
+        done_pixels: int = 0,
+        unit: str = BLOCKS,
     ) -> None:
         """A new bar below those that ended."""
         self._pace = Pace(
-            blocks=blocks, pixels=pixels, done_blocks=done_blocks, done_pixels=done_pixels
+            blocks=blocks,
+            pixels=pixels,
+            done_blocks=done_blocks,
+            done_pixels=done_pixels,
+            unit=unit,
         )
         with suppress(OSError, ValueError):
             self._progress.start()
             self._task = self._progress.add_task(name, total=1.0, pace=self._pace)
             self._progress.update(self._task, completed=self._pace.share)
+
+    def figures(self, **numbers: float) -> None:
+        """Beside the bar."""
+        self._pace.figures.update(numbers)
 
     def advance(self, *, blocks: int, pixels: int) -> None:
         """The bar grows."""
@@ -239,10 +288,13 @@ def _opening(scenes: int, blocks: int, dashboard: str | None) -> str:
 
 def _numbers(pace: Pace) -> str:
     """``12/40 blocks  3.1 Mpx/s  1:15 left``; at the end the time it took."""
-    text = f"{pace.done_blocks}/{pace.blocks} blocks"
+    text = f"{pace.done_blocks}/{pace.blocks} {pace.unit}"
     speed, left = pace.speed, pace.left
     if speed is not None:
-        text += f"  {speed / 1e6:.1f} Mpx/s"
+        fast = f"{speed / 1e6:.1f} Mpx/s" if pace.unit == BLOCKS else f"{speed:.1f} {pace.unit}/s"
+        text += f"  {fast}"
+    if pace.figures:
+        text += f"  {figures_text(pace.figures)}"
     if pace.ended:
         return f"{text}  in {clock_text(pace.seconds)}"
     return text if left is None else f"{text}  {clock_text(left)} left"

@@ -7,6 +7,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
+BLOCKS = "blocks"
+"""What a stage is made of, if it is not said otherwise."""
+
 _RETOLD = {
     "Restarting worker": "a worker process died; another one takes its place",
     "% memory budget": "a worker process took more than its memory limit",
@@ -21,9 +24,24 @@ class Reporter(Protocol):
         ...
 
     def stage(
-        self, name: str, *, blocks: int, pixels: int, done_blocks: int = 0, done_pixels: int = 0
+        self,
+        name: str,
+        *,
+        blocks: int,
+        pixels: int,
+        done_blocks: int = 0,
+        done_pixels: int = 0,
+        unit: str = BLOCKS,
     ) -> None:
-        """A stage begins; ``done_*`` of it were there before."""
+        """A stage begins; ``done_*`` of it were there before.
+
+        Where its blocks have no pixels (``unit`` says what they are, like ``steps``), ``pixels``
+        are as many as blocks.
+        """
+        ...
+
+    def figures(self, **numbers: float) -> None:
+        """How the stage goes, besides how far it is: a loss, a score."""
         ...
 
     def advance(self, *, blocks: int, pixels: int) -> None:
@@ -54,8 +72,18 @@ class Silent:
         """Nothing."""
 
     def stage(
-        self, name: str, *, blocks: int, pixels: int, done_blocks: int = 0, done_pixels: int = 0
+        self,
+        name: str,
+        *,
+        blocks: int,
+        pixels: int,
+        done_blocks: int = 0,
+        done_pixels: int = 0,
+        unit: str = BLOCKS,
     ) -> None:
+        """Nothing."""
+
+    def figures(self, **numbers: float) -> None:
         """Nothing."""
 
     def advance(self, *, blocks: int, pixels: int) -> None:
@@ -86,7 +114,14 @@ class Several:
             r.started(scenes=scenes, blocks=blocks, dashboard=dashboard)
 
     def stage(
-        self, name: str, *, blocks: int, pixels: int, done_blocks: int = 0, done_pixels: int = 0
+        self,
+        name: str,
+        *,
+        blocks: int,
+        pixels: int,
+        done_blocks: int = 0,
+        done_pixels: int = 0,
+        unit: str = BLOCKS,
     ) -> None:
         """To all."""
         for r in self._reporters:
@@ -96,7 +131,13 @@ class Several:
                 pixels=pixels,
                 done_blocks=done_blocks,
                 done_pixels=done_pixels,
+                unit=unit,
             )
+
+    def figures(self, **numbers: float) -> None:
+        """To all."""
+        for r in self._reporters:
+            r.figures(**numbers)
 
     def advance(self, *, blocks: int, pixels: int) -> None:
         """To all."""

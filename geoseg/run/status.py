@@ -15,6 +15,8 @@ from typing import Any, Literal
 import psutil
 
 from geoseg.errors import InputError
+from geoseg.run.pace import figures_text
+from geoseg.run.reporter import BLOCKS
 
 NAME = "status.json"
 WRITE_SECONDS = 2.0
@@ -78,12 +80,23 @@ class StatusFile:
         self._write()
 
     def stage(
-        self, name: str, *, blocks: int, pixels: int, done_blocks: int = 0, done_pixels: int = 0
+        self,
+        name: str,
+        *,
+        blocks: int,
+        pixels: int,
+        done_blocks: int = 0,
+        done_pixels: int = 0,
+        unit: str = BLOCKS,  # noqa: ARG002 - the file has numbers only
     ) -> None:
         """Noted at once."""
         self._note(stage=name, blocks=blocks, pixels=pixels)
         self._note(done_blocks=done_blocks, done_pixels=done_pixels)
         self._write()
+
+    def figures(self, **numbers: float) -> None:
+        """Noted when there is something else to note."""
+        self._note(text=figures_text(numbers))
 
     def advance(self, *, blocks: int, pixels: int) -> None:
         """Noted when it is time."""

@@ -12,6 +12,7 @@ from geoseg.run.reporter import Reporter
 from geoseg.run.resources import available_cores
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 
 
 def each_block(
@@ -33,15 +34,28 @@ def each_block(
         reporter: Told of each block.
         workers: Threads; one a core without it.
     """
-    threads = min(workers or available_cores(), max(1, len(windows)))
     sizes = [w.shape[0] * w.shape[1] for w in windows]
-    reporter.stage(name, blocks=len(windows), pixels=sum(sizes))
-    rest, waiting = iter(windows), deque[Future[T]]()
+    return each_item(work, windows, sizes, name=name, reporter=reporter, workers=workers)
+
+
+def each_item(
+    work: Callable[[Item], T],
+    items: Sequence[Item],
+    sizes: Sequence[int],
+    *,
+    name: str,
+    reporter: Reporter,
+    workers: int | None = None,
+) -> Iterator[T]:
+    """As :func:`each_block`, for anything that has ``sizes``, in pixels."""
+    threads = min(workers or available_cores(), max(1, len(items)))
+    reporter.stage(name, blocks=len(items), pixels=sum(sizes))
+    rest, waiting = iter(items), deque[Future[T]]()
     with ThreadPoolExecutor(threads, thread_name_prefix=name) as pool:
         try:
             for size in sizes:
-                while len(waiting) < 2 * threads and (window := next(rest, None)) is not None:
-                    waiting.append(pool.submit(work, window))
+                while len(waiting) < 2 * threads and (item := next(rest, None)) is not None:
+                    waiting.append(pool.submit(work, item))
                 yield waiting.popleft().result()
                 reporter.advance(blocks=1, pixels=size)
         finally:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from pydantic import ValidationError
 
@@ -28,6 +29,11 @@ from geoseg.workflow.source import (
     to_data,
 )
 from geoseg.workflow.source import Path as KeyPath
+from geoseg.workflow.training import TrainingWorkflow
+from geoseg.workflow.whole import Whole
+
+W = TypeVar("W", bound=Whole)
+Kind = Callable[[Node], type[W]]
 
 LARGEST = 1_000_000
 """Bytes of a workflow file."""
@@ -51,7 +57,44 @@ def load(
     Raises:
         WorkflowError: Something is wrong; ``problems`` holds all of it.
     """
-    loading = _Loading(os.environ if environ is None else environ)
+    return _load(path, lambda _: Workflow, overrides, environ)
+
+
+def load_training(
+    path: str | os.PathLike[str],
+    *,
+    overrides: Sequence[str] = (),
+    environ: Mapping[str, str] | None = None,
+) -> TrainingWorkflow:
+    """Read a workflow file that trains a model; like :func:`load`.
+
+    Raises:
+        WorkflowError: Something is wrong; ``problems`` holds all of it.
+    """
+    return _load(path, lambda _: TrainingWorkflow, overrides, environ)
+
+
+def load_any(path: str | os.PathLike[str], *, overrides: Sequence[str] = ()) -> Whole:
+    """Read a workflow file of either kind: one with ``data`` trains, all others map.
+
+    Raises:
+        WorkflowError: Something is wrong; ``problems`` holds all of it.
+    """
+    return _load(path, _kind_of, overrides, None)
+
+
+def _kind_of(root: Node) -> type[Whole]:
+    trains = isinstance(root, Keys) and "data" in root.entries and "input" not in root.entries
+    return TrainingWorkflow if trains else Workflow
+
+
+def _load(
+    path: str | os.PathLike[str],
+    kind: Kind[W],
+    overrides: Sequence[str],
+    environ: Mapping[str, str] | None,
+) -> W:
+    loading = _Loading(os.environ if environ is None else environ, kind)
     root = None
     try:
         root = loading.read(Source(os.fspath(path), _read_file(Path(path))))
@@ -72,7 +115,7 @@ def loads(
     Raises:
         WorkflowError: Something is wrong; ``problems`` holds all of it.
     """
-    loading = _Loading(os.environ if environ is None else environ)
+    loading = _Loading(os.environ if environ is None else environ, lambda _: Workflow)
     return loading.finish(loading.read(Source(name, text.removeprefix("\ufeff"))), overrides)
 
 
@@ -86,15 +129,28 @@ def from_data(
     Raises:
         WorkflowError: Something is wrong; ``problems`` holds all of it.
     """
-    loading = _Loading(os.environ)
+    loading = _Loading(os.environ, lambda _: Workflow)
+    return loading.finish(loading.plant(data, Place(Source(name)), ()), overrides)
+
+
+def training_from_data(
+    data: Mapping[str, object], *, name: str = "<python>", overrides: Sequence[str] = ()
+) -> TrainingWorkflow:
+    """A workflow that trains a model, from plain dicts, lists and values; like :func:`from_data`.
+
+    Raises:
+        WorkflowError: Something is wrong; ``problems`` holds all of it.
+    """
+    loading = _Loading(os.environ, lambda _: TrainingWorkflow)
     return loading.finish(loading.plant(data, Place(Source(name)), ()), overrides)
 
 
 @dataclass(slots=True)
-class _Loading:
+class _Loading(Generic[W]):
     """One reading of a workflow: the texts read so far, and what is wrong with them."""
 
     environ: Mapping[str, str]
+    kind: Kind[W]
     findings: Findings = field(default_factory=Findings)
 
     def read(self, source: Source, above: tuple[str, ...] = ()) -> Keys | None:
@@ -151,7 +207,7 @@ class _Loading:
             return Scalar(None, place, broken=True)
         return Scalar(value, place)
 
-    def finish(self, root: Keys | Node | None, overrides: Sequence[str]) -> Workflow:
+    def finish(self, root: Keys | Node | None, overrides: Sequence[str]) -> W:
         """Put the settings on top, validate, and tell what is wrong."""
         complete = root is not None
         for number, override in enumerate(overrides):
@@ -184,11 +240,18 @@ class _Loading:
             self.findings.add(Place(source), "", str(error))
             return root
 
-    def _validate(self, root: Node) -> Workflow | None:
+    def _validate(self, root: Node) -> W | None:
+        kind = self.kind(root)
+        other = _kind_of(root)
+        if other is TrainingWorkflow and kind is not other:
+            self.findings.add(
+                root.place, "", "this workflow trains a model; run it with geoseg train"
+            )
+            return None
         try:
-            workflow = Workflow.model_validate(to_data(root))
+            workflow = kind.model_validate(to_data(root))
         except ValidationError as error:
-            report(error.errors(include_url=False), root, self.findings)
+            report(error.errors(include_url=False), root, self.findings, kind)
             return None
         workflow._origins = origins(root)  # noqa: SLF001 - set once, here, for all its life
         return workflow

@@ -220,6 +220,8 @@ class _Reader:
         key = plain_value(text) if event.style is None else text
         if event.anchor:
             self.anchors[event.anchor] = Scalar(key, place)
+        if isinstance(key, int) and not isinstance(key, bool) and text == str(key):
+            key = text  # class codes are keys, too
         if key == "<<" and event.style is None:
             advice = "'<<' is not part of YAML 1.2; use 'extends', or repeat the keys"
             self.findings.add(place, path, advice)

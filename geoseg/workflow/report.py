@@ -40,13 +40,19 @@ _NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?")
 _TRUTHS = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 
 
-def report(errors: Sequence[ErrorDetails], root: Node, findings: Findings) -> None:
+def report(
+    errors: Sequence[ErrorDetails],
+    root: Node,
+    findings: Findings,
+    kind: type[BaseModel] = Workflow,
+) -> None:
     """Add every error of pydantic to ``findings``.
 
     Args:
         errors: What pydantic found.
         root: The tree that was validated.
         findings: Gets the problems.
+        kind: What it was validated as.
     """
     guessed: set[Path] = set()
     for error in sorted(errors, key=lambda error: error["type"] == "missing"):
@@ -55,7 +61,7 @@ def report(errors: Sequence[ErrorDetails], root: Node, findings: Findings) -> No
         if _broken(node):
             continue
         if error["type"] == "extra_forbidden":
-            message, guess = _unknown_key(error["loc"], path)
+            message, guess = _unknown_key(error["loc"], path, kind)
             guessed.add((*path[:-1], guess))
             findings.add(key_place, path, message)
             continue
@@ -145,24 +151,24 @@ def _hint(kind: str, value: object) -> str:
     return "fill it in or remove it" if value is None else ""
 
 
-def _unknown_key(loc: tuple[str | int, ...], path: Path) -> tuple[str, str]:
+def _unknown_key(loc: tuple[str | int, ...], path: Path, kind: type[BaseModel]) -> tuple[str, str]:
     """The message for a key that nobody knows, and what was probably meant."""
     word = str(path[-1])
-    section = _section(loc[:-1])
+    section = _section(loc[:-1], kind)
     known = list(section.model_fields)
     guess = closest(word, known)
     if guess:
         return f"unknown key, did you mean '{guess}'?", guess
-    homes = {dotted(where): 1 for where, other in sections() if word in other.model_fields}
+    homes = {dotted(where): 1 for where, other in sections(kind) if word in other.model_fields}
     homes.pop(dotted(path[:-1]), None)
     if 1 <= len(homes) <= 2:
         return f"unknown key here, it belongs in {choices(list(homes))}", word
     return f"unknown key; known are {', '.join(known)}", word
 
 
-def _section(loc: tuple[str | int, ...]) -> type[BaseModel]:
+def _section(loc: tuple[str | int, ...], kind: type[BaseModel]) -> type[BaseModel]:
     """The model that stands at ``loc``."""
-    section: type[BaseModel] = Workflow
+    section = kind
     for part in loc:
         if part in _TAGGED:
             section = _TAGGED[str(part)]
@@ -180,9 +186,9 @@ def _models(annotation: object) -> Iterator[type[BaseModel]]:
         yield from _models(part)
 
 
-def sections() -> Iterator[tuple[Path, type[BaseModel]]]:
+def sections(kind: type[BaseModel] = Workflow) -> Iterator[tuple[Path, type[BaseModel]]]:
     """Each section with the path of its key; the top level has none."""
-    waiting: list[tuple[Path, type[BaseModel]]] = [((), Workflow)]
+    waiting: list[tuple[Path, type[BaseModel]]] = [((), kind)]
     while waiting:
         path, section = waiting.pop(0)
         if path:

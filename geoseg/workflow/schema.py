@@ -4,18 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    PlainSerializer,
-    PrivateAttr,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
 
 from geoseg.workflow.bands import Section
 from geoseg.workflow.faults import UnfitError, show
@@ -24,11 +16,9 @@ from geoseg.workflow.fields import (
     Dashboard,
     DirectoryTemplate,
     Distinct,
-    FilePath,
     Memory,
     MinArea,
     OrElse,
-    Slug,
     Some,
     SomeAutoPixels,
     Text,
@@ -37,9 +27,9 @@ from geoseg.workflow.fields import (
 from geoseg.workflow.inputs import AreaOfInterest, Input
 from geoseg.workflow.model import ModelChoice, expand_model
 from geoseg.workflow.postprocess import Step, check_order
-from geoseg.workflow.source import Path
 from geoseg.workflow.template import expand_directory
 from geoseg.workflow.units import Area
+from geoseg.workflow.whole import Whole
 
 
 class Tiling(Section):
@@ -183,18 +173,9 @@ class RunRules(Section):
     """How often a failed block is tried again."""
 
 
-class Workflow(Section):
+class Workflow(Whole):
     """A geoseg workflow: which scenes, which model, which products."""
 
-    geoseg: Annotated[Literal[1], one_of(1)]
-    """Version of the workflow format."""
-    name: Slug
-    """Names the workflow in products and logs."""
-    description: Text | None = None
-    """What it is for."""
-    extends: FilePath | None = None
-    """A workflow file to start from, relative to this one. Keys given here win; lists are
-    replaced as a whole."""
     input: Input
     """Which scenes."""
     area: AreaOfInterest | None = None
@@ -225,25 +206,6 @@ class Workflow(Section):
                 at=("output", "raster", "disagreement"),
             )
         return self
-
-    # How values are written that came from the environment, by path: they may be secrets.
-    _origins: Mapping[Path, str] = PrivateAttr(default_factory=dict)
-
-    def __repr__(self) -> str:
-        # The values of the sections may be secrets from the environment.
-        return f"<Workflow {self.name}>"
-
-    __str__ = __repr__
-
-    def canonical(self) -> dict[str, Any]:
-        """All settings, defaults too, ready for JSON; safe to write and to log.
-
-        Units are text. What came from the environment appears as it was written, ``${NAME}``.
-        """
-        settings: dict[str, Any] = self.model_dump(mode="json", exclude={"extends"})
-        for path, origin in self._origins.items():
-            _replace(settings, path, origin)
-        return settings
 
     def results_key_fields(self) -> dict[str, Any]:
         """The settings that change results, by the stage that they change.
@@ -277,21 +239,3 @@ class Workflow(Section):
         """Where the products of a scene go; see :func:`expand_directory`."""
         template = self.output.directory
         return expand_directory(template, scene=scene, date=date, name=self.name, stem=stem)
-
-
-def _replace(settings: dict[str, Any], path: Path, origin: str) -> None:
-    """Put ``origin`` at ``path``, or at what it is part of."""
-    inside: Any = settings
-    key, *below = path
-    for step in below:
-        if not _has(inside[key], step):
-            break
-        inside, key = inside[key], step
-    if _has(inside, key):
-        inside[key] = origin
-
-
-def _has(settings: Any, step: str | int) -> bool:
-    if isinstance(settings, dict):
-        return step in settings
-    return isinstance(settings, list) and isinstance(step, int) and step < len(settings)

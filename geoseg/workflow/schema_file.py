@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 from geoseg.workflow.schema import Workflow
+from geoseg.workflow.training import TrainingWorkflow
+from geoseg.workflow.whole import Whole
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _REFERENCE = {"$ref": "#/$defs/FromEnvironment"}
@@ -26,26 +28,45 @@ def json_schema() -> dict[str, Any]:
     Editors see the text before ``extends`` and ``${NAME}`` are followed: a reference may stand
     for any value, and only files without a base must be complete.
     """
-    schema = Workflow.model_json_schema(by_alias=True, mode="validation")
+    return _whole(Workflow, "geoseg workflow", _required_below())
+
+
+def training_json_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of a workflow file that trains a model, as it is written."""
+    return _whole(TrainingWorkflow, "geoseg training workflow", {})
+
+
+def _whole(kind: type[Whole], title: str, below: dict[str, Any]) -> dict[str, Any]:
+    schema = kind.model_json_schema(by_alias=True, mode="validation")
     definitions = {
         name: _section(_tidy(section)) for name, section in schema.pop("$defs", {}).items()
     }
     required = schema.pop("required")
     whole = _section(_tidy(schema))
+    complete = {"required": required, **({"properties": below} if below else {})}
     return {
         "$schema": _DIALECT,
         **whole,
-        "title": "geoseg workflow",
+        "title": title,
         "required": ["geoseg"],
         "if": {"not": {"required": ["extends"]}},
-        "then": {"required": required, "properties": _required_below()},
+        "then": complete,
         "$defs": {**definitions, "FromEnvironment": _FROM_ENVIRONMENT},
     }
 
 
+def training_schema_text() -> str:
+    """The schema as it lies in ``geoseg.train.schema.json``."""
+    return _text(training_json_schema())
+
+
 def schema_text() -> str:
     """The schema as it lies in ``geoseg.schema.json``."""
-    return json.dumps(json_schema(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    return _text(json_schema())
+
+
+def _text(schema: dict[str, Any]) -> str:
+    return json.dumps(schema, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def _required_below() -> dict[str, Any]:

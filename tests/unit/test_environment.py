@@ -6,7 +6,12 @@ import tomllib
 from conftest import ROOT
 from ruamel.yaml import YAML
 
-CONDA_NAMES = {"dask": "dask-core", "geopandas": "geopandas-base", "torch": "pytorch"}
+CONDA_NAMES = {
+    "dask": "dask-core",
+    "geopandas": "geopandas-base",
+    "matplotlib": "matplotlib-base",
+    "torch": "pytorch",
+}
 ONLY_CONDA = {"python", "pip"}
 
 

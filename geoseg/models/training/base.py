@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -187,4 +187,13 @@ class Watcher(Protocol):
 
     def looked(self, look: Look) -> None:
         """What is held out was looked at, or a line of metrics is due."""
+        ...
+
+
+@runtime_checkable
+class Narrator(Protocol):
+    """A watcher that is also told in words what a user should know."""
+
+    def note(self, text: str) -> None:
+        """A sentence: training goes on from a checkpoint, or begins anew and why."""
         ...

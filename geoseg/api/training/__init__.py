@@ -1,0 +1,1 @@
+"""Training, from a workflow to a model package."""

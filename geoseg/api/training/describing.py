@@ -1,0 +1,58 @@
+"""What a training worked on, for its card, its split file and its report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from geoseg.api.training.preparing import Prepared
+from geoseg.ops.ground import CELL, GAP, PARTS
+
+
+def describe_data(made: Prepared) -> list[dict[str, Any]]:
+    """The sets, with their licences."""
+    found = []
+    for number, data in enumerate(made.workflow.data):
+        mine = [i for i, s in enumerate(made.scenes) if s.of == number]
+        about: dict[str, Any] = {"name": data.name, "scenes": len(mine)}
+        about["labelled_pixels"] = int(sum(int(made.counted.counts[i].sum()) for i in mine))
+        for key in ("license", "attribution"):
+            if getattr(data, key) is not None:
+                about[key] = getattr(data, key)
+        found.append(about)
+    return found
+
+
+def describe_split(made: Prepared) -> dict[str, Any]:
+    """Which ground is for what: a summary, and every scene."""
+    asked, ground, names = made.workflow.split, made.ground, made.target.legend.names
+    summary = {
+        "by": {d.name: way for d, way in zip(made.workflow.data, ground.by, strict=True)},
+        "seed": asked.seed,
+        "validation": asked.validation,
+        "test": asked.test,
+        "pixels": {
+            part: {n: int(p) for n, p in zip(names, ground.totals[i], strict=True)}
+            for i, part in enumerate(PARTS)
+        },
+    }
+    return {"summary": summary, "scenes": [_scene(made, i) for i in range(len(made.scenes))]}
+
+
+def _scene(made: Prepared, number: int) -> dict[str, Any]:
+    one, parts = made.scenes[number], made.ground.parts[number]
+    about: dict[str, Any] = {
+        "set": made.workflow.data[one.of].name,
+        "scene": one.scene.id,
+        "group": made.ground.groups[number],
+    }
+    kinds = np.unique(parts)
+    if len(kinds) == 1:
+        return about | {"part": PARTS[int(kinds[0])]}
+    about |= {"block": made.ground.block[number], "gap": made.ground.gap[number], "cell": CELL}
+    # One letter a cell: small, exact, and a picture of the split for whoever opens the file.
+    letters = np.array(["t", "V", "T", "."])
+    rows = ["".join(letters[row]) for row in parts]
+    legend = {"t": "train", "V": "validation", "T": "test", ".": "gap"}
+    return about | {"legend": legend, "cells": rows, "gap_cells": int((parts == GAP).sum())}
