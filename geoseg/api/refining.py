@@ -11,7 +11,6 @@ from geoseg.ops.refine.base import Step, check_halo
 from geoseg.ops.refine.guided import Guided
 from geoseg.ops.refine.majority import Majority
 from geoseg.ops.refine.morphology import Morphology
-from geoseg.ops.refine.sieve import FillHoles, Sieve
 from geoseg.plan import Refinement
 from geoseg.scene import Scene, natural_colors
 from geoseg.workflow import Workflow
@@ -79,6 +78,8 @@ def _step(step: AnyStep, legend: Legend, scene: Scene, key: str) -> Step:
         return Majority(step.size)
     if isinstance(step, MorphologyStep):
         return Morphology(step.step, _codes(legend, step.classes), step.size)
+    from geoseg.ops.refine.sieve import FillHoles, Sieve  # noqa: PLC0415 (numba takes its time)
+
     if isinstance(step, SieveStep):
         pixel = _pixel_area(scene, step.min_area, f"{key}.min_area")
         return Sieve(step.min_area.pixels(pixel), step.passes)
