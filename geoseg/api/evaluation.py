@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -85,12 +86,8 @@ def evaluate_map(
             mapping=mapping,
             ignore=ignore,
         )
-        comparison = _Comparison(labels, matching, sure, reach, reporter, workers)
-        found = (
-            comparison.with_raster(source)
-            if isinstance(source, LabelRaster)
-            else (comparison.with_features(source))
-        )
+        comparison = Comparison(labels, matching, sure, reach, reporter, workers)
+        found = comparison.with_source(source)
     if not found.confusion.pixels:
         raise InputError(
             f"{truth.path}: nowhere on {prediction} is there both a label and a prediction; "
@@ -118,20 +115,35 @@ def read_tolerance(text: str, grid: GeoBox) -> Tolerance:
     return tolerance
 
 
+class Mapped(Labels, Protocol):
+    """What is judged: classes on a grid, from a file."""
+
+    @property
+    def path(self) -> Path:
+        """Of the file."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
-class _Comparison:
+class Comparison:
     """A map, how its classes are those of the truth, and how to go through it."""
 
-    labels: LabelRaster
+    labels: Mapped
     matching: Matching
     confidence: ConfidenceRaster | None
     tolerance: Tolerance
     reporter: Reporter
     workers: int | None
 
-    def with_raster(self, truth: LabelRaster) -> Evaluation:
-        """Compare with a raster."""
-        return self._evaluation(truth, self._on_grid(truth), {})
+    def with_source(self, truth: LabelRaster | Features) -> Evaluation:
+        """Compare with whatever the truth is."""
+        if isinstance(truth, LabelRaster):
+            return self.with_labels(truth, truth.kind, {})
+        return self.with_features(truth)
+
+    def with_labels(self, truth: Mapped, kind: str, left_out: Mapping[str, int]) -> Evaluation:
+        """Compare every pixel with labels that are on the same grid."""
+        return self._evaluation(truth.path, kind, self._on_grid(truth), left_out)
 
     def with_features(self, truth: Features) -> Evaluation:
         """Compare with polygons or points."""
@@ -142,7 +154,7 @@ class _Comparison:
             points = LabelPoints(truth, self.labels.grid)
             left_out["points_outside"] = points.outside
             total = self._at_points(points)
-        return self._evaluation(truth, total, left_out)
+        return self._evaluation(truth.path, truth.kind, total, left_out)
 
     def _on_grid(self, truth: Labels) -> Assessed:
         """Compare every pixel."""
@@ -178,7 +190,7 @@ class _Comparison:
         )
 
     def _evaluation(
-        self, truth: LabelRaster | Features, total: Assessed, left_out: Mapping[str, int]
+        self, truth: Path, kind: str, total: Assessed, left_out: Mapping[str, int]
     ) -> Evaluation:
         """Scores of the classes that occur."""
         occurring = np.flatnonzero(total.confusion.occurring)
@@ -187,11 +199,11 @@ class _Comparison:
             total.confusion.unmapped[occurring],
         )
         edges = total.boundaries
-        points = truth.kind == "points"
+        points = kind == "points"
         return Evaluation(
             self.labels.path,
-            truth.path,
-            truth.kind,
+            truth,
+            kind,
             tuple(self.matching.classes[i] for i in occurring),
             confusion,
             score(confusion.counts),

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from geoseg import __version__
 from geoseg.cli.evaluate import evaluate
+from geoseg.cli.labels import labels
 from geoseg.cli.options import (
     AsJson,
     LogJson,
@@ -50,6 +51,7 @@ app = typer.Typer(
 models = typer.Typer(help="The models that geoseg knows.", no_args_is_help=True)
 app.add_typer(models, name="models")
 app.add_typer(evaluate, name="evaluate")
+app.add_typer(labels, name="labels")
 app.command("train")(train)
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -14,7 +14,11 @@ from typer.core import TyperGroup
 from geoseg.cli.options import AsJson, LogJson, Quiet, print_json, reporter
 from geoseg.errors import InputError
 
+if TYPE_CHECKING:
+    from geoseg.api.scores import Evaluation
+
 _DEFAULT = "map"
+_PICTURES = (".png", ".svg")
 
 
 class _MapByDefault(TyperGroup):
@@ -69,11 +73,26 @@ def evaluate_map(
         ),
     ] = None,
     output: Output = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="HTML file to write: scores and pictures.", show_default=False),
+    ] = None,
+    confusion_plot: Annotated[
+        Path | None, typer.Option(help=".png or .svg to write.", show_default=False)
+    ] = None,
+    reliability_plot: Annotated[
+        Path | None, typer.Option(help=".png or .svg to write.", show_default=False)
+    ] = None,
     as_json: AsJson = False,
     log_json: LogJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Compare a map with the truth; `geoseg evaluate PREDICTION TRUTH` will do."""
+    _check_suffix(report, "report", (".html", ".htm"))
+    _check_suffix(confusion_plot, "confusion-plot", _PICTURES)
+    _check_suffix(reliability_plot, "reliability-plot", _PICTURES)
+    if reliability_plot is not None and confidence is None:
+        raise InputError("reliability-plot: there is none without --confidence RASTER")
     from geoseg.api import evaluate as evaluate_prediction
     from geoseg.api.evaluation import Truth
     from geoseg.cli.show_scores import show_evaluation
@@ -91,6 +110,7 @@ def evaluate_map(
         )
     finally:
         teller.close()
+    _draw(found, report, confusion_plot, reliability_plot)
     _tell(found, show_evaluation, output, as_json=as_json)
 
 
@@ -204,6 +224,31 @@ def _accuracies(texts: Sequence[str]) -> dict[str, float]:
         except ValueError as error:
             raise InputError(f"expected: {text!r} is not like 0.9 or Water=0.95") from error
     return found
+
+
+def _check_suffix(path: Path | None, option: str, suffixes: Sequence[str]) -> None:
+    if path is not None and path.suffix.lower() not in suffixes:
+        raise InputError(f"{option}: {path} does not end in {' or '.join(suffixes)}")
+
+
+def _draw(
+    found: Evaluation, report: Path | None, confusion: Path | None, reliability: Path | None
+) -> None:
+    """Write the pictures that were asked for."""
+    if report is None and confusion is None and reliability is None:
+        return
+    from geoseg.api.evaluation_page import evaluation_page
+    from geoseg.io.atomic import write_bytes
+    from geoseg.io.charts import confusion_chart, form_of, reliability_chart
+
+    if report is not None:
+        write_bytes(report, evaluation_page(found))
+    if confusion is not None:
+        counts, names = found.confusion.counts, found.classes
+        write_bytes(confusion, confusion_chart(counts, names, form=form_of(confusion)))
+    if reliability is not None and found.calibration is not None:
+        chart = reliability_chart(found.calibration, form=form_of(reliability))
+        write_bytes(reliability, chart)
 
 
 def _tell(found: Any, show: Any, output: Path | None, *, as_json: bool) -> None:

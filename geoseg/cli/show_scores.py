@@ -14,7 +14,7 @@ _WIDE = 240
 
 def show_evaluation(values: dict[str, Any]) -> None:
     """A line for the whole, a row for each class, and how often which was taken for which."""
-    console, what = _console(), "points" if values["kind"] == "points" else "pixels"
+    console, what = console_for(), "points" if values["kind"] == "points" else "pixels"
     scores = (
         f"overall accuracy {_share(values['accuracy'])}, kappa {_number(values['kappa'])}, "
         f"mIoU {_share(values['mean_iou'])}, frequency-weighted IoU "
@@ -42,12 +42,12 @@ def show_evaluation(values: dict[str, Any]) -> None:
 
 def show_sample(values: dict[str, Any]) -> None:
     """How many points each class has, and how well it will then be known."""
-    console = _console()
+    console = console_for()
     table = Table(
         "class",
         "code",
-        *(_right(n) for n in ("area, ha", "share", "points")),
-        _right("expected user's accuracy"),
+        *(right(n) for n in ("area, ha", "share", "points")),
+        right("expected user's accuracy"),
     )
     for row in values["strata"]:
         accuracy = f"{_share(row['expected_users_accuracy'])} ± "
@@ -72,7 +72,7 @@ def show_sample(values: dict[str, Any]) -> None:
 
 def show_areas(values: dict[str, Any]) -> None:
     """Areas and accuracies with their intervals."""
-    console = _console()
+    console = console_for()
     level = f"{values['confidence']:.4g}"
     waiting = values["points_without_reference"]
     console.print(
@@ -83,7 +83,7 @@ def show_areas(values: dict[str, Any]) -> None:
         markup=False,
     )
     names = ("points", "mapped, ha", "adjusted area, ha", "user's accuracy", "producer's accuracy")
-    table = Table("class", *(_right(name) for name in names))
+    table = Table("class", *(right(name) for name in names))
     for row in values["classes"]:
         table.add_row(
             Text(row["name"]),
@@ -98,7 +98,7 @@ def show_areas(values: dict[str, Any]) -> None:
 
 def _classes(rows: list[dict[str, Any]], what: str) -> Table:
     columns = ("IoU", "F1", "precision (user's)", "recall (producer's)", "boundary F1")
-    table = Table("class", *(_right(name) for name in (*columns, f"true {what}")))
+    table = Table("class", *(right(name) for name in (*columns, f"true {what}")))
     for row in rows:
         keys = ("iou", "f1", "precision", "recall", "boundary_f1")
         table.add_row(
@@ -110,7 +110,7 @@ def _classes(rows: list[dict[str, Any]], what: str) -> Table:
 def _confusion(values: dict[str, Any]) -> Table:
     names = [row["name"] for row in values["classes"]]
     unmapped = values["confusion"]["unmapped"]
-    table = Table("truth \\ map", *(_right(name) for name in names))
+    table = Table(str(values.get("corner", "truth \\ map")), *(right(name) for name in names))
     if any(unmapped):
         table.add_column("not mapped", justify="right")
     for name, counts, missing in zip(names, values["confusion"]["counts"], unmapped, strict=True):
@@ -121,7 +121,7 @@ def _confusion(values: dict[str, Any]) -> Table:
 
 def _reliability(bins: list[dict[str, Any]], what: str) -> Table:
     """A reliability diagram in characters: the bar is accuracy, the mark is confidence."""
-    table = Table("confidence", _right(what), _right("mean"), _right("accuracy"), "0 to 100 %")
+    table = Table("confidence", right(what), right("mean"), right("accuracy"), "0 to 100 %")
     for row in bins:
         if row["pixels"]:
             table.add_row(
@@ -169,11 +169,13 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-def _right(title: str) -> Column:
+def right(title: str) -> Column:
+    """A column of numbers."""
     return Column(Text(title), justify="right")
 
 
-def _console() -> Console:
+def console_for() -> Console:
+    """Where results go: stdout."""
     console = Console(highlight=False)
     # What goes to a file or a pipe is not cut to the width of a terminal that is not there.
     return console if console.is_terminal else Console(highlight=False, width=_WIDE)

@@ -48,6 +48,7 @@ class LayerSpec:
         outside: Class of what lies outside of all polygons.
         trim: Cut a raster without a place that is larger than the scene.
         strict: Whether labels that are not listed are an error.
+        optional: Whether a scene may have no such file.
     """
 
     key: str
@@ -60,6 +61,7 @@ class LayerSpec:
     outside: str | None = None
     trim: bool = False
     strict: bool = False
+    optional: bool = False
 
     def file(self, scene: Scene) -> Path:
         """The file of a scene."""
@@ -150,12 +152,16 @@ class LabelReader:
             InputError: A file is missing, cannot be used, does not fit the scene, or has a class
                 that the legend does not.
         """
-        return SceneLabels([self._open(scene, spec) for spec in specs])
+        there = [spec for spec in specs if not (spec.optional and not spec.file(scene).exists())]
+        return SceneLabels([self._open(scene, spec) for spec in there])
 
     def _open(self, scene: Scene, spec: LayerSpec) -> _Layer:
         path = spec.file(scene)
         if not path.exists():
-            raise InputError(f"{spec.key}: scene {scene.id}: no file {path}")
+            raise InputError(
+                f"{spec.key}: scene {scene.id}: no file {path}; labels.missing: skip leaves out "
+                f"scenes without labels"
+            )
         if spec.column is not None or spec.where or path.suffix.lower() in SUFFIXES:
             return self._vector(scene, spec, path)
         listed = {int(code) for code in spec.classes if code.isdecimal()}

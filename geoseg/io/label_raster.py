@@ -29,10 +29,11 @@ _BAND = "labels"
 class _Numbers:
     """The first band of a file, laid onto a grid by nearest neighbour."""
 
-    def __init__(self, path: Path, grid: GeoBox | None) -> None:
+    def __init__(self, path: Path, grid: GeoBox | None, index: int = 1) -> None:
         _check_crs(path)
         header = read_header(str(path))
-        band = header.band(_BAND, BandRef(str(path), scale=1.0, offset=0.0, resampling="nearest"))
+        ref = BandRef(str(path), index, scale=1.0, offset=0.0, resampling="nearest")
+        band = header.band(_BAND, ref)
         mask = header.own_mask()
         self.path = path
         self.grid = grid or header.grid
@@ -53,11 +54,12 @@ class _Numbers:
 class LabelRaster(_Numbers):
     """Class codes. Implements :class:`geoseg.steps.assess.Labels`.
 
-    Whole numbers in a file of floating point are codes, too. May be read from several threads.
+    Whole numbers in a file of floating point are codes, too; -1 is none. May be read from several threads.
 
     Args:
-        path: The file; of several bands, the first.
+        path: The file.
         grid: What windows refer to; the file's own without it.
+        index: Of the band, from 1; names are those of the first.
 
     Raises:
         SceneError: It cannot be opened, has no CRS, or holds complex numbers.
@@ -66,8 +68,8 @@ class LabelRaster(_Numbers):
     kind = "raster"
     coded = True
 
-    def __init__(self, path: Path, grid: GeoBox | None = None) -> None:
-        super().__init__(path, grid)
+    def __init__(self, path: Path, grid: GeoBox | None = None, index: int = 1) -> None:
+        super().__init__(path, grid, index)
         self.names = named_codes(path)
 
     def codes(self, window: Window) -> NDArray[np.int16]:
@@ -77,6 +79,7 @@ class LabelRaster(_Numbers):
             SceneError: It cannot be read, or holds a number that is no code.
         """
         values, valid = self.read(window)
+        valid &= values != NO_LABEL  # what sets of labels often have where nobody has looked
         strange = valid & ~((values >= 0) & (values <= 255) & (values == np.floor(values)))
         if strange.any():
             raise SceneError(

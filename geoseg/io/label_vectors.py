@@ -81,11 +81,11 @@ def read_features(
     Raises:
         InputError: It cannot be read, or layer, column, CRS or labels are not clear.
     """
-    frame = _chosen(path, _read_table(path, layer), where or {})
+    frame = _chosen(path, read_table(path, layer), where or {})
     if one_class:
         column = "geoseg:class"
         frame = frame.assign(**{column: 0})
-    column = _column(path, frame, column)
+    column = pick_column(path, frame, column)
     shapes = np.asarray(frame.geometry.values)
     values = frame[column].map(_only_entry)
     given = values.notna() & (values.astype(str).str.strip() != "")
@@ -105,8 +105,16 @@ def read_features(
     )
 
 
-def _read_table(path: Path, layer: str | None) -> Any:
-    """A layer with all its columns as a data frame."""
+def read_table(path: Path, layer: str | None) -> Any:
+    """A layer with all its columns as a data frame.
+
+    Args:
+        path: Anything that GDAL reads, or GeoParquet.
+        layer: May be left out where there is one with shapes.
+
+    Raises:
+        InputError: It cannot be read, has no shapes or no CRS, or the layer is not clear.
+    """
     if not path.exists():
         raise InputError(f"{path}: no such file")
     try:
@@ -159,7 +167,12 @@ def _layer(path: Path, wanted: str | None) -> str:
     raise InputError(f"{path}: {found}; choose a layer: {', '.join(layers) or 'there is none'}")
 
 
-def _column(path: Path, frame: Any, wanted: str | None) -> str:
+def pick_column(path: Path, frame: Any, wanted: str | None) -> str:
+    """The column that is wanted; the only one without it.
+
+    Raises:
+        InputError: There is no such column, or there are several.
+    """
     columns = [str(name) for name in frame.columns if name != frame.geometry.name]
     if wanted is None and len(columns) == 1:
         return columns[0]

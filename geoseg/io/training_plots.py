@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,6 +31,7 @@ _STYLE: Any = {
     "axes.axisbelow": True,
     "legend.frameon": False,
 }
+_METADATA = re.compile(r"\s*<metadata>.*?</metadata>", re.DOTALL)
 _BLUE, _ORANGE, _GREY = "#1f5a99", "#d9730d", "#777777"
 _PARTS = ("#c9c9c9", "#d9730d", "#1f5a99", "#f3f3f3")
 
@@ -40,7 +42,7 @@ def as_svg(figure: Figure) -> str:
     with rc_context(_STYLE):
         figure.savefig(buffer, format="svg", metadata={"Date": None}, bbox_inches="tight")
     text = buffer.getvalue()
-    return text[text.index("<svg") :]
+    return _METADATA.sub("", text[text.index("<svg") :])
 
 
 def as_png(figure: Figure) -> bytes:
@@ -63,7 +65,7 @@ def curves(looks: Sequence[Mapping[str, Any]], legend: Legend, best: int) -> Fig
         marker = "." if len(looks) < 40 else ""
         left.plot(steps, [k["loss"] for k in looks], color=_GREY, marker=marker,
                   label="training loss")  # fmt: skip
-        left.set(xlabel="step", ylabel="training loss")
+        left.set(xlabel="step", ylabel="training loss", xlim=(0, None))
         left.xaxis.set_major_locator(MaxNLocator(integer=True))
         if scored:
             other = left.twinx()
@@ -95,7 +97,7 @@ def _scores(
     axes.plot(at, [_float(k["held_out"]["mean_iou"]) for k in scored], color="black",
               linewidth=2, marker=marker, label="mean")  # fmt: skip
     axes.axvline(best, color=_GREY, linewidth=0.8, linestyle=":")
-    axes.set(xlabel="step", ylabel="IoU on validation ground", ylim=(0, 1))
+    axes.set(xlabel="step", ylabel="IoU on validation ground", xlim=(0, None), ylim=(0, 1))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8)
 

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.grid import Window
-from geoseg.ops.ground import CELL, TRAIN, seen_by
+from geoseg.ops.ground import CELL, TEST, TRAIN, VALIDATION, seen_by
 
+_HELD_OUT = (VALIDATION, TEST)
 _TRIES = 8
 """How often a chip is shifted to keep off held-out ground before it is cut there."""
 
@@ -117,7 +118,7 @@ class Draws:
         for _ in range(_TRIES):
             window = self._shifted(rng, scene, y, x)
             # Window.__and__ in seen_by cuts what lies beyond the scene.
-            lost = float((seen_by(self._scenes[scene].parts, window) != TRAIN).mean())
+            lost = float(np.isin(seen_by(self._scenes[scene].parts, window), _HELD_OUT).mean())
             if lost < least:
                 best, least = window, lost
             if not least:

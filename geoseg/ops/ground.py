@@ -74,7 +74,7 @@ def deal(
 
     Large units go first, each to the part that then is nearest to its share of every class
     (iterative stratification after Sechidis et al. 2011, doi:10.1007/978-3-642-23808-6_10). Of
-    equals chance decides.
+    equals chance decides. A class of few units is learnt before it is held out.
 
     Args:
         counts: ``(unit, class)`` pixels.
@@ -96,7 +96,8 @@ def deal(
         parts[unit] = part
         have[part] += counts[unit] * weight
     order = rng.permutation(len(counts))
-    size = (counts * weight).sum(axis=1)[order]
+    # By halves of a power of two, so that chance has a say among those of about one size.
+    size = np.ceil(2 * np.log2(np.maximum((counts * weight).sum(axis=1)[order], 1e-12)))
     open_ = shares.all > 0
     for unit in order[np.argsort(-size, kind="stable")]:
         if int(unit) in given:
@@ -106,7 +107,19 @@ def deal(
         better = (lack**2 - (lack - gain) ** 2).sum(axis=1)
         parts[unit] = int(np.argmax(np.where(open_, better, -np.inf)))
         have[parts[unit]] += gain
+    _learn_all(parts, counts, given)
     return parts
+
+
+def _learn_all(
+    parts: NDArray[np.uint8], counts: NDArray[np.int64], given: Mapping[int, int]
+) -> None:
+    """Move the smallest unit that has it where a class would not be learnt at all."""
+    for index in np.flatnonzero(counts.sum(axis=0)):
+        has = np.flatnonzero(counts[:, index])
+        free = [int(unit) for unit in has if int(unit) not in given]
+        if free and not (parts[has] == TRAIN).any():
+            parts[min(free, key=lambda unit: int(counts[unit].sum()))] = TRAIN
 
 
 def squares(shape: tuple[int, int], side: int) -> NDArray[np.int64]:

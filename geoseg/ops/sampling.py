@@ -94,8 +94,8 @@ def shuffled(place: NDArray[np.int64], seed: int) -> NDArray[np.intp]:
 def uniform(place: NDArray[np.int64], seed: int) -> NDArray[np.float64]:
     """A random number in 0..1 for each place: splitmix64 (Steele et al. 2014) of seed and place."""
     with np.errstate(over="ignore"):
-        start = _mixed(np.array([seed], np.int64).astype(np.uint64) * _GOLDEN)
-        bits = _mixed(start + (place.astype(np.uint64) + np.uint64(1)) * _GOLDEN)
+        start = mixed_bits(np.array([seed], np.int64).astype(np.uint64) * _GOLDEN)
+        bits = mixed_bits(start + (place.astype(np.uint64) + np.uint64(1)) * _GOLDEN)
     return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
@@ -119,7 +119,8 @@ def _lowest(key: NDArray[np.float64], place: NDArray[np.int64], wanted: int) -> 
     return Drawn(key[order], place[order])
 
 
-def _mixed(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def mixed_bits(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The finaliser of splitmix64: scatters numbers, one to one."""
     for shift, factor in _MIXES:
         bits = (bits ^ (bits >> np.uint64(shift))) * np.uint64(factor)
     return bits ^ (bits >> np.uint64(31))

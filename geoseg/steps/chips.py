@@ -13,7 +13,7 @@ from geoseg.io.chip_pixels import ChipPixels, Piece
 from geoseg.io.label_layers import UNKNOWN
 from geoseg.models.training.base import IGNORE, LabelledChips
 from geoseg.ops.draws import Draws
-from geoseg.ops.ground import CELL, TRAIN, cell_window, seen_by
+from geoseg.ops.ground import CELL, GAP, TRAIN, cell_window, seen_by
 
 if UNKNOWN != IGNORE:
     raise AssertionError("labels that are not known must be those that are not learnt from")
@@ -31,7 +31,7 @@ _TRIES = 8
 class RandomChips:
     """Batches of drawn chips. Implements :class:`geoseg.models.training.base.ChipSource`.
 
-    What lies in ground that is not for training is not valid in any chip.
+    Held-out ground is not valid in any chip; of the gap around it the labels are not known.
 
     Attributes:
         pixels: What chips are read from.
@@ -65,6 +65,7 @@ class HeldOutChips:
         counts: ``(row, column, class)`` labelled pixels of each scene, by cell.
         part: Which part.
         most: Pixels after which no further tile is given; tiles then are spread evenly.
+        only: Numbers of the scenes that are looked at; None: all.
     """
 
     pixels: ChipPixels
@@ -72,6 +73,7 @@ class HeldOutChips:
     counts: Sequence[NDArray[np.int32]]
     part: int
     most: int | None = None
+    only: frozenset[int] | None = None
 
     def __iter__(self) -> Iterator[LabelledChips]:
         """Chips one by one, with context that is not judged."""
@@ -86,6 +88,8 @@ class HeldOutChips:
         """Windows with labelled pixels of the part, and their scenes."""
         found = []
         for scene, (parts, counts) in enumerate(zip(self.parts, self.counts, strict=True)):
+            if self.only is not None and scene not in self.only:
+                continue
             some = (parts == self.part) & (counts.sum(axis=2) > 0)
             if some.any():
                 tiles = blocks(self.pixels.shape(scene), TILE)
@@ -150,13 +154,13 @@ class UnlabelledChips:
 
 
 def _without_held_out(piece: Piece, parts: NDArray[np.uint8], window: Window) -> Piece:
-    """``piece``, valid only where its ground is for training."""
+    """``piece`` without held-out ground, and without the labels of the gap around it."""
     if (seen_by(parts, window) == TRAIN).all():
         return piece
-    mine = _by_pixel(parts == TRAIN, window)
-    piece.valid[~mine] = False
-    piece.labels[~mine] = IGNORE
-    piece.values[:, ~mine] = 0
+    piece.labels[~_by_pixel(parts == TRAIN, window)] = IGNORE
+    held = ~_by_pixel((parts == TRAIN) | (parts == GAP), window)
+    piece.valid[held] = False
+    piece.values[:, held] = 0
     return piece
 
 

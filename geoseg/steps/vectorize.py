@@ -124,17 +124,54 @@ def vectorize_array(
     Raises:
         InputError: The array is not one of classes, or does not fit the grid (or while iterating).
     """
-    if block < 1 or threads < 1:
-        raise InputError(f"block {block} and threads {threads} must be at least 1")
     array = np.asanyarray(array)
     _check_array("array", array, grid, "biu", "whole numbers")
     if confidence is not None:
         _check_array("confidence", confidence, grid, "u", "percents as uint8")
     nodata = legend.nodata if nodata is None and legend is not None else nodata
-    metric = measure_grid(grid)
     percent = None if confidence is None else partial(_read, confidence)
-    read = partial(_read, array)
-    trace = partial(_trace, metric=metric, classes=read, confidence=percent, nodata=nodata)
+    return vectorize_windows(
+        partial(_read, array),
+        grid,
+        legend=legend,
+        nodata=nodata,
+        wanted=wanted,
+        confidence=percent,
+        block=block,
+        threads=threads,
+    )
+
+
+def vectorize_windows(
+    read: Read,
+    grid: GeoBox,
+    *,
+    legend: Legend | None = None,
+    nodata: int | None = None,
+    wanted: Wanted | None = None,
+    confidence: Read | None = None,
+    block: int = _BLOCK,
+    threads: int = 1,
+) -> Polygons:
+    """The polygons of classes that are read window by window, without any file in between.
+
+    Args:
+        read: Gives class codes; called from several threads where there are several.
+        grid: Where they lie.
+        legend: Where the names of classes are found.
+        nodata: The code of pixels without a class; None if all have one.
+        wanted: Which polygons; all if None.
+        confidence: Gives percents, 255 where there is none.
+        block: Rows and columns of a block; no result depends on it.
+        threads: Blocks that are traced at once, ahead of joining.
+
+    Raises:
+        InputError: A setting makes no sense (or while iterating: codes are out of range).
+    """
+    if block < 1 or threads < 1:
+        raise InputError(f"block {block} and threads {threads} must be at least 1")
+    metric = measure_grid(grid)
+    trace = partial(_trace, metric=metric, classes=read, confidence=confidence, nodata=nodata)
     traced = _ahead(trace, blocks(metric.shape, block), threads)
     return Polygons(traced, grid, metric, legend=legend, wanted=wanted)
 

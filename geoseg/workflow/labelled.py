@@ -150,6 +150,8 @@ class Labels(Section):
     """Class of what lies outside of all polygons; unknown without it."""
     strict: bool = False
     """Refuse labels that are not listed, instead of ignoring and counting them."""
+    missing: Literal["refuse", "skip"] = "refuse"
+    """What is done with scenes that have no such file."""
     trim: bool = False
     """Cut a label raster that is larger than its scene, where neither says where it lies."""
 

@@ -84,8 +84,15 @@ def load_any(path: str | os.PathLike[str], *, overrides: Sequence[str] = ()) -> 
 
 
 def _kind_of(root: Node) -> type[Whole]:
-    trains = isinstance(root, Keys) and "data" in root.entries and "input" not in root.entries
-    return TrainingWorkflow if trains else Workflow
+    return TrainingWorkflow if _is_other(root, Workflow) else Workflow
+
+
+def _is_other(root: Node, kind: type[Whole]) -> bool:
+    """Whether it has what only workflows of the other kind have."""
+    if not isinstance(root, Keys):
+        return False
+    own, foreign = ("input", "data") if kind is Workflow else ("data", "input")
+    return foreign in root.entries and own not in root.entries
 
 
 def _load(
@@ -242,11 +249,10 @@ class _Loading(Generic[W]):
 
     def _validate(self, root: Node) -> W | None:
         kind = self.kind(root)
-        other = _kind_of(root)
-        if other is TrainingWorkflow and kind is not other:
-            self.findings.add(
-                root.place, "", "this workflow trains a model; run it with geoseg train"
-            )
+        if _is_other(root, kind):
+            told = ("trains a model", "train") if kind is Workflow else ("maps scenes", "run")
+            message = f"this workflow {told[0]}; run it with geoseg {told[1]}"
+            self.findings.add(root.place, "", message)
             return None
         try:
             workflow = kind.model_validate(to_data(root))

@@ -153,7 +153,8 @@ class Split(Section):
     block: Distance = Length(2, "km")
     """Side of the squares."""
     gap: Distance | None = None
-    """Ground around held-out squares that no training chip may see; half a chip without it."""
+    """Ground around held-out squares of which no label is learnt; half a chip without it, less in
+    small scenes."""
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 1
     """Another seed gives another split."""
     allow_overlap: bool = False
@@ -362,9 +363,9 @@ class TrainingWorkflow(Whole):
     split: Split = Split()
     """What is learnt from, and what is held out."""
     sampling: Sampling = Sampling()
-    """How chips are drawn."""
+    """Which chips are learnt from."""
     training: Training = Training()
-    """How the network is trained."""
+    """How they are learnt from."""
     output: TrainingOutput = TrainingOutput()
     """What is written, and where."""
 

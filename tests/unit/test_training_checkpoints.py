@@ -148,7 +148,7 @@ def test_other_chips_or_weights_begin_anew(tmp_path):
     assert "other training chips" in told.notes[0]
     told = Told()
     trained(tmp_path, source=Land(2), watcher=told, data="labels of May")
-    assert "data was , is labels of May" in told.notes[0]
+    assert "data was not set, is labels of May" in told.notes[0]
     told = Told()
     train(
         CARD,

@@ -165,6 +165,10 @@ def test_only_what_is_needed_is_read(tmp_path):
     [
         ({"steps": 0}, "steps: found 0"),
         ({"checkpoint_every": 0}, "checkpoint_every: found 0"),
+        ({"ema": 1.5}, "ema: found 1.5; wanted a number from 0 to 1"),
+        ({"seed": -1}, "seed: found -1"),
+        ({"learning_rate": float("nan")}, "learning_rate: found nan"),
+        ({"augmentation": Augmentation(scale=(1.3, 0.7))}, "smaller one first"),
         ({"precision": "fp16"}, "needs CUDA"),
         ({"losses": {"dyce": 1.0}}, "did you mean 'dice'"),
     ],
@@ -173,6 +177,38 @@ def test_bad_settings_are_refused_before_anything_is_written(tmp_path, changed, 
     with pytest.raises(InputError, match=said):
         trained(tmp_path / "new", replace(SMALL, **changed))
     assert not (tmp_path / "new").exists()
+
+
+def test_chips_of_any_layout_are_taken(tmp_path):
+    class Odd(Land):
+        def batch(self, step):
+            chips = super().batch(step)
+            values = chips.values.astype(np.float64)[..., ::-1]
+            labels, valid = chips.labels[..., ::-1], chips.valid[..., ::-1]
+            for array in (values, labels, valid):
+                array.flags.writeable = False
+            return LabelledChips(values, labels, valid)
+
+    class Plain(Odd):
+        def batch(self, step):
+            chips = super().batch(step)
+            parts = (chips.values.astype(np.float32), chips.labels.copy(), chips.valid.copy())
+            return LabelledChips(*parts)
+
+    first = digest(trained(tmp_path / "odd", source=Odd()))
+    assert first == digest(trained(tmp_path / "plain", source=Plain()))
+
+
+def test_labels_of_pixels_that_are_not_valid_are_not_learnt_from(tmp_path):
+    class Claims(Land):
+        def batch(self, step):
+            chips = super().batch(step)
+            labels = np.where(chips.valid, chips.labels, np.uint8(1))
+            return LabelledChips(chips.values, labels, chips.valid)
+
+    settings = replace(SMALL, augmentation=None)
+    first = digest(trained(tmp_path / "a", settings, source=Claims()))
+    assert first == digest(trained(tmp_path / "b", settings))
 
 
 def test_bad_chips_are_refused(tmp_path):

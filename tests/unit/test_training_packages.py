@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from geoseg.errors import ModelError, ProductError
@@ -192,3 +193,45 @@ def test_a_network_without_an_end_keeps_the_margin_of_its_card(tmp_path):
     found = finish(replace(CARD, margin=16), network, tmp_path / "tiny", about={})
     assert found.reach is None
     assert found.margin == 16
+
+
+ZOO = {"name": "unet", "encoder": "resnet18", "encoder_depth": 3, "decoder_channels": [16, 8, 8]}
+RGB = ("red", "green", "blue")
+PICTURES = replace(
+    CARD, architecture=ZOO, bands=("nir", "red", "green"), mean=(0.2,) * 3, std=(0.1,) * 3
+)
+
+
+@pytest.mark.parametrize("prefix", ["", "backbone.", "encoder.model."])
+def test_an_encoder_comes_from_a_file_of_pictures(tmp_path, prefix):
+    theirs = build(PICTURES, seed=11).encoder.state_dict()
+    path = tmp_path / "resnet18.safetensors"
+    save_file({f"{prefix}{k}": v for k, v in theirs.items()} | {"fc.weight": torch.ones(3)}, path)
+    red, green, blue = theirs["conv1.weight"].unbind(1)
+    made = begin(replace(PICTURES, bands=RGB), start=None, seed=0, encoder=path)
+    assert torch.equal(made.network.encoder.conv1.weight, theirs["conv1.weight"])
+    # Three bands, too, but others.
+    made = begin(PICTURES, start=None, seed=0, encoder=path)
+    wanted = torch.stack([(red + green + blue) / 3, red, green], dim=1)
+    torch.testing.assert_close(made.network.encoder.conv1.weight, wanted)
+    card = replace(PICTURES, bands=("blue", "nir", "red", "green"), mean=(0,) * 4, std=(1,) * 4)
+    made = begin(card, start=None, seed=0, encoder=path)
+    assert made.adapted == ("encoder.conv1.weight",)
+    wanted = torch.stack([blue, (red + green + blue) / 3, red, green], dim=1) * 0.75
+    torch.testing.assert_close(made.network.encoder.conv1.weight, wanted)
+    loaded = made.network.encoder.state_dict()
+    assert all(torch.equal(loaded[k], v) for k, v in theirs.items() if k != "conv1.weight")
+
+
+def test_files_of_other_encoders_are_refused(tmp_path):
+    path = tmp_path / "other.safetensors"
+    save_file({"layer1.0.conv1.weight": torch.ones(2, 2)}, path)
+    with pytest.raises(ModelError, match="not weights of the encoder 'resnet18'"):
+        begin(PICTURES, start=None, seed=0, encoder=path)
+    with pytest.raises(ModelError, match="has no encoder"):
+        begin(CARD, start=None, seed=0, encoder=path)
+    with pytest.raises(ModelError, match="pickles"):
+        begin(PICTURES, start=None, seed=0, encoder=tmp_path / "weights.pth")
+    path.write_bytes(b"\0" * 20)
+    with pytest.raises(ModelError, match="not a safetensors file"):
+        begin(PICTURES, start=None, seed=0, encoder=path)

@@ -202,7 +202,7 @@ class TestYaml:
                 f"{GOOD}<<: {{a: 1}}\n",
                 "9:1: : '<<' is not part of YAML 1.2; use 'extends', or repeat the keys",
             ),
-            (f"{GOOD}1: a\n", "9:1: : expected a word as key, found 1"),
+            (f"{GOOD}1.5: a\n", "9:1: : expected a word as key, found 1.5"),
             (f"{GOOD}area: *a\n", "9:7: area: alias *a has no anchor &a above"),
             (
                 f"{GOOD}area: &a {{wkt: *a}}\n",

@@ -22,7 +22,7 @@ class SetPlan:
     Attributes:
         name: Of the set.
         scenes: How many there are.
-        by: How it is split: ``groups`` or ``blocks``.
+        by: How it is split: ``groups``, ``blocks``, or ``given``.
         units: Groups of scenes that stay together.
         block, gap: Of scenes that are cut, in pixels; 0 where none is.
         parts: Scenes that are wholly for a part, by its name; ``cut`` are cut into squares.

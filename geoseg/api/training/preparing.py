@@ -22,7 +22,7 @@ from geoseg.api.training.target import Target, read_target
 from geoseg.errors import InputError
 from geoseg.io.chip_pixels import ChipPixels
 from geoseg.models.check import ground_sample_distance
-from geoseg.models.training.base import TrainingSettings
+from geoseg.models.training.base import Augmentation, SelfTraining, TrainingSettings
 from geoseg.ops.draws import Draws, LabelledScene
 from geoseg.ops.ground import TEST, TRAIN, VALIDATION, cells_of
 from geoseg.run.reporter import Reporter
@@ -92,6 +92,17 @@ class Prepared:
         if not self.ground.totals[part].any():
             return None
         return HeldOutChips(self.pixels, self.ground.parts, self.counted.counts, part, most=most)
+
+    def held_out_of(self, part: int) -> dict[str, HeldOutChips]:
+        """The same set by set, by their names; sets that have none are left out."""
+        found = {}
+        for number, data in enumerate(self.workflow.data):
+            mine = frozenset(i for i, s in enumerate(self.scenes) if s.of == number)
+            parts, counts = self.ground.parts, self.counted.counts
+            held = HeldOutChips(self.pixels, parts, counts, part, only=mine)
+            if held.tiles():
+                found[data.name] = held
+        return found
 
     def without_labels(self) -> UnlabelledChips | None:
         """Chips for self-training; None where that is not asked for."""
@@ -210,8 +221,6 @@ def doubts(made: Prepared) -> list[str]:
 
 def training_settings(made: Prepared) -> TrainingSettings:
     """A workflow's settings as the loop takes them."""
-    from geoseg.models.training.base import Augmentation, SelfTraining  # noqa: PLC0415 (short)
-
     asked, sampling = made.workflow.training, made.workflow.sampling
     rules, teacher = asked.augmentation, asked.self_training
     return TrainingSettings(
@@ -316,8 +325,10 @@ def _check_held_out(workflow: TrainingWorkflow, ground: SplitGround) -> None:
     ):
         wanted = share > 0 and ("auto" in fixed or name in fixed)
         if wanted and not ground.totals[part].any():
+            few, way = "squares with labels", "make split.block smaller"
+            if "blocks" not in ground.by:
+                few, way = "groups", "say split.by: blocks"
             raise InputError(
-                f"split.{name}: nothing is left for it: there are too few "
-                f"{'groups' if set(ground.by) == {'groups'} else 'squares with labels'}; make "
-                f"split.block smaller, say split.by: blocks, or set split.{name}: 0"
+                f"split.{name}: nothing is left for it: there are too few {few}; {way}, or set "
+                f"split.{name}: 0"
             )

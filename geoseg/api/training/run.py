@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import geoseg
 from geoseg.api.fingerprint import digest
 from geoseg.api.training.counting import keep
@@ -24,6 +22,7 @@ from geoseg.api.training.preparing import (
     prepared,
     training_settings,
 )
+from geoseg.api.training.scores import PartScores
 from geoseg.api.training.watching import Watching
 from geoseg.errors import ProductError
 from geoseg.io.atomic import write_bytes
@@ -31,7 +30,6 @@ from geoseg.io.training_report import ReportData, write_report
 from geoseg.models.base import ModelCard
 from geoseg.models.registry import check_device
 from geoseg.models.training.base import TrainingSettings
-from geoseg.ops.calibration import Calibration, calibrate
 from geoseg.ops.ground import PARTS, TEST, VALIDATION
 from geoseg.run.base import Stop
 from geoseg.run.lock import hold
@@ -181,26 +179,33 @@ class _Job:
         lines = (work / METRICS).read_text("utf-8").splitlines()
         return trained, json.loads(lines[-1])["seconds"]
 
-    def _judge(self, network: Any, reporter: Reporter) -> dict[str, Any]:
+    def _judge(self, network: Any, reporter: Reporter) -> dict[str, PartScores]:
         """Scores by part, with the confidence calibrated on validation ground."""
         from geoseg.models.training.judge import fit_temperature, judge  # noqa: PLC0415 (torch)
 
         asked = self.made.workflow.training
         where: Any = {"device": asked.device, "threads": asked.threads}
-        parts = {PARTS[p]: self.made.held_out(p) for p in (VALIDATION, TEST)}
-        temperature = 1.0
-        if parts["validation"] is not None:
+        temperature, found = 1.0, {}
+        validation = self.made.held_out(VALIDATION)
+        if validation is not None:
             reporter.message("calibrating confidence on validation ground")
-            temperature = fit_temperature(self.card, network, parts["validation"], **where)
-        found = {}
-        for name, source in parts.items():
-            if source is not None:
-                reporter.message(f"judging by {name} ground")
-                judged = judge(self.card, network, source, temperature=temperature, **where)
-                found[name] = PartScores(judged, temperature)
+            temperature = fit_temperature(self.card, network, validation, **where)
+        for part in (VALIDATION, TEST):
+            sets = self.made.held_out_of(part)
+            if sets:
+                reporter.message(f"judging by {PARTS[part]} ground")
+                found[PARTS[part]] = PartScores(
+                    {
+                        name: judge(self.card, network, held, temperature=temperature, **where)
+                        for name, held in sets.items()
+                    },
+                    temperature,
+                )
         return found
 
-    def _about(self, found: Mapping[str, Any], looks: list[dict[str, Any]]) -> dict[str, Any]:
+    def _about(
+        self, found: Mapping[str, PartScores], looks: list[dict[str, Any]]
+    ) -> dict[str, Any]:
         """What the card says for people and catalogs."""
         made, asked = self.made, self.made.workflow
         scored = [look for look in looks if look["held_out"] is not None]
@@ -209,7 +214,11 @@ class _Job:
             "training_data": describe_data(made),
             "labels_sha256": made.counted.label_hash,
             "split": describe_split(made)["summary"],
-            "held_out": {name: part.summary(self.card) for name, part in found.items()},
+            "held_out": {
+                name: {**part.summary(self.card), **({"sets": sets} if sets else {})}
+                for name, part in found.items()
+                for sets in [part.by_set(self.card)]
+            },
             "training": {
                 "steps": looks[-1]["step"],
                 "best_step": best["step"],
@@ -239,7 +248,7 @@ class _Job:
     def _publish(
         self,
         card: ModelCard,
-        found: Mapping[str, Any],
+        found: Mapping[str, PartScores],
         looks: list[dict[str, Any]],
         record: Mapping[str, Any],
         package: Path,
@@ -250,7 +259,7 @@ class _Job:
         _write_json(package / SPLIT, division)
         shutil.copyfile(work / METRICS, package / METRICS)
         if self.made.workflow.output.report:
-            tables = {name: part.judged.confusion.counts for name, part in found.items()}
+            tables = {name: part.confusion.counts for name, part in found.items()}
             sure = {name: part.calibrations for name, part in found.items()}
             about, doubtful = dict.fromkeys(("title", "description", "license")), doubts(self.made)
             told = ReportData(
@@ -274,58 +283,6 @@ class _Job:
         except OSError as error:
             raise ProductError(f"{folder}: cannot be written: {error.strerror or error}") from error
         _write_json(folder / RECORD, record)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PartScores:
-    """How a part of the ground was judged, and with which temperature."""
-
-    judged: Any
-    temperature: float
-
-    @property
-    def calibrations(self) -> tuple[Calibration, Calibration]:
-        """Without temperature, and with it."""
-        return calibrate(self.judged.reliability), calibrate(self.judged.calibrated)
-
-    @property
-    def before(self) -> float | None:
-        """Expected calibration error without temperature."""
-        return _number(self.calibrations[0].error)
-
-    @property
-    def after(self) -> float | None:
-        """Expected calibration error with it."""
-        return _number(self.calibrations[1].error)
-
-    def summary(self, card: ModelCard) -> dict[str, Any]:
-        """What the card says of it."""
-        return {**self.judged.summary(card), "pixels": self.judged.confusion.pixels}
-
-    def as_dict(self, card: ModelCard) -> dict[str, Any]:
-        """All of it, for programs."""
-        scores, counts = self.judged.scores, self.judged.confusion.counts
-        rows = {
-            name: {
-                "pixels": int(counts[i].sum()),
-                **{key: _number(float(getattr(scores, key)[i]))
-                   for key in ("iou", "f1", "precision", "recall")},
-            }
-            for i, name in enumerate(card.legend.names)
-        }  # fmt: skip
-        return {
-            **self.summary(card),
-            "mean_f1": _number(scores.mean_f1),
-            "kappa": _number(scores.kappa),
-            "calibration_error_before": self.before,
-            "calibration_error_after": self.after,
-            "classes": rows,
-            "confusion": {"rows": "truth", "columns": "prediction", "counts": counts.tolist()},
-        }
-
-
-def _number(value: float) -> float | None:
-    return round(float(value), 6) if np.isfinite(value) else None
 
 
 def _record(folder: Path) -> dict[str, Any] | None:

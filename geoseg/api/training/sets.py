@@ -60,8 +60,12 @@ def open_sets(
             one.prepare(reporter)
             specs = _specs(data, number, one)
             labels = reader.open(one.scene, specs)
+            if not labels.files:
+                continue
             group = None if groups is None else groups.of(one.scene)
             scenes.append(LearningScene(one.scene, labels, number, group))
+        if not any(scene.of == number for scene in scenes):
+            raise InputError(f"data.{number}.labels: none of {len(used)} scenes has a label file")
     return scenes
 
 
@@ -124,6 +128,7 @@ def _spec(key: str, labels: Labels) -> LayerSpec:
         outside=labels.outside,
         trim=labels.trim,
         strict=labels.strict,
+        optional=labels.missing == "skip",
     )
 
 

@@ -46,7 +46,7 @@ class SplitGround:
     Attributes:
         parts: Of each scene ``(row, column)``.
         totals: ``(part, class)`` labelled pixels.
-        by: Of each set: ``groups`` or ``blocks``.
+        by: Of each set: ``groups``, ``blocks``, or ``given`` by the workflow.
         groups: Of each scene: the number of the group that it is in.
         block: Side of squares, in pixels, of each scene; 0 where it is not cut.
         gap: Around squares, in pixels, of each scene.
@@ -96,7 +96,10 @@ def split(
     return SplitGround(
         parts,
         totals(counted.counts, parts),
-        tuple(by),
+        tuple(
+            way if data.use == "auto" else "given"
+            for way, data in zip(by, workflow.data, strict=True)
+        ),
         tuple(groups),
         tuple(side if c else 0 for (side, _), c in zip(sides, cut, strict=True)),
         tuple(gap if c else 0 for (_, gap), c in zip(sides, cut, strict=True)),

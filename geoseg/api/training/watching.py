@@ -10,7 +10,7 @@ from geoseg.run.base import Stop
 from geoseg.run.reporter import Reporter
 from geoseg.run.stopping import StopRequest
 
-STOPPED = "stopped; the same command goes on from the last checkpoint"
+STOPPED = "stopped; the same command goes on from here"
 
 
 @dataclass(slots=True)
@@ -66,6 +66,3 @@ class Watching:
     def note(self, text: str) -> None:
         """What a user should know."""
         self.reporter.message(text)
-
-    def ended_early(self) -> None:
-        """Patience ended it: the bar stays where it is."""

@@ -144,6 +144,6 @@ def _changed(before: Mapping[str, str], now: Mapping[str, str]) -> str:
     """What differs, in words; empty where nothing does."""
     names = [n for n in {**before, **now} if before.get(n) != now.get(n)]
     short = [n for n in names if max(len(before.get(n, "")), len(now.get(n, ""))) <= 40]
-    said = [f"{n} was {before.get(n, 'not set')}, is {now.get(n, 'not set')}" for n in short]
+    said = [f"{n} was {before.get(n) or 'not set'}, is {now.get(n) or 'not set'}" for n in short]
     said += [f"other {n}" for n in names if n not in short]
     return "; ".join(said)

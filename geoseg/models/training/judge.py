@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from geoseg.errors import ModelError
 from geoseg.models.base import ModelCard
-from geoseg.models.torch_engine import _device as pick_device
-from geoseg.models.training.base import IGNORE, HeldOutSource, LabelledChips
-from geoseg.models.training.network_input import Scaler, padded
+from geoseg.models.torch_engine import _device
+from geoseg.models.training.base import IGNORE, HeldOutSource
+from geoseg.models.training.network_input import Scaler, as_chips, padded
 from geoseg.ops.accuracy import Confusion, Scores, score
 from geoseg.ops.calibration import Reliability
 
@@ -217,54 +217,21 @@ def _answers(
     threads: int | None,
 ) -> Iterator[tuple[Tensor, NDArray[np.uint8]]]:
     """Logits ``(pixel, class)`` and labels ``(pixel,)`` of each chip's known pixels."""
-    where = pick_device(device)
-    ask = _asker(card, network.to(where), where)
+    where = _device(device)
+    scaler = Scaler(card, where)
+    network = network.to(where)
     with judging(network), some_threads(threads):
-        for chips in held_out:
-            check_chips(card, chips)
-            with torch.inference_mode():
-                logits = ask(chips)
+        for given in held_out:
+            chips = as_chips(card, given)
             known = chips.labels != IGNORE
-            if known.any():
-                at = torch.from_numpy(known).to(where)
-                yield logits.movedim(1, -1)[at], chips.labels[known]
-
-
-def _asker(
-    card: ModelCard, network: nn.Module, device: torch.device
-) -> Callable[[LabelledChips], Tensor]:
-    scaler = Scaler(card, device)
-
-    def ask(chips: LabelledChips) -> Tensor:
-        values, valid = (torch.from_numpy(a).to(device) for a in (chips.values, chips.valid))
-        height, width = valid.shape[-2:]
-        values, valid = padded(values, valid, card.stride)
-        logits: Tensor = network(scaler(values, valid))
-        return logits[..., :height, :width].float()
-
-    return ask
-
-
-def check_chips(card: ModelCard, chips: LabelledChips) -> None:
-    """Refuse chips that do not fit the card.
-
-    Raises:
-        ModelError: Other bands, shapes that differ, or labels that the legend does not have.
-    """
-    count, bands, *sides = chips.values.shape
-    shape = (count, *sides)
-    if bands != len(card.bands) or chips.labels.shape != shape or chips.valid.shape != shape:
-        raise ModelError(
-            f"model {card.name!r}: chips have values {chips.values.shape}, labels "
-            f"{chips.labels.shape}, valid {chips.valid.shape}; wanted "
-            f"(chip, {len(card.bands)}, y, x) and twice (chip, y, x)"
-        )
-    strange = chips.labels[(chips.labels >= len(card.legend.classes)) & (chips.labels != IGNORE)]
-    if strange.size:
-        raise ModelError(
-            f"model {card.name!r}: a chip has the label {strange[0]}; wanted indices below "
-            f"{len(card.legend.classes)}, or {IGNORE} for pixels to ignore"
-        )
+            if not known.any():
+                continue
+            with torch.inference_mode():
+                height, width = known.shape[1:]
+                values, valid = padded(chips.values.to(where), chips.valid.to(where), card.stride)
+                logits: Tensor = network(scaler(values, valid))
+                logits = logits[..., :height, :width].float().movedim(1, -1)[known.to(where)]
+            yield logits, chips.labels[known].numpy()
 
 
 @contextmanager

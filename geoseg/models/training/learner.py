@@ -61,12 +61,37 @@ class Learner:
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate(settings, step)
         self._optimizer.zero_grad(set_to_none=True)
-        loss = self._learn(step, self._strong(self._to(chips), step, _LABELLED), 1.0)
+        loss = self._learn(step, self.strong(self._to(chips), step), 1.0)
         if self._teacher is not None and unlabelled is not None:
             loss += self._learn_from_teacher(step, self._to(unlabelled), self._teacher)
         self._update(step, loss)
         self.average.follow(step)
         return loss
+
+    def strong(self, chips: Chips, step: int, stream: int = _LABELLED) -> Chips:
+        """Chips on the device as the network is shown them in a step: augmented."""
+        settings = self._settings
+        if settings.augmentation is None:
+            return chips
+        random = torch.Generator().manual_seed(_seed(settings.seed, step, stream))
+        parts = augment(
+            chips.values,
+            chips.labels,
+            chips.valid,
+            card=self._card,
+            settings=settings.augmentation,
+            generator=random,
+        )
+        return Chips(*parts)
+
+    def logits(self, chips: Chips, network: nn.Module | None = None) -> Tensor:
+        """What the network that learns, or another, says of chips on the device, padded."""
+        values, valid = padded(chips.values, chips.valid, self._card.stride)
+        precision = self._settings.precision
+        with torch.autocast(self._device.type, _TYPES[precision], enabled=precision != "fp32"):
+            asked = self.network if network is None else network
+            logits: Tensor = asked(self._scale(values, valid))
+        return logits
 
     def state(self) -> dict[str, Any]:
         """All that the next steps follow from."""
@@ -102,28 +127,13 @@ class Learner:
         parts = (chips.values, chips.labels, chips.valid)
         return Chips(*(t.to(self._device, non_blocking=True) for t in parts))
 
-    def _strong(self, chips: Chips, step: int, stream: int) -> Chips:
-        settings = self._settings
-        if settings.augmentation is None:
-            return chips
-        random = torch.Generator().manual_seed(_seed(settings.seed, step, stream))
-        parts = augment(
-            chips.values,
-            chips.labels,
-            chips.valid,
-            card=self._card,
-            settings=settings.augmentation,
-            generator=random,
-        )
-        return Chips(*parts)
-
     def _learn(self, step: int, chips: Chips, weight: float) -> float:
         """Add the gradient of the loss times ``weight``."""
         labels = chips.labels
         below, right = (-n % self._card.stride for n in labels.shape[-2:])
         if below or right:
             labels = F.pad(labels, (0, right, 0, below), value=IGNORE)
-        logits = self._logits(self.network, chips)
+        logits = self.logits(chips)
         loss = weight * self._loss(logits.float(), labels)
         value = loss.item()
         if not math.isfinite(value):
@@ -136,20 +146,13 @@ class Learner:
         if weight == 0:
             return 0.0
         with torch.no_grad():
-            logits = self._logits(teacher.network, chips)
+            logits = self.logits(chips, teacher.network)
         height, width = chips.valid.shape[-2:]
         labels, share = teacher.labels(logits[..., :height, :width], chips.valid)
         if share == 0:
             return 0.0
         taught = Chips(chips.values, labels, chips.valid)
-        return self._learn(step, self._strong(taught, step, _UNLABELLED), weight * share)
-
-    def _logits(self, network: nn.Module, chips: Chips) -> Tensor:
-        values, valid = padded(chips.values, chips.valid, self._card.stride)
-        precision = self._settings.precision
-        with torch.autocast(self._device.type, _TYPES[precision], enabled=precision != "fp32"):
-            logits: Tensor = network(self._scale(values, valid))
-        return logits
+        return self._learn(step, self.strong(taught, step, _UNLABELLED), weight * share)
 
     def _update(self, step: int, loss: float) -> None:
         self._scaler.unscale_(self._optimizer)

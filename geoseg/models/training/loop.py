@@ -40,6 +40,13 @@ CHECKPOINTS = "checkpoints"
 
 # Of the settings, what does not change what is learnt.
 _HARMLESS = ("checkpoint_every",)
+# What numbers may be.
+_RANGES = {
+    **dict.fromkeys(("steps", "batch", "validate_every", "checkpoint_every"), (1, math.inf)),
+    **dict.fromkeys(("learning_rate", "weight_decay", "clip"), (0.0, math.inf)),
+    **dict.fromkeys(("warmup", "ema"), (0.0, 1.0)),
+    "seed": (0, math.inf),
+}
 # Of a card, what a network's curve follows from.
 _CARD = ("bands", "units", "mean", "std", "scaling", "stride", "architecture")
 
@@ -262,9 +269,17 @@ def _check(
     device: torch.device,
 ) -> None:
     _checked_precision(settings.precision, device)
-    for name in ("steps", "batch", "validate_every", "checkpoint_every"):
-        if getattr(settings, name) < 1:
-            raise InputError(f"{name}: found {getattr(settings, name)}; wanted a number from 1")
+    for name, (low, high) in _RANGES.items():
+        found = getattr(settings, name)
+        if not low <= found <= high:
+            upper = "" if high == math.inf else f" to {high:g}"
+            raise InputError(f"{name}: found {found!r}; wanted a number from {low:g}{upper}")
+    changed = settings.augmentation
+    if changed is not None and not 0 < changed.scale[0] <= changed.scale[1] < math.inf:
+        raise InputError(
+            f"augmentation.scale: found {list(changed.scale)}; wanted two factors above 0, the "
+            f"smaller one first, like [0.75, 1.33]"
+        )
     if (settings.self_training is None) != (unlabelled is None):
         have, lack = ("settings", "chips") if unlabelled is None else ("chips", "settings")
         raise InputError(f"self-training: there are {have} for it, but no {lack}")

@@ -184,7 +184,7 @@ def _jaccard_slopes(ones: Tensor) -> Tensor:
 
 
 def boundary(seen: Pixels) -> Tensor:
-    """1 minus a soft boundary F1, mean over the classes that are there.
+    """1 minus a soft boundary F1, mean over the classes that have one.
 
     A boundary is where the largest of a class' complement within 3 x 3 pixels is more than that of
     the pixel; it is right where the other map has one within 5 x 5 pixels. What is within these
@@ -206,7 +206,19 @@ def _outline(shares: Tensor) -> Tensor:
 
 
 def _most(values: Tensor, side: int) -> Tensor:
-    return F.max_pool2d(values, side, stride=1, padding=side // 2)
+    """The largest within ``side x side`` pixels, along rows and then along columns."""
+    reach = side // 2
+    if values.requires_grad:
+        rows = F.max_pool2d(values, (1, side), stride=1, padding=(0, reach))
+        return F.max_pool2d(rows, (side, 1), stride=1, padding=(reach, 0))
+    # Pooling also remembers where the largest was: without that it is several times faster.
+    for axis in (-1, -2):
+        length = values.shape[axis]
+        wide = F.pad(values, (reach, reach, 0, 0) if axis == -1 else (0, 0, reach, reach))
+        values = wide.narrow(axis, 0, length)
+        for shift in range(1, side):
+            values = torch.maximum(values, wide.narrow(axis, shift, length))
+    return values
 
 
 def _shrunk(known: Tensor, side: int) -> Tensor:

@@ -6,8 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from geoseg.errors import ModelError
 from geoseg.models.base import ModelCard
 from geoseg.models.scaling import curve, linear
+from geoseg.models.training.base import IGNORE, LabelledChips
+from geoseg.models.training.geometry import Chips
 
 
 class Scaler:
@@ -31,6 +34,38 @@ class Scaler:
         x = self._curve((values * self._gain).add_(self._bias))
         x = torch.where(valid[:, None], x, 0.0)
         return x.contiguous(memory_format=torch.channels_last)
+
+
+def as_chips(card: ModelCard, chips: LabelledChips) -> Chips:
+    """Tensors of chips, on the CPU; labels of pixels that are not valid are :data:`IGNORE`.
+
+    Raises:
+        ModelError: Other bands, shapes that differ, or labels that the legend does not have.
+    """
+    _check(card, chips)
+    kinds = ((chips.values, np.float32), (chips.labels, np.uint8), (chips.valid, np.bool_))
+    # Torch wants arrays that lie as C has them, and that it may write to.
+    values, labels, valid = (
+        torch.from_numpy(np.require(array, kind, ["C", "W"])) for array, kind in kinds
+    )
+    return Chips(values, labels.masked_fill(~valid, IGNORE), valid)
+
+
+def _check(card: ModelCard, chips: LabelledChips) -> None:
+    shape = chips.labels.shape
+    wanted = (*shape[:1], len(card.bands), *shape[1:])
+    if len(shape) != 3 or chips.values.shape != wanted or chips.valid.shape != shape:
+        raise ModelError(
+            f"model {card.name!r}: chips have values {chips.values.shape}, labels "
+            f"{chips.labels.shape}, valid {chips.valid.shape}; wanted "
+            f"(chip, {len(card.bands)}, y, x) and twice (chip, y, x)"
+        )
+    strange = chips.labels[(chips.labels >= len(card.legend.classes)) & (chips.labels != IGNORE)]
+    if strange.size:
+        raise ModelError(
+            f"model {card.name!r}: a chip has the label {strange[0]}; wanted indices below "
+            f"{len(card.legend.classes)}, or {IGNORE} for pixels to ignore"
+        )
 
 
 def padded(values: Tensor, valid: Tensor, stride: int) -> tuple[Tensor, Tensor]:

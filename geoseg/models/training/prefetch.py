@@ -7,12 +7,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import torch
-
 from geoseg.models.base import ModelCard
 from geoseg.models.training.base import ChipSource
 from geoseg.models.training.geometry import Chips
-from geoseg.models.training.judge import check_chips
+from geoseg.models.training.network_input import as_chips
 
 _AHEAD = 2
 _PATIENCE = 0.1
@@ -43,7 +41,7 @@ def read_ahead(
             for step in range(start, end):
                 if stop.is_set():
                     return
-                put(_read(card, source, step))
+                put(as_chips(card, source.batch(step)))
         except BaseException as error:  # noqa: BLE001 (raised again by who asks)
             put(error)
 
@@ -60,9 +58,3 @@ def read_ahead(
     finally:
         stop.set()
         thread.join()
-
-
-def _read(card: ModelCard, source: ChipSource, step: int) -> Chips:
-    chips = source.batch(step)
-    check_chips(card, chips)
-    return Chips(*(torch.from_numpy(a) for a in (chips.values, chips.labels, chips.valid)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from geoseg.models.architectures import build
 from geoseg.models.base import ModelCard
 from geoseg.models.registry import ModelPackage
 from geoseg.models.scaling import STANDARDISE
+from geoseg.models.training.encoder import load_encoder
 from geoseg.models.weights_file import load_weights
 
 _COUNTER = "num_batches_tracked"
@@ -39,22 +41,28 @@ class Beginning:
     notes: tuple[str, ...]
 
 
-def start_network(card: ModelCard, *, start: ModelPackage | None, seed: int) -> nn.Module:
+def start_network(
+    card: ModelCard, *, start: ModelPackage | None, seed: int, encoder: Path | None = None
+) -> nn.Module:
     """The network of :func:`begin`, for those who do not ask what it knows.
 
     Raises:
         ModelError: As there.
     """
-    return begin(card, start=start, seed=seed).network
+    return begin(card, start=start, seed=seed, encoder=encoder).network
 
 
-def begin(card: ModelCard, *, start: ModelPackage | None, seed: int) -> Beginning:
+def begin(
+    card: ModelCard, *, start: ModelPackage | None, seed: int, encoder: Path | None = None
+) -> Beginning:
     """The card's network, with random weights where nothing of ``start`` fits.
 
     Tensors of the same name and shape are carried over. Those that depend on the bands are carried
     over band by band, by name: bands that the start does not have begin with weights of 0, so that
     they change nothing until something is learnt from them. Those that depend on the classes are
     carried over if the classes bear the same names, in whatever order, and are random otherwise.
+    Without a ``start``, ``encoder`` may be a safetensors file of weights for the encoder alone (see
+    :func:`geoseg.models.training.encoder.load_encoder`).
 
     Raises:
         ModelError: ``start`` has no weights, cannot be loaded, is of another architecture, or
@@ -62,8 +70,11 @@ def begin(card: ModelCard, *, start: ModelPackage | None, seed: int) -> Beginnin
     """
     network = build(card, seed=seed)
     if start is None:
-        names = tuple(network.state_dict())
-        return Beginning(network, (), (), names, (f"random weights of seed {seed}",))
+        return _from_random(card, network, seed, encoder)
+    if encoder is not None:
+        raise ModelError(
+            f"model {card.name!r}: found a start and weights for the encoder; wanted one of the two"
+        )
     old = _loaded(card, start)
     inputs, heads = _differing(card, network)
     state = network.state_dict()
@@ -89,6 +100,20 @@ def begin(card: ModelCard, *, start: ModelPackage | None, seed: int) -> Beginnin
         )
     notes = _notes(card, start.card, carried, adapted, fresh)
     return Beginning(network, tuple(carried), tuple(adapted), tuple(fresh), notes)
+
+
+def _from_random(card: ModelCard, network: nn.Module, seed: int, encoder: Path | None) -> Beginning:
+    names = tuple(network.state_dict())
+    note = f"random weights of seed {seed}"
+    if encoder is None:
+        return Beginning(network, (), (), names, (note,))
+    found = load_encoder(network, card, encoder, _differing(card, network)[0])
+    carried, adapted = (
+        tuple(f"encoder.{n}" for n in part) for part in (found.loaded, found.adapted)
+    )
+    fresh = tuple(n for n in names if n not in {*carried, *adapted})
+    said = f"{len(carried) + len(adapted)} tensors of the encoder are those of {encoder}"
+    return Beginning(network, carried, adapted, fresh, (note, said))
 
 
 def _loaded(card: ModelCard, start: ModelPackage) -> dict[str, Tensor]:
