@@ -161,6 +161,9 @@ def predict(
     units: Annotated[str, typer.Option(help="What the numbers are: reflectance or dn.")] = "",
     scale: Annotated[float | None, typer.Option(help="Factor to reflectance.")] = None,
     offset: Annotated[float | None, typer.Option(help="Added after scaling.")] = None,
+    tta: Annotated[
+        str, typer.Option(help="Views of each chip to average: none, flips or d4.")
+    ] = "",
     settings: Settings = None,
     force: Annotated[bool, typer.Option("--force", help="Do again what is finished.")] = False,
     log_json: LogJson = False,
@@ -179,7 +182,7 @@ def predict(
             model=model,
             bands=[b.strip() for b in bands.split(",") if b.strip()],
             numbers={key: value for key, value in given.items() if value is not None},
-            overrides=settings or [],
+            overrides=[*([f"model.tta={tta}"] if tta else []), *(settings or [])],
             reporter=teller,
             force=force,
         )

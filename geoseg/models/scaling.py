@@ -59,6 +59,14 @@ def linear(card: ModelCard, scale: NDArray[Any], offset: NDArray[Any]) -> tuple[
     return scale / std, (offset - mean) / std
 
 
+def standardised(card: ModelCard, band: str, physical: NDArray[Any]) -> NDArray[np.float32]:
+    """Physical values of one band with about mean 0 and variance 1, as the model was trained."""
+    at = card.bands.index(band)
+    if card.scaling == DYNAMICWORLD:
+        physical = np.log1p(np.maximum(physical, 0) * _DN_FACTOR)
+    return ((physical - card.mean[at]) / card.std[at]).astype(np.float32)
+
+
 def curve(card: ModelCard, device: torch.device) -> Callable[[torch.Tensor], torch.Tensor]:
     """What follows on ``(…, band, y, x)``, in place: nothing, where the scaling is linear.
 

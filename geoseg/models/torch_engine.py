@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, Self
 
 import numpy as np
@@ -20,6 +20,7 @@ from geoseg.models.registry import ModelPackage, Precision
 from geoseg.models.scaling import curve, linear, temperature
 from geoseg.models.traced import as_logits, open_graph
 from geoseg.models.weights_file import load_weights
+from geoseg.ops.layers import Answer, Layer, log_of
 
 _DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -111,6 +112,25 @@ class TorchSegmenter:
                 percent[chips] = highest.mul(100).round().to(torch.uint8).cpu().numpy()
         return index, percent
 
+    def answer(self, batch: Batch, wanted: Sequence[Layer]) -> Answer:
+        """Classes and layers, made on the device: only bytes come back from it."""
+        shape, classes = batch.valid.shape, len(self.card.legend.classes)
+        index = np.empty(shape, np.uint8)
+        layers: dict[Layer, NDArray[np.uint8]] = {
+            layer: np.empty(
+                (shape[0], classes, *shape[1:]) if layer == "probabilities" else shape, np.uint8
+            )
+            for layer in wanted
+        }
+        with torch.inference_mode():
+            for chips, scores in self._forward(batch):
+                best, highest = _most_likely(scores)
+                index[chips] = best.cpu().numpy()
+                for layer, out in layers.items():
+                    share = _share(layer, scores, highest)
+                    out[chips] = share.mul(100).round().to(torch.uint8).cpu().numpy()
+        return Answer(index, layers)
+
     def _forward(self, batch: Batch) -> Iterator[tuple[slice, Tensor]]:
         """Scores on the device, for a few chips at a time."""
         if self._threads is not None:
@@ -194,6 +214,30 @@ def _most_likely(scores: Tensor) -> tuple[Tensor, Tensor]:
         best.masked_fill_(plane > highest, number)
         torch.maximum(highest, plane, out=highest)
     return best, highest
+
+
+def _share(layer: Layer, scores: Tensor, highest: Tensor) -> Tensor:
+    """A layer in 0..1; see :mod:`geoseg.ops.layers`."""
+    if layer == "confidence":
+        return highest
+    if layer == "probabilities":
+        return scores
+    if layer == "entropy":
+        entropy: Tensor = torch.special.entr(scores).sum(dim=1)
+        return entropy.div_(float(log_of(scores.shape[1]))).clamp_(0, 1)
+    if layer == "margin":
+        return highest - _second(scores, highest)
+    return torch.zeros_like(highest)  # one answer does not disagree
+
+
+def _second(scores: Tensor, highest: Tensor) -> Tensor:
+    """The second highest score along ``class``, plane by plane: ``topk`` is slow on a CPU."""
+    first = torch.full_like(highest, -1.0)
+    second = torch.zeros_like(highest)
+    for plane in scores.unbind(dim=1):
+        torch.maximum(second, torch.minimum(plane, first), out=second)
+        torch.maximum(first, plane, out=first)
+    return second
 
 
 def _numbers(values: NDArray[Any], device: torch.device) -> Tensor:
