@@ -260,7 +260,7 @@ def test_a_check_finds_what_was_changed(tiny, here, capfd):
 
 
 def test_shipped_models_have_their_scores():
-    for name in ("landcover-s2", "aerial-rgb", "aerial-rgbn"):
+    for name in ("landcover-s2", "water-s2", "forest-rgb", "aerial-rgb"):
         assert (find(name).folder / "check.json").is_file()
 
 
