@@ -37,7 +37,7 @@ def test_the_page_works_as_it_is_written(tmp_path, monkeypatch, capfd):
         assert geoseg.cli.run([*words, *more]) == 0, capfd.readouterr().err
     scores = json.loads(capfd.readouterr().out)
     assert len(scores["classes"]) == 4
-    assert scores["accuracy"] > 0.7, "chance is below a half"
+    assert scores["accuracy"] > 0.75, "chance is below a half"
     record = json.loads(Path("models/my-landcover/training.json").read_text())
     assert record["scores"]["validation"]["mean_iou"] > 0.7
     assert "test" not in record["scores"]
