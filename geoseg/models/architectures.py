@@ -12,7 +12,7 @@ from torch import nn
 
 from geoseg.errors import ModelError
 from geoseg.models.base import ModelCard
-from geoseg.models.card import planes
+from geoseg.models.card_rules import planes
 from geoseg.models.dynamicworld import DynamicWorld
 from geoseg.models.fields import closest
 from geoseg.models.light import FCN, LRASPP, FastSCNN
@@ -53,10 +53,11 @@ def build(card: ModelCard, *, seed: int = 0) -> nn.Module:
 
 def steps(network: nn.Module) -> int:
     """The stride that a network says it has: of its coarsest features; 1 where it says nothing."""
-    found = getattr(network, "output_stride", None)
-    if not isinstance(found, int):
-        found = getattr(getattr(network, "encoder", None), "output_stride", 1)
-    return int(found)
+    for part in (network, getattr(network, "encoder", None)):
+        found = getattr(part, "output_stride", None)
+        if isinstance(found, int):
+            return found
+    return 1
 
 
 def check_stride(network: nn.Module, card: ModelCard) -> None:

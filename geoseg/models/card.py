@@ -10,28 +10,23 @@ Source: https://github.com/stac-extensions/mlm
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 from geoseg.errors import ModelError
 from geoseg.legend import LandClass, Legend
 from geoseg.models.base import ModelCard
+from geoseg.models.card_rules import OUTPUTS, check_card, is_time
 from geoseg.models.fields import At, closest, read_json
 from geoseg.models.formats import ONNX, SAFETENSORS, by_name
-from geoseg.models.scaling import SCALINGS, STANDARDISE, from_entries, to_entries
+from geoseg.models.scaling import from_entries, to_entries
 
 MLM = "https://stac-extensions.github.io/mlm/v1.5.2/schema.json"
 FILE = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
 VERSION = "https://stac-extensions.github.io/version/v1.2.0/schema.json"
-
-OUTPUTS: Final = ("logits", "probabilities", "logit", "probability")
-"""What a network may give; the last two are one plane, of the second of two classes."""
-ONE_PLANE: Final = OUTPUTS[2:]
 
 _TASK = "semantic-segmentation"
 _INPUT_DIMS = ["batch", "bands", "height", "width"]
@@ -44,10 +39,17 @@ _ALWAYS = ("1900-01-01T00:00:00Z", "9999-12-31T23:59:59Z")
 # Entries of `about` that STAC has a place for.
 _ABOUT_TEXTS = ("title", "description", "license", "created")
 
-_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_.\-]+[a-zA-Z0-9]\Z")
-_SEMVER = re.compile(r"\d+\.\d+\.\d+([-+][0-9A-Za-z.+-]+)?\Z")
-_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _PARAMETER = re.compile(r"[0-9a-zA-Z_.-]+\Z")
+
+# Left out where there is nothing to say.
+_OPTIONAL: Final = (
+    "mlm:total_parameters",
+    "mlm:hyperparameters",
+    "geoseg:about",
+    "geoseg:gsd",
+    "geoseg:output",
+    "geoseg:fixed_size",
+)
 
 _GEOSEG_KEYS = (
     "geoseg:about",
@@ -61,11 +63,6 @@ _GEOSEG_KEYS = (
     "geoseg:stride",
     "geoseg:units",
 )
-
-
-def planes(card: ModelCard) -> int:
-    """How many planes the card's network gives."""
-    return 1 if card.output in ONE_PLANE else len(card.legend.classes)
 
 
 def load_card(path: Path | str) -> ModelCard:
@@ -102,49 +99,6 @@ def dump_card(card: ModelCard, path: Path | str) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     beside.write_text(text + "\n", encoding="utf-8")
     beside.replace(path)
-
-
-def check_card(card: ModelCard, where: str) -> None:
-    """Refuse a card whose entries do not fit together; ``where`` begins the message."""
-    at = At(where, "", None)
-    count = len(card.bands)
-    at.demand(_NAME.match(card.name), "name", card.name, "letters, digits, '_', '-', '.'")
-    at.demand(_SEMVER.match(card.version), "version", card.version, "a version like 1.0.0")
-    once = 0 < count == len(set(card.bands))
-    at.demand(once and all(card.bands), "bands", card.bands, "names, each once")
-    at.demand(len(card.mean) == count, "mean", card.mean, f"{count} numbers, one per band")
-    at.demand(len(card.std) == count, "std", card.std, f"{count} numbers, one per band")
-    finite = all(map(math.isfinite, (*card.mean, *card.std)))
-    at.demand(finite, "mean and std", (card.mean, card.std), "finite numbers")
-    at.demand(all(s > 0 for s in card.std), "std", card.std, "numbers above 0")
-    at.demand(card.units in ("reflectance", "dn"), "units", card.units, "reflectance or dn")
-    at.demand(card.scaling in SCALINGS, "scaling", card.scaling, " or ".join(SCALINGS))
-    known = card.scaling == STANDARDISE or card.units == "reflectance"
-    at.demand(known, "units", card.units, f"reflectance, for the scaling {card.scaling}")
-    at.demand(card.stride >= 1, "stride", card.stride, "a whole number from 1")
-    multiple = f"a multiple of the stride {card.stride}"
-    at.demand(card.size > 0 == card.size % card.stride, "size", card.size, multiple)
-    at.demand(card.margin >= 0 == card.margin % card.stride, "margin", card.margin, multiple)
-    less = f"less than half the size {card.size}"
-    at.demand(card.size > 2 * card.margin, "margin", card.margin, less)
-    at.demand((card.reach or 0) >= 0, "reach", card.reach, "pixels from 0, or null")
-    at.demand(card.output in OUTPUTS, "output", card.output, " or ".join(OUTPUTS))
-    pair = card.output in ONE_PLANE
-    at.demand(
-        not pair or len(card.legend.classes) == 2, "output", card.output, "two classes for it"
-    )
-    at.demand(card.activation_bytes > 0, "activation_bytes", card.activation_bytes, "above 0")
-    legend = card.legend
-    at.demand(0 <= legend.nodata <= 255, "legend.nodata", legend.nodata, "a code within 0..255")
-    at.demand(legend.name and all(legend.names), "legend", legend.names, "names, none empty")
-    low, high = card.gsd or (1.0, 1.0)
-    at.demand(0 < low <= high < math.inf, "gsd", card.gsd, "metres [from, to]")
-    if card.weights is not None:
-        plain = card.weights not in ("", ".", "..") and not set(card.weights) & set("/\\")
-        at.demand(plain, "weights", card.weights, "a file name in the card's own folder")
-    if card.sha256 is not None:
-        at.demand(_SHA256.match(card.sha256), "sha256", card.sha256, "64 hexadecimal digits")
-        at.demand(card.weights is not None, "weights", card.weights, "a file for the sha256")
 
 
 def to_item(card: ModelCard, where: str = "card") -> dict[str, Any]:
@@ -208,23 +162,13 @@ def _properties(card: ModelCard, at: At) -> dict[str, Any]:
         "geoseg:fixed_size": card.fixed or None,
         "geoseg:about": about or None,
     }
-    optional = ("mlm:total_parameters", "mlm:hyperparameters", "geoseg:about", "geoseg:gsd")
-    optional += ("geoseg:output", "geoseg:fixed_size")
-    return {k: v for k, v in properties.items() if v is not None or k not in optional}
+    return {k: v for k, v in properties.items() if v is not None or k not in _OPTIONAL}
 
 
 def _check_about(at: At, key: str, value: object) -> None:
     text = At(at.file, f"about.{key}", value).text()
     if key == "created":
-        at.demand(_is_time(text), "about.created", value, "a time like 2025-01-31T00:00:00Z")
-
-
-def _is_time(text: str) -> bool:
-    """Whether it is a date and time with its zone, as STAC wants them."""
-    try:
-        return datetime.fromisoformat(text).tzinfo is not None
-    except ValueError:
-        return False
+        at.demand(is_time(text), "about.created", value, "a time like 2025-01-31T00:00:00Z")
 
 
 def _input(card: ModelCard) -> dict[str, Any]:
@@ -387,7 +331,7 @@ def _parse_about(properties: At) -> dict[str, Any]:
     for key in _ABOUT_TEXTS:
         if properties.get(key).given:
             about[key] = properties.get(key).text()
-    if "created" in about and not _is_time(about["created"]):
+    if "created" in about and not is_time(about["created"]):
         raise properties.get("created").wrong("a time like 2025-01-31T00:00:00Z")
     if properties.get("mlm:total_parameters").given:
         about["parameters"] = properties.get("mlm:total_parameters").integer(0)

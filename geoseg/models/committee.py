@@ -10,6 +10,8 @@ says what it takes so that tiles still join exactly:
   multiples of the stride on the scaled grid too. The network then reaches q/p as far, and both
   resamplings look a little further (:func:`scaled_reach`).
 - Models with different strides and reaches need the least common multiple and the farthest.
+- A model that takes chips of one size only makes that the size of all; scales change the size of
+  chips, so there can be none.
 """
 
 from __future__ import annotations
@@ -92,11 +94,15 @@ def joint_card(cards: list[ModelCard], scales: tuple[Fraction, ...] = SAME_SCALE
     first, *others = cards
     for other in others:
         _check_alike(first, other)
+    fixed = _fixed_size(cards, scales)
     stride = lcm(*(card.stride * scale.denominator for card in cards for scale in scales))
     reaches = [scaled_reach(card.reach, scale) for card in cards for scale in scales]
     reach = None if None in reaches else max(r for r in reaches if r is not None)
     margin = _up(max(reach or 0, *(card.margin for card in cards)), stride)
     owned = max(card.size - 2 * card.margin for card in cards)
+    size = _up(owned, stride) + 2 * margin
+    if fixed is not None:
+        size = _checked_size(cards, fixed, stride, margin)
     bands = tuple(dict.fromkeys(band for card in cards for band in card.bands))
     norms = {
         b: n for card in reversed(cards) for b, n in zip(card.bands, _norms(card), strict=True)
@@ -114,7 +120,8 @@ def joint_card(cards: list[ModelCard], scales: tuple[Fraction, ...] = SAME_SCALE
         stride=stride,
         reach=reach,
         margin=margin,
-        size=_up(owned, stride) + 2 * margin,
+        size=size,
+        fixed=fixed is not None,
         gsd=_common_gsd(cards),
         sha256=",".join(card.sha256 or "" for card in cards) if others else first.sha256,
         activation_bytes=ceil(activations) + 32 * len(first.legend.classes),
@@ -155,6 +162,42 @@ def _check_alike(first: ModelCard, other: ModelCard) -> None:
         f"ensemble: {first.name} and {other.name} have different legends ({what}); "
         f"take models of the same classes in the same order"
     )
+
+
+def _fixed_size(cards: list[ModelCard], scales: tuple[Fraction, ...]) -> int | None:
+    """The only size of chips that some model takes; None where all take any."""
+    fixed = [card for card in cards if card.fixed]
+    if not fixed:
+        return None
+    first = fixed[0]
+    if scales != SAME_SCALE:
+        raise ModelError(
+            f"scales: model {first.name} takes chips of {first.size} px only, and scales change "
+            f"their size; leave scales out (flips and d4 work), or take a model of any size"
+        )
+    other = next((card for card in fixed if card.size != first.size), None)
+    if other is not None:
+        raise ModelError(
+            f"ensemble: {first.name} takes chips of {first.size} px only, {other.name} of "
+            f"{other.size} px only; take models of the same size, or of any"
+        )
+    return first.size
+
+
+def _checked_size(cards: list[ModelCard], size: int, stride: int, margin: int) -> int:
+    """The fixed size, where chips of it are of use to all models."""
+    names = " and ".join(card.name for card in cards)
+    if size % stride:
+        raise ModelError(
+            f"ensemble: {names} together need chips that are multiples of {stride} px; one takes "
+            f"{size} px only"
+        )
+    if size <= 2 * margin:
+        raise ModelError(
+            f"ensemble: {names} together need margins of {margin} px; of chips of {size} px, the "
+            f"only ones that one of them takes, nothing would be left"
+        )
+    return size
 
 
 def _norms(card: ModelCard) -> list[tuple[float, float]]:

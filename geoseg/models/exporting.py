@@ -145,6 +145,9 @@ def _scale(card: ModelCard, wish: Wish) -> float:
 class _Prepared(nn.Module):
     """What stands before and after a network in an export."""
 
+    gain: Tensor | None
+    bias: Tensor | None
+
     def __init__(
         self,
         network: nn.Module,
@@ -161,7 +164,7 @@ class _Prepared(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         x = pixels
-        if self.gain is not None:
+        if self.gain is not None and self.bias is not None:
             x = self._bend(x * self.gain + self.bias)
         y: Tensor = self.network(x)
         if self._temperature is not None:
@@ -227,9 +230,10 @@ def _write_onnx(graph: nn.Module, card: ModelCard, file: Path) -> None:
     example = torch.zeros(1, len(card.bands), side, side)
     free = {} if card.fixed else {0: "batch", 2: "rows", 3: "cols"}
     buffer = io.BytesIO()
+    export: Any = torch.onnx.export  # it takes buffers too, which its types leave out
     try:
         with _quiet(), torch.inference_mode():
-            torch.onnx.export(
+            export(
                 graph,
                 (example,),
                 buffer,

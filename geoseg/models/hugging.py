@@ -26,6 +26,20 @@ KINDS: Final = (
 """What ``model_type`` of a configuration may be: those that transformers can segment with."""
 
 _STEPS: Final = 32
+# Entries of a configuration that are about files and learning.
+_DROPPED: Final = frozenset(
+    {
+        "id2label",
+        "label2id",
+        "architectures",
+        "auto_map",
+        "transformers_version",
+        "torch_dtype",
+        "_name_or_path",
+        "dtype",
+        "_commit_hash",
+    }
+)
 _MAKERS: Final = {"mask2former": "Mask2FormerForUniversalSegmentation"}
 
 
@@ -86,16 +100,7 @@ def from_config(config: Mapping[str, Any], *, bands: int, classes: int) -> Hugge
 
 def plain_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """What a card keeps of a ``config.json``: the network, and nothing about files or learning."""
-    dropped = (
-        "id2label",
-        "label2id",
-        "architectures",
-        "auto_map",
-        "transformers_version",
-        "torch_dtype",
-    )
-    dropped += ("_name_or_path", "dtype", "_commit_hash")
-    return {key: value for key, value in config.items() if key not in dropped}
+    return {key: value for key, value in config.items() if key not in _DROPPED}
 
 
 def load_pretrained(folder: Path, card: ModelCard) -> Hugged:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, Self
 
@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from geoseg.errors import BlockError, ModelError
 from geoseg.models.base import Batch, ModelCard
-from geoseg.models.card import planes
+from geoseg.models.card_rules import planes
 from geoseg.models.intact import read_weights
 from geoseg.models.onnx_file import OnnxFile, describe, load_runtime, open_session
 from geoseg.models.registry import ModelPackage
 from geoseg.models.scaling import bent, linear, temperature
 from geoseg.ops.classify import most_likely
+from geoseg.ops.layers import Answer, Layer
+from geoseg.ops.layers import describe as of_scores
 
 Floats = NDArray[np.float32]
 
@@ -104,6 +106,21 @@ class OnnxSegmenter:
             best, highest = most_likely(scores[None])
             index[chip], percent[chip] = best[0], highest[0]
         return index, percent
+
+    def answer(self, batch: Batch, wanted: Sequence[Layer]) -> Answer:
+        """Classes and layers, chip by chip: no more than one chip's scores are kept."""
+        shape = batch.valid.shape
+        if not len(batch.values):
+            return of_scores(self.scores(batch), wanted)
+        index = np.empty(shape, np.uint8)
+        layers: dict[Layer, NDArray[np.uint8]] = {}
+        for chip, scores in self._each(batch):
+            found = of_scores(scores, wanted)
+            index[chip] = found.index
+            for layer, values in found.layers.items():
+                out = layers.setdefault(layer, np.empty((shape[0], *values.shape), np.uint8))
+                out[chip] = values
+        return Answer(index, layers)
 
     def _each(self, batch: Batch) -> Iterator[tuple[int, Floats]]:
         gain, bias = (

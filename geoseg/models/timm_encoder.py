@@ -36,12 +36,15 @@ class TimmEncoder(nn.Module):
         dilated = {} if output_stride is None else {"output_stride": output_stride}
         asked: dict[str, Any] = {"in_chans": bands, "pretrained": False, **dilated}
         asked |= _any_size(timm, name)
-        found = timm.create_model(name, features_only=True, **asked).feature_info.reduction()
+        # Its class is timm's own, and has more than torch's stubs know of.
+        whole: Any = timm.create_model(name, features_only=True, **asked)
+        found = whole.feature_info.reduction()
         at = sorted({_last_at(found, wanted) for wanted in reductions or (max(found),)})
-        self.body = timm.create_model(name, features_only=True, out_indices=at, **asked)
-        self.channels = tuple(int(n) for n in self.body.feature_info.channels())
-        self.output_stride = int(max(self.body.feature_info.reduction()))
-        self._last = str(getattr(self.body, "output_fmt", "NCHW")).endswith("NHWC")
+        body: Any = timm.create_model(name, features_only=True, out_indices=at, **asked)
+        self.body = body
+        self.channels = tuple(int(n) for n in body.feature_info.channels())
+        self.output_stride = int(max(body.feature_info.reduction()))
+        self._last = str(getattr(body, "output_fmt", "NCHW")).endswith("NHWC")
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """One map for each stride that was asked for."""

@@ -55,8 +55,8 @@ class TorchSegmenter:
         threads: int | None = None,
     ) -> None:
         self._card, self._threads = card, threads
-        self._device = _device(device)
-        self._precision = _checked_precision(precision, self._device)
+        self._device = device_of(device)
+        self._precision = checked_precision(precision, self._device)
         self._temperature = temperature(card)
         self._curve = curve(card, self._device)
         network = as_logits(network.eval().float().cpu(), card)
@@ -155,7 +155,14 @@ class TorchSegmenter:
         return gain, bias
 
     def _logits(self, x: Tensor) -> Tensor:
-        """The network, with repeatable kernels, and with full fp32 on CUDA where asked for."""
+        """The network, with repeatable kernels, and with full fp32 on CUDA where asked for.
+
+        Where it takes chips of one size only, smaller ones are filled up, as with pixels that are
+        not valid.
+        """
+        height, width = x.shape[-2:]
+        if self._card.fixed:
+            x = self._filled(x)
         low = self._precision != "fp32"
         repeatable = torch.backends.cudnn.flags(
             enabled=True, benchmark=False, deterministic=True, allow_tf32=low
@@ -163,7 +170,16 @@ class TorchSegmenter:
         autocast = torch.autocast(self._device.type, _DTYPES[self._precision], enabled=low)
         with repeatable, autocast:
             logits: Tensor = self._network(x)
-        return logits
+        return logits[..., :height, :width]
+
+    def _filled(self, x: Tensor) -> Tensor:
+        size, (height, width) = self._card.size, x.shape[-2:]
+        if max(height, width) > size:
+            raise BlockError(
+                f"model {self._card.name}: takes chips of {size} x {size} px, not of {height} x "
+                f"{width}: leave `tiling.size` to the model's card"
+            )
+        return nn.functional.pad(x, (0, size - width, 0, size - height))
 
     def _softmax(self, logits: Tensor, batch: Batch, start: int) -> Tensor:
         logits = logits.float().contiguous()
@@ -278,10 +294,15 @@ def _fold_norms(network: nn.Module) -> None:
 
 def check_device(name: str, precision: Precision) -> None:
     """See :func:`geoseg.models.registry.check_device`."""
-    _checked_precision(precision, _device(name))
+    checked_precision(precision, device_of(name))
 
 
-def _device(name: str) -> torch.device:
+def device_of(name: str) -> torch.device:
+    """The device that is called so; ``"auto"``: CUDA where there is any.
+
+    Raises:
+        ModelError: There is no such device here.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -298,7 +319,12 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _checked_precision(precision: str, device: torch.device) -> Precision:
+def checked_precision(precision: str, device: torch.device) -> Precision:
+    """The precision, where the device can compute so.
+
+    Raises:
+        ModelError: It cannot.
+    """
     if precision not in _DTYPES:
         raise ModelError(f"precision {precision!r}: wanted {', '.join(_DTYPES)}")
     if precision == "fp16" and device.type == "cpu":

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from geoseg.errors import ModelError
 from geoseg.models.base import ModelCard
-from geoseg.models.card import OUTPUTS
+from geoseg.models.card_rules import OUTPUTS
 from geoseg.models.formats import PT2, TORCHSCRIPT, Format
 from geoseg.models.pt2_archive import check_archive
 
@@ -92,7 +92,8 @@ def _scripted(path: Path, data: bytes, *, allow_code: bool) -> nn.Module:
             # torch calls TorchScript deprecated; people's files are there nevertheless.
             warnings.simplefilter("ignore", DeprecationWarning)
             warnings.simplefilter("ignore", FutureWarning)
-            network: nn.Module = torch.jit.load(io.BytesIO(data), map_location="cpu")
+            load: Any = torch.jit.load  # torch gives it no types
+            network: nn.Module = load(io.BytesIO(data), map_location="cpu")
     except Exception as error:  # it fails in every way
         raise ModelError(f"{path}: not {TORCHSCRIPT.name}: {_line(error)}") from error
     return network.eval()

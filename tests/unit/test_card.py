@@ -19,7 +19,8 @@ from geoseg.errors import ModelError
 from geoseg.legend import LEGENDS, LandClass, Legend
 from geoseg.models import dynamicworld
 from geoseg.models.base import ModelCard
-from geoseg.models.card import FILE, MLM, VERSION, check_card, dump_card, load_card, to_item
+from geoseg.models.card import FILE, MLM, VERSION, dump_card, load_card, to_item
+from geoseg.models.card_rules import check_card
 from geoseg.models.registry import packages
 
 SCHEMAS = ROOT / "geoseg" / "models" / "stac_schemas"
