@@ -38,8 +38,7 @@ def label_hash(made: Prepared) -> str:
         for path, spec in scene.labels.parts:
             one = set(spec.classes) == {ALL_OTHERS} and spec.column is None
             name = spec.classes[ALL_OTHERS] if one and path.suffix.lower() in SUFFIXES else None
-            where = {column: str(wanted) for column, wanted in spec.where.items()}
-            file = LabelFile(path, spec.band, spec.layer, spec.column, name, where)
+            file = LabelFile(path, spec.band, spec.layer, spec.column, name, spec.where)
             files.setdefault(repr(file), file)
     return content_hash(files.values())
 
