@@ -208,7 +208,9 @@ def main() -> None:
     parser.add_argument("--part", choices=["validation", "test"], default="test")
     parser.add_argument("--set", action="append", default=[], dest="overrides")
     args = parser.parse_args()
-    with prepared(load_training(args.workflow, overrides=args.overrides), Silent(), only_look=True) as made:
+    with prepared(
+        load_training(args.workflow, overrides=args.overrides), Silent(), only_look=True
+    ) as made:
         x, y = training_pixels(made)
         rows = {name: judge(made, table, args.part) for name, table in index_tables(made, x, y)}
         started = time.process_time()

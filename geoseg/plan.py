@@ -11,6 +11,8 @@ import numpy as np
 from geoseg.errors import PlanError
 from geoseg.grid import Window, blocks
 from geoseg.models.base import ModelCard
+from geoseg.ops.layers import Layer
+from geoseg.ops.refine.base import Step, total_halo
 from geoseg.ops.stitch import NEEDS, Seams, Weights
 from geoseg.ops.tiling import Lattice, hull
 from geoseg.scene import Scene
@@ -26,8 +28,35 @@ CHIP_BYTES = 768 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
+class Refinement:
+    """What is done to a scene's map of classes, and what it takes.
+
+    Attributes:
+        steps: One after the other.
+        guide: Bands whose edges count; none, where no step looks at the image.
+    """
+
+    steps: tuple[Step, ...]
+    guide: tuple[str, ...] = ()
+
+    @property
+    def halo(self) -> int:
+        """How far all of them look, in pixels."""
+        return total_halo(self.steps)
+
+    @property
+    def bytes_per_pixel(self) -> int:
+        """Memory that they need at most for each pixel that they see."""
+        return max(step.bytes_per_pixel for step in self.steps)
+
+
+@dataclass(frozen=True, slots=True)
 class TilingWish:
-    """What the workflow asks for; None leaves the choice to the plan."""
+    """What the workflow asks for; None leaves the choice to the plan.
+
+    ``layers`` are kept beside classes and confidence; ``passes`` are pixels that go through a
+    network for each pixel of a chip, more than 1 where there are several models or views.
+    """
 
     size: int | None = None
     margin: int | None = None
@@ -35,6 +64,9 @@ class TilingWish:
     seams: Seams = "crop"
     weights: Weights = "hann"
     batch: int = 1
+    layers: tuple[Layer, ...] = ()
+    refinement: Refinement | None = None
+    passes: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +109,9 @@ class ScenePlan:
     bytes_read: int
     bytes_written: int
     memory_per_worker: int
+    layers: tuple[Layer, ...] = ()
+    refinement: Refinement | None = None
+    passes: float = 1.0
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -135,8 +170,11 @@ def plan_scene(
         count,
         predicted / sum(b.shape[0] * b.shape[1] for b in kept),
         sum(_area(hull(c)) for c in chips) * bytes_per_pixel(scene, card),
-        2 * sum(_area(b) for b in kept),
+        (_planes(card, wish) + (wish.refinement is not None)) * sum(_area(b) for b in kept),
         memory_needed(scene, card, lattice, wish, block, resources),
+        wish.layers,
+        wish.refinement,
+        wish.passes,
     )
 
 
@@ -158,12 +196,34 @@ def memory_needed(
     shape = int(scene.grid.shape[0]), int(scene.grid.shape[1])
     halo = lattice.margin if wish.seams == "crop" else lattice.size - lattice.stride
     edge = min(block, max(shape)) + 2 * halo
-    per_block = edge * edge * (bytes_per_pixel(scene, card) + 2) + block * block * 4
+    planes = _planes(card, wish)
+    per_block = edge * edge * (bytes_per_pixel(scene, card) + 2) + block * block * (2 + planes)
     chip = prod(lattice.chip_shape(shape)) * wish.batch * card.activation_bytes
     if wish.seams == "blend":
         # The scores of a block in the model are held in full, as a sum and as a mean.
         chip += block * block * 8 * len(card.legend.classes)
-    return WORKER_BASE_BYTES + resources.lanes * per_block + resources.models * chip
+    segment = resources.lanes * per_block + resources.models * chip
+    return WORKER_BASE_BYTES + max(segment, _refine_bytes(scene, card, wish, block, resources))
+
+
+def _refine_bytes(
+    scene: Scene, card: ModelCard, wish: TilingWish, block: int, resources: Resources
+) -> int:
+    """Bytes of the blocks that are refined at once, which is after all are segmented."""
+    if wish.refinement is None:
+        return 0
+    edge = min(block, int(max(scene.grid.shape))) + 2 * wish.refinement.halo
+    image = 0
+    if wish.refinement.guide:
+        image = bytes_per_pixel(scene, card) + 4 * len(wish.refinement.guide)
+    view = 2 + _planes(card, wish) + image
+    return resources.lanes * edge * edge * (view + wish.refinement.bytes_per_pixel)
+
+
+def _planes(card: ModelCard, wish: TilingWish) -> int:
+    """Bytes of a pixel as it is kept: its class, its confidence, and the layers."""
+    classes = len(card.legend.classes)
+    return 2 + sum(classes if layer == "probabilities" else 1 for layer in wish.layers)
 
 
 def _area(window: Window) -> int:
@@ -176,6 +236,12 @@ def _choose_lattice(shape: tuple[int, int], card: ModelCard, wish: TilingWish) -
     It depends on scene and model alone, never on workers or memory: the map must not.
     """
     margin = card.margin if wish.margin is None else wish.margin
+    if card.fixed:
+        if wish.size not in (None, card.size):
+            raise PlanError(
+                f"tiling: size {wish.size} px; model {card.name} takes chips of {card.size} px only"
+            )
+        return Lattice(card.size, margin, card.stride)
     if wish.size is not None:
         return Lattice(wish.size, margin, card.stride)
     if card.reach is None:

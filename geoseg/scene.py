@@ -96,3 +96,16 @@ class Scene:
         """Every file that is read, once, in order."""
         uris = [band.uri for band in self.bands.values()] + [mask.uri for mask in self.masks]
         return tuple(dict.fromkeys(uris))
+
+
+def natural_colors(bands: Sequence[str]) -> tuple[str, str, str]:
+    """Red, green and blue where there are such bands, else the first three (or the one there is).
+
+    Near infrared stands in for red where that is missing: water dark, plants red.
+    """
+    if {"red", "green", "blue"} <= set(bands):
+        return "red", "green", "blue"
+    if {"nir", "red", "green"} <= set(bands):
+        return "nir", "red", "green"
+    three = (*bands, bands[-1], bands[-1])[:3]
+    return three[0], three[1], three[2]

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from geoseg.grid import GeoBox, Window, full_window
 from geoseg.io.base import Patch
 from geoseg.legend import LandClass, Legend
-from geoseg.models.base import Batch, ModelCard, Segmenter
+from geoseg.models.base import Batch, ModelCard, Segmenter, ask
 from geoseg.models.scaling import DYNAMICWORLD
 from geoseg.ops.classify import most_likely
+from geoseg.ops.layers import describe
 
 LAND_WATER = Legend(
     "land-water", (LandClass(1, "Land", "#ede9e4"), LandClass(2, "Water", "#1a5bab"))
@@ -273,6 +274,18 @@ class SegmenterContract:
         assert index.dtype == percent.dtype == np.uint8
         np.testing.assert_array_equal(index, wanted_index)
         np.testing.assert_array_equal(percent, wanted_percent)
+
+    def test_layers_are_those_of_the_scores(self) -> None:
+        """Wherever they are made; logarithms may round to the other side."""
+        model = self.open(threads=1)
+        batch = random_batch(model.card, _chip_shape(model.card), chips=2, seed=8)
+        answer = ask(model, batch, ("confidence", "entropy", "margin", "probabilities"))
+        wanted = describe(model.scores(batch), answer.layers)
+        np.testing.assert_array_equal(answer.index, wanted.index)
+        for layer, found in answer.layers.items():
+            away = found.astype(int) - wanted.layers[layer]
+            assert np.abs(away).max() <= 1, layer
+            assert (away != 0).mean() < 0.01, layer
 
     def test_any_multiple_of_the_stride_is_a_chip(self) -> None:
         """Chips need not be square, and may be as small as one stride."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from geoseg.api.training.planning import TrainingPlan
     from geoseg.api.training.run import TrainingResult
     from geoseg.models.registry import ModelPackage
+    from geoseg.models.told import Told
     from geoseg.run.reporter import Reporter
 
 __all__ = [
@@ -165,15 +166,21 @@ def vectorize(
 
 
 def add_model(
-    what: str, *, source: str | os.PathLike[str] | None = None, force: bool = False
+    what: str,
+    *,
+    source: str | os.PathLike[str] | None = None,
+    force: bool = False,
+    told: Told | None = None,
 ) -> ModelPackage:
     """Bring a model in, so that workflows can call it by name.
 
     Args:
-        what: The name of a known public model, the folder of a model package, or its http(s)
-            address (the folder that has ``card.json``, or that file).
-        source: For a known model: a local copy of what would be fetched.
+        what: The name of a known public model; a folder: of a model package, or as Hugging Face's
+            hub has them; a file: ONNX, ``torch.export`` or TorchScript; an address: http(s), of the
+            folder that has ``card.json``, ``hf://organisation/name`` or ``timm://name``.
+        source: For a known model or ``timm://``: a local copy of what would be fetched.
         force: Replace a model of the same name.
+        told: What the model does not say of itself.
 
     Returns:
         The package, in the first folder of ``GEOSEG_MODELS`` or the user's data folder.
@@ -184,7 +191,7 @@ def add_model(
     """
     from geoseg.api.adding import add  # noqa: PLC0415 (torch)
 
-    return add(what, source=None if source is None else Path(source), force=force)
+    return add(what, source=None if source is None else Path(source), force=force, told=told)
 
 
 def train(

@@ -17,7 +17,9 @@ class Account:
     """Totals of a scene.
 
     ``areas`` are square metres and ``counts`` pixels by code; ``confidence`` is the mean in
-    percent; ``seam_index`` is the rate of class changes at chip borders over that elsewhere.
+    percent; ``seam_index`` is the rate of class changes at chip borders over that elsewhere, both
+    as the model left them. ``changed`` are the pixels that were refined to another class; None
+    where nothing was refined.
     """
 
     blocks: int
@@ -29,10 +31,11 @@ class Account:
     areas: Mapping[int, float]
     confidence: float | None
     seam_index: float | None
+    changed: int | None = None
 
     @classmethod
-    def of(cls, blocks: Iterable[Done]) -> Account:
-        """Add up the blocks of the segment stage."""
+    def of(cls, blocks: Iterable[Done], refined: Iterable[Done] | None = None) -> Account:
+        """Add up the blocks of the segment stage; classes are counted in those of ``refined``."""
         total: Counter[str] = Counter()
         counts: Counter[int] = Counter()
         areas: dict[int, float] = {}
@@ -42,11 +45,12 @@ class Account:
             total["blocks"] += 1
             for key in ("pixels", "valid", "chips", "skipped", "confidence"):
                 total[key] += report[key]
-            # JSON has turned the codes into text.
-            counts.update({int(code): n for code, n in report["counts"].items()})
-            for code, area in report["areas"].items():
-                areas[int(code)] = areas.get(int(code), 0.0) + area
+            if refined is None:
+                _count(report, counts, areas)
             seams = [a + b for a, b in zip(seams, report["seams"], strict=True)]
+        for done in refined or ():
+            _count(done.report, counts, areas)
+            total["changed"] += done.report["changed"]
         return cls(
             total["blocks"],
             total["pixels"],
@@ -57,6 +61,7 @@ class Account:
             dict(sorted(areas.items())),
             total["confidence"] / total["valid"] if total["valid"] else None,
             _seam_index(seams),
+            None if refined is None else total["changed"],
         )
 
     def classes(self, legend: Legend) -> list[dict[str, Any]]:
@@ -71,6 +76,13 @@ class Account:
             }
             for c in legend.classes
         ]
+
+
+def _count(report: Mapping[str, Any], counts: Counter[int], areas: dict[int, float]) -> None:
+    """Add pixels and areas by code; JSON has turned the codes into text."""
+    counts.update({int(code): n for code, n in report["counts"].items()})
+    for code, area in report["areas"].items():
+        areas[int(code)] = areas.get(int(code), 0.0) + area
 
 
 def _seam_index(seams: list[int]) -> float | None:

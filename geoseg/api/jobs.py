@@ -9,32 +9,43 @@ from pathlib import Path
 from geoseg.grid import GeoBox
 from geoseg.io.reader import ScenePixels
 from geoseg.io.zarr_store import ZarrRaster
-from geoseg.models.registry import ModelPackage, Precision, open_segmenter
+from geoseg.models.committee import Committee
+from geoseg.models.registry import Precision
 from geoseg.plan import ScenePlan
 from geoseg.run.base import BlockWork
-from geoseg.steps.segment import SegmentBlocks, Tiling
+from geoseg.steps.refine import RefineBlock
+from geoseg.steps.segment import SegmentBlocks, Tiling, plane_names
 
 
 @dataclass(frozen=True, slots=True)
 class WorkFolder:
-    """Where the blocks of one scene are kept until its products are made."""
+    """Where the blocks of one scene are kept until its products are made.
+
+    ``final`` names the array of the codes that products are made of: the model's own, or those
+    that were refined.
+    """
 
     root: Path
+    final: str = "classes"
 
     @property
     def rasters(self) -> Path:
-        """Zarr group with the arrays ``classes`` and ``confidence``."""
+        """Zarr group with the arrays ``classes``, ``confidence``, ``refined`` and of layers."""
         return self.root / "work.zarr"
 
     @property
     def classes(self) -> ZarrRaster:
-        """Class codes."""
-        return ZarrRaster(self.rasters, "classes")
+        """Class codes as products show them."""
+        return self.raster(self.final)
 
     @property
     def confidence(self) -> ZarrRaster:
         """Confidence in percent."""
-        return ZarrRaster(self.rasters, "confidence")
+        return self.raster("confidence")
+
+    def raster(self, name: str) -> ZarrRaster:
+        """One array."""
+        return ZarrRaster(self.rasters, name)
 
     @property
     def arcs(self) -> Path:
@@ -60,7 +71,7 @@ class SegmentJob:
 
     key: str
     plan: ScenePlan
-    package: ModelPackage
+    committee: Committee
     folder: WorkFolder
     device: str
     precision: Precision
@@ -68,22 +79,50 @@ class SegmentJob:
 
     def open(self) -> BlockWork:
         """Load the model and open the files; happens once on each worker."""
-        segmenter = open_segmenter(
+        segmenter = self.committee.open(
             # One thread for a chip, and as many chips at once: the bits of a map must not depend
             # on how cores are shared out among workers.
-            self.package,
             device=self.device,
             precision=self.precision,
             threads=1,
         )
-        tiling = Tiling(self.plan.lattice, self.plan.seams, self.plan.weights, self.plan.batch)
+        plan = self.plan
+        tiling = Tiling(plan.lattice, plan.seams, plan.weights, plan.batch, plan.layers)
+        names = plane_names(plan.layers, plan.card.legend.values)
         return SegmentBlocks(
             ScenePixels(self.plan.scene),
             segmenter,
-            self.folder.classes,
+            self.folder.raster("classes"),
             self.folder.confidence,
             tiling,
+            layers={name: self.folder.raster(name) for name in names},
             model_threads=self.model_threads,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RefineJob:
+    """Every block of a segmented scene, refined. Implements :class:`run.base.Job`."""
+
+    key: str
+    plan: ScenePlan
+    folder: WorkFolder
+
+    def open(self) -> BlockWork:
+        """Open the stores, and the scene where a step looks at it."""
+        plan = self.plan
+        assert plan.refinement is not None, "there is nothing to refine"  # noqa: S101 (the stage is only made where there is)
+        guide = plan.refinement.guide
+        names = plane_names(["probabilities"] if guide else [], plan.card.legend.values)
+        return RefineBlock(
+            self.folder.raster("classes"),
+            self.folder.raster("refined"),
+            plan.scene.grid,
+            plan.card,
+            plan.refinement.steps,
+            tuple(self.folder.raster(name) for name in names),
+            ScenePixels(plan.scene) if guide else None,
+            guide,
         )
 
 

@@ -211,26 +211,8 @@ def _write(path: Path, pairs: _Pairs, grid: GeoBox, workers: int | None) -> tupl
     def batches() -> Iterator[pa.RecordBatch]:
         nonlocal area
         for batch in polygons:
-            numbers = batch.column("class_code").to_numpy() - 1
             area += float(batch.column("area_m2").to_numpy().sum())
-            said = [
-                pa.array([classes[i] for i in which], pa.string())
-                for which in (numbers // len(classes), numbers % len(classes))
-            ]
-            kept = [batch.column(name) for name in ("geometry", "area_m2", "pixels")]
-            yield pa.RecordBatch.from_arrays(
-                [kept[0], *said, *kept[1:]],
-                schema=pa.schema(
-                    [
-                        batch.schema.field("geometry"),
-                        pa.field("one", pa.string()),
-                        pa.field("other", pa.string()),
-                        batch.schema.field("area_m2"),
-                        batch.schema.field("pixels"),
-                    ],
-                    batch.schema.metadata,
-                ),
-            )
+            yield _with_both(batch, classes)
 
     written = write_geopackage(
         path,
@@ -241,3 +223,21 @@ def _write(path: Path, pairs: _Pairs, grid: GeoBox, workers: int | None) -> tupl
         titles={LAYER: "Where two label sets differ"},
     )
     return written[LAYER], area
+
+
+def _with_both(batch: pa.RecordBatch, classes: Sequence[str]) -> pa.RecordBatch:
+    """Polygons of pairs, with the class that either has instead of the pair's number."""
+    numbers = batch.column("class_code").to_numpy() - 1
+    one, other = np.divmod(numbers, len(classes))
+    columns = {
+        "geometry": batch.column("geometry"),
+        "one": pa.array([classes[i] for i in one], pa.string()),
+        "other": pa.array([classes[i] for i in other], pa.string()),
+        "area_m2": batch.column("area_m2"),
+        "pixels": batch.column("pixels"),
+    }
+    kept = {name: batch.schema.field(name) for name in ("geometry", "area_m2", "pixels")}
+    fields = [kept.get(name, pa.field(name, pa.string())) for name in columns]
+    return pa.RecordBatch.from_arrays(
+        list(columns.values()), schema=pa.schema(fields, batch.schema.metadata)
+    )

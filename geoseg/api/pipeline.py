@@ -10,7 +10,7 @@ from typing import Any
 
 from geoseg.api import fingerprint
 from geoseg.api.accounts import Account
-from geoseg.api.jobs import SegmentJob, TraceJob, WorkFolder
+from geoseg.api.jobs import RefineJob, SegmentJob, TraceJob, WorkFolder
 from geoseg.api.places import check_folder
 from geoseg.api.planning import RunPlan, SceneTask
 from geoseg.api.products import Products
@@ -19,7 +19,7 @@ from geoseg.errors import ClusterError, GeosegError
 from geoseg.grid import Window, blocks
 from geoseg.io.atomic import remove_leftovers
 from geoseg.io.zarr_store import ZarrRaster
-from geoseg.ops.classify import NO_CONFIDENCE
+from geoseg.ops.layers import NO_PERCENT
 from geoseg.run.base import Executor, Job
 from geoseg.run.cluster import ClusterSpec, Connected, connect
 from geoseg.run.ledger import Ledger
@@ -28,6 +28,7 @@ from geoseg.run.loop import Summary, run_blocks
 from geoseg.run.on_dask import OnDask
 from geoseg.run.reporter import Reporter, Several
 from geoseg.run.status import StatusFile
+from geoseg.steps.segment import plane_names
 
 STATE = ".geoseg"
 """Folder inside an output that holds what a run needs to go on, and its last word."""
@@ -44,12 +45,16 @@ class MadeFrom:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One job over all blocks of a scene, and what its stored blocks depend on."""
+    """One job over all blocks of a scene, and what its stored blocks depend on.
+
+    ``counts``: whether its reports say what the map holds.
+    """
 
     name: str
     job: Job
     blocks: tuple[Window, ...]
     parts: dict[str, str]
+    counts: bool = False
 
     def ledger(self, work: WorkFolder) -> Ledger:
         """What is done of it."""
@@ -127,7 +132,8 @@ class _Run:
             self.reporter.message(f"scene {scene.id}: up to date")
             return SceneResult(scene.id, task.directory, products.paths(), fresh=False)
         executor = self._executor()
-        work = WorkFolder(task.directory / STATE)
+        refined = task.plan.refinement is not None
+        work = WorkFolder(task.directory / STATE, "refined" if refined else "classes")
         status = StatusFile(work.root)
         try:
             reporter = Several([self.reporter, status])
@@ -151,8 +157,11 @@ class _Run:
         stages = self._stages(task, work, made_from)
         self._begin(task, work, stages[0], reporter)
         summaries = {stage.name: _do(stage, executor, work, reporter) for stage in stages}
-        with stages[0].ledger(work) as ledger:
-            account = Account.of(ledger.reports())
+        with ExitStack() as stack:
+            segmented, *others = (
+                stack.enter_context(stage.ledger(work)) for stage in stages if stage.counts
+            )
+            account = Account.of(segmented.reports(), *(ledger.reports() for ledger in others))
         record = products.write(work, account, summaries, reporter)
         if not self.plan.workflow.output.keep_work:
             work.remove()
@@ -160,13 +169,18 @@ class _Run:
 
     def _made_from(self, task: SceneTask) -> MadeFrom:
         workflow, plan = self.plan.workflow, task.plan
-        keys, card = workflow.results_key_fields(), self.plan.package.card
+        keys, committee = workflow.results_key_fields(), self.plan.committee
         inputs = fingerprint.inputs(plan.scene.sources)
         lattice = [plan.lattice.size, plan.lattice.margin, plan.lattice.multiple]
         parts = fingerprint.parts(
             sources=inputs,
-            model={"card": repr(card)},
-            settings={"segment": keys["segment"], "lattice": lattice, "area": plan.scene.area},
+            model={"cards": [repr(member.card) for member in committee.members]},
+            settings={
+                "segment": keys["segment"],
+                "lattice": lattice,
+                "area": plan.scene.area,
+                "layers": plan.layers,
+            },
         )
         return MadeFrom(inputs, parts, fingerprint.digest([parts, keys]))
 
@@ -178,22 +192,24 @@ class _Run:
         segment = SegmentJob(
             f"segment-{key}",
             plan,
-            self.plan.package,
+            self.plan.committee,
             work,
             choice.device,
             choice.precision,
             self.plan.resources.models,
         )
-        vector = self.plan.workflow.output.vector
-        if vector is None:
-            return [Stage("segment", segment, plan.blocks, parts)]
+        stages = [Stage("segment", segment, plan.blocks, parts, counts=True)]
+        if plan.refinement is not None:
+            # Not among the parts of the segment stage: other steps need no other predictions.
+            parts = {**parts, "postprocess": fingerprint.digest(repr(plan.refinement))}
+            refine = RefineJob(f"refine-{key}", plan, work)
+            stages.append(Stage("refine", refine, plan.blocks, parts, counts=True))
+        if self.plan.workflow.output.vector is None:
+            return stages
         # Also the blocks outside of the area: a block owns the edges of its neighbours.
         every = tuple(blocks(plan.shape, plan.block))
         trace = TraceJob(f"trace-{key}", plan.scene.grid, work, plan.card.legend.nodata)
-        return [
-            Stage("segment", segment, plan.blocks, parts),
-            Stage("trace", trace, every, parts),
-        ]
+        return [*stages, Stage("trace", trace, every, parts)]
 
     def _begin(self, task: SceneTask, work: WorkFolder, stage: Stage, reporter: Reporter) -> None:
         """Make the stores, or go on with those of an interrupted run of the same work."""
@@ -203,8 +219,10 @@ class _Run:
             if changed:
                 reporter.message(f"{', '.join(changed)} changed since the last run: starting anew")
             work.remove()
-        nodata = task.plan.card.legend.nodata
-        for name, fill in (("classes", nodata), ("confidence", NO_CONFIDENCE)):
+        legend = task.plan.card.legend
+        fills = dict.fromkeys(("classes", work.final), legend.nodata)
+        percents = "confidence", *plane_names(task.plan.layers, legend.values)
+        for name, fill in (fills | dict.fromkeys(percents, NO_PERCENT)).items():
             ZarrRaster.create(
                 work.rasters, task.plan.scene.grid, block=task.plan.block, fill=fill, name=name
             )

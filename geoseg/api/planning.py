@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from geoseg.api.inputs import Found, find_scenes
 from geoseg.api.places import check_folder
+from geoseg.api.refining import check_steps, refinement, wanted_layers
 from geoseg.errors import PlanError
 from geoseg.io.area import area_touches
+from geoseg.models.base import ModelCard
+from geoseg.models.committee import Committee
 from geoseg.models.intact import check_weights
-from geoseg.models.registry import ModelPackage, check_classes, check_scene, find
+from geoseg.models.registry import check_classes, check_scene, find
 from geoseg.ops.tiling import Lattice
 from geoseg.plan import Resources, ScenePlan, TilingWish, plan_scene
 from geoseg.run.resources import available_cores, available_memory
 from geoseg.workflow import Workflow
+from geoseg.workflow.model import ModelChoice, expand_model
 from geoseg.workflow.schema import Cluster
 
 SPARE_LANES = 2
@@ -39,7 +43,7 @@ class RunPlan:
     """All that a workflow will do."""
 
     workflow: Workflow
-    package: ModelPackage
+    committee: Committee
     resources: Resources
     tasks: tuple[SceneTask, ...]
     warnings: tuple[str, ...]
@@ -56,41 +60,53 @@ def plan_workflow(workflow: Workflow) -> RunPlan:
     Raises:
         InputError: Something does not fit; nothing was written.
     """
-    choice = workflow.model
-    package = find(choice.name or Path(choice.path or "").absolute())
-    if package.weights is not None:
-        check_weights(package.weights, package.card.sha256)
-    vector = workflow.output.vector
+    committee = _committee(workflow.model)
+    card, vector = committee.card, workflow.output.vector
     if vector is not None:
-        check_classes(package.card.legend, vector.classes, what="output.vector.classes")
+        check_classes(card.legend, vector.classes, what="output.vector.classes")
+    check_steps(workflow, card)
     resources = _resources(workflow.cluster)
-    wish = _wish(workflow)
+    wish = _wish(workflow, committee)
     if wish.size is not None and wish.margin is not None:
-        Lattice(wish.size, wish.margin, package.card.stride)
+        Lattice(wish.size, wish.margin, card.stride)
     tasks, warnings = [], []
-    for found in find_scenes(workflow, package.card.bands):
-        warnings += check_scene(package.card, found.scene)
-        plan = _plan(found, package, wish, resources)
+    for found in find_scenes(workflow, card.bands):
+        warnings += check_scene(card, found.scene)
+        wish = replace(wish, refinement=refinement(workflow, card, found.scene))
+        plan = _plan(found, card, wish, resources)
         tasks.append(SceneTask(plan, found.directory, found))
     _check_directories(tasks)
-    return RunPlan(workflow, package, resources, tuple(tasks), tuple(warnings))
+    return RunPlan(workflow, committee, resources, tuple(tasks), tuple(warnings))
 
 
-def _plan(found: Found, package: ModelPackage, wish: TilingWish, resources: Resources) -> ScenePlan:
+def _committee(choice: ModelChoice) -> Committee:
+    """The models that are asked for, each with weights that are whole."""
+    members = []
+    for name in choice.ensemble or (None,):
+        asked = choice if name is None else ModelChoice.model_validate(expand_model(name))
+        package = find(asked.name or Path(asked.path or "").absolute())
+        package = replace(package, allow_code=choice.allow_code)
+        if package.weights is not None:
+            check_weights(package.weights, package.card.sha256)
+        members.append(package)
+    return Committee(tuple(members), choice.tta, choice.scales)
+
+
+def _plan(found: Found, card: ModelCard, wish: TilingWish, resources: Resources) -> ScenePlan:
     scene = found.scene
     area = scene.area
     if area is None:
-        return plan_scene(scene, package.card, wish, resources)
+        return plan_scene(scene, card, wish, resources)
     return plan_scene(
         scene,
-        package.card,
+        card,
         wish,
         resources,
         touches=lambda window: area_touches(area, scene.grid, window),
     )
 
 
-def _wish(workflow: Workflow) -> TilingWish:
+def _wish(workflow: Workflow, committee: Committee) -> TilingWish:
     tiling = workflow.tiling
     return TilingWish(
         size=None if tiling.size == "auto" else tiling.size,
@@ -99,6 +115,8 @@ def _wish(workflow: Workflow) -> TilingWish:
         seams=tiling.seams,
         weights=tiling.weights or "hann",
         batch=workflow.model.batch or 1,
+        layers=wanted_layers(workflow),
+        passes=committee.passes,
     )
 
 

@@ -11,27 +11,25 @@ from typing import Any
 from geoseg.api import fingerprint
 from geoseg.api.accounts import Account, timing
 from geoseg.api.jobs import WorkFolder
+from geoseg.api.layers import LayerRasters
 from geoseg.api.planning import RunPlan, SceneTask
 from geoseg.api.polygons import LAYER, Stored, store_polygons, wanted_polygons, write_polygons
 from geoseg.io.atomic import write_bytes
-from geoseg.io.cog import write_class_cog, write_confidence_cog
+from geoseg.io.cog import write_class_cog
 from geoseg.io.decimate import decimated_pixels, decimated_raster
 from geoseg.io.headers import stored_scales
 from geoseg.io.product_item import (
     ItemAsset,
     Processing,
     class_asset,
-    confidence_asset,
     write_item,
 )
 from geoseg.io.qgis_project import ProjectLayer, write_project
 from geoseg.io.qml import (
     class_style,
-    confidence_style,
     image_style,
     polygon_style,
     write_class_qml,
-    write_confidence_qml,
 )
 from geoseg.io.quicklook import PANEL, Picture, stretch_limits, write_quicklook
 from geoseg.io.rat import write_rat
@@ -39,7 +37,7 @@ from geoseg.io.reader import ScenePixels
 from geoseg.legend import LandClass, Legend
 from geoseg.run.loop import Summary
 from geoseg.run.reporter import Reporter
-from geoseg.scene import Band, Scene
+from geoseg.scene import Band, Scene, natural_colors
 
 DRAWN_POLYGONS = 50_000
 """More polygons than that are noise in a quicklook."""
@@ -68,7 +66,7 @@ class Products:
         formats = () if output.vector is None else output.vector.formats
         wanted = {
             "classes": ("classes.tif", True),
-            "confidence": ("confidence.tif", output.raster.confidence),
+            **{layer: (path.name, True) for layer, path in self._layers.paths(folder).items()},
             "geopackage": ("polygons.gpkg", "gpkg" in formats),
             "geoparquet": ("polygons.parquet", "geoparquet" in formats),
             "project": ("project.qgz", output.project),
@@ -107,15 +105,15 @@ class Products:
         # An item that stands from an earlier run must not vouch for a mixture of old and new.
         paths["item"].unlink(missing_ok=True)
         reporter.stage("products", blocks=len(paths), pixels=0)
-        self._write_rasters(work, paths)
-        reporter.advance(blocks=2, pixels=0)
+        means = self._write_rasters(work, paths)
+        reporter.advance(blocks=1 + len(means), pixels=0)
         polygons = self._write_polygons(work, paths)
         reporter.advance(blocks=2, pixels=0)
         self._write_pictures(paths, account, polygons)
-        record = self._record(account, polygons, summaries)
+        record = self._record(account, polygons, summaries) | {"layers": means}
         write_bytes(paths["run"], (json.dumps(record, indent=2, default=str) + "\n").encode())
         self._write_item(paths)
-        reporter.advance(blocks=max(0, len(paths) - 4), pixels=0)
+        reporter.advance(blocks=max(0, len(paths) - 3 - len(means)), pixels=0)
         return record
 
     @property
@@ -125,6 +123,11 @@ class Products:
     @property
     def _legend(self) -> Legend:
         return self.task.plan.card.legend
+
+    @property
+    def _layers(self) -> LayerRasters:
+        raster = self.run.workflow.output.raster
+        return LayerRasters(raster, self._scene.grid, self._legend)
 
     @property
     def _classes(self) -> Sequence[LandClass]:
@@ -155,14 +158,15 @@ class Products:
         when = "" if self._scene.acquired is None else f", {self._scene.acquired:%Y-%m-%d}"
         return f"{self.run.workflow.name}: {self._scene.id}{when}"
 
-    def _write_rasters(self, work: WorkFolder, paths: Mapping[str, Path]) -> None:
+    def _write_rasters(
+        self, work: WorkFolder, paths: Mapping[str, Path]
+    ) -> dict[str, float | None]:
+        """Write classes and layers; returns the mean of the layers."""
         grid, path = self._scene.grid, paths["classes"]
         counts = write_class_cog(work.classes, grid, self._legend, path, tags=self._tags)
         write_rat(path, self._legend, counts=[int(n) for n in counts])
         write_class_qml(path.with_suffix(".qml"), self._legend)
-        if "confidence" in paths:
-            write_confidence_cog(work.confidence, grid, paths["confidence"], tags=self._tags)
-            write_confidence_qml(paths["confidence"].with_suffix(".qml"))
+        return self._layers.write(work, self.task.directory, self._tags)
 
     def _write_polygons(self, work: WorkFolder, paths: Mapping[str, Path]) -> Stored | None:
         vector, scene = self.run.workflow.output.vector, self._scene
@@ -206,7 +210,7 @@ class Products:
         finally:
             pixels.close()
         if "project" in paths:
-            layers = self._layers(paths, colors, stretch_limits(image, valid))
+            layers = self._project_layers(paths, colors, stretch_limits(image, valid))
             write_project(paths["project"], layers, grid=scene.grid, title=self._title)
         if "quicklook" not in paths:
             return
@@ -223,7 +227,7 @@ class Products:
         note = f"model {card.name} {card.version}; areas are counted from pixels"
         write_quicklook(paths["quicklook"], picture, title=self._title, note=note)
 
-    def _layers(
+    def _project_layers(
         self,
         paths: Mapping[str, Path],
         colors: Sequence[str],
@@ -236,9 +240,7 @@ class Products:
             layers.append(ProjectLayer("Land use", path, style, LAYER, "Polygons"))
         classes = class_style(self._legend)
         layers.append(ProjectLayer("Classes", str(paths["classes"]), classes, group="Maps"))
-        if "confidence" in paths:
-            path, style = str(paths["confidence"]), confidence_style()
-            layers.append(ProjectLayer("Confidence", path, style, group="Maps", checked=False))
+        layers += self._layers.project_layers(self.task.directory)
         bands = self._scene.select(colors)
         if len({band.uri for band in bands}) == 1:
             red, green, blue = (band.index for band in bands)
@@ -258,11 +260,7 @@ class Products:
             "scene": plan.scene.id,
             "acquired": plan.scene.acquired,
             "inputs": self.inputs,
-            "model": {
-                "name": plan.card.name,
-                "version": plan.card.version,
-                "sha256": plan.card.sha256,
-            },
+            "model": self._model_record(),
             "hashes": dict(self.parts),
             "software": fingerprint.software(),
             "tiling": {
@@ -283,6 +281,7 @@ class Products:
             "areas_note": "areas are counted from pixels: biased by the map's errors",
             "confidence_mean": account.confidence,
             "seam_index": account.seam_index,
+            "refined_pixels": account.changed,
             "polygons": None
             if polygons is None
             else {
@@ -293,11 +292,25 @@ class Products:
             "seconds": timing(summaries),
         }
 
+    def _model_record(self) -> dict[str, Any]:
+        card, committee = self.task.plan.card, self.run.committee
+        return {
+            "name": card.name,
+            "version": card.version,
+            "sha256": card.sha256,
+            "members": [
+                {"name": m.card.name, "version": m.card.version, "sha256": m.card.sha256}
+                for m in committee.members
+            ],
+            "answers": committee.answers,
+            "symmetries": committee.symmetries,
+            "scales": [float(scale) for scale in committee.scales],
+        }
+
     def _write_item(self, paths: Mapping[str, Path]) -> None:
         scene, card = self._scene, self.task.plan.card
         assets = {"classes": class_asset(paths["classes"], scene.grid, self._legend)}
-        if "confidence" in paths:
-            assets["confidence"] = confidence_asset(paths["confidence"], scene.grid)
+        assets |= self._layers.assets(self.task.directory)
         for role, (title, roles) in _TITLES.items():
             if role in paths:
                 assets[role] = ItemAsset(paths[role], title, roles)
@@ -327,16 +340,3 @@ def _as_qgis_reads(
         low, high = ((v - band.offset) / band.scale * scale + offset for v in pair)
         found.append((low, high))
     return found
-
-
-def natural_colors(bands: Sequence[str]) -> tuple[str, str, str]:
-    """Red, green and blue where there are such bands, else the first three (or the one there is).
-
-    Near infrared stands in for red where that is missing: water dark, plants red.
-    """
-    if {"red", "green", "blue"} <= set(bands):
-        return "red", "green", "blue"
-    if {"nir", "red", "green"} <= set(bands):
-        return "nir", "red", "green"
-    three = (*bands, bands[-1], bands[-1])[:3]
-    return three[0], three[1], three[2]

@@ -40,9 +40,12 @@ geoseg: 1
 name: ${name}
 ${input}
 model: ${model}           # `geoseg models list` knows more
+# model: {name: ${model}, tta: flips}   # average mirrored views: surer, four times slower
+# postprocess: [{step: sieve, min_area: 400 m2}]   # or majority, open, close, fill_holes, smooth
 # area: {file: area.gpkg} # only this part of the scenes
 output:
   directory: products/${name}/{scene}
+  # raster: {entropy: true, margin: true}   # how sure the model is, beside confidence
   vector:
     # classes: []         # names of the classes to outline; all without it
     min_area: 0 m2        # leave out smaller polygons, e.g. 0.5 ha

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from geoseg import __version__
 from geoseg.cli.evaluate import evaluate
 from geoseg.cli.labels import labels
+from geoseg.cli.models import models
 from geoseg.cli.options import (
     AsJson,
     LogJson,
@@ -48,7 +49,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-models = typer.Typer(help="The models that geoseg knows.", no_args_is_help=True)
 app.add_typer(models, name="models")
 app.add_typer(evaluate, name="evaluate")
 app.add_typer(labels, name="labels")
@@ -161,6 +161,9 @@ def predict(
     units: Annotated[str, typer.Option(help="What the numbers are: reflectance or dn.")] = "",
     scale: Annotated[float | None, typer.Option(help="Factor to reflectance.")] = None,
     offset: Annotated[float | None, typer.Option(help="Added after scaling.")] = None,
+    tta: Annotated[
+        str, typer.Option(help="Views of each chip to average: none, flips or d4.")
+    ] = "",
     settings: Settings = None,
     force: Annotated[bool, typer.Option("--force", help="Do again what is finished.")] = False,
     log_json: LogJson = False,
@@ -179,7 +182,7 @@ def predict(
             model=model,
             bands=[b.strip() for b in bands.split(",") if b.strip()],
             numbers={key: value for key, value in given.items() if value is not None},
-            overrides=settings or [],
+            overrides=[*([f"model.tta={tta}"] if tta else []), *(settings or [])],
             reporter=teller,
             force=force,
         )
@@ -260,62 +263,6 @@ def status(
         print_json(states)
     else:
         show_states(states)
-
-
-@models.command("list")
-def list_models(as_json: AsJson = False) -> None:
-    """List the models that can be called by name."""
-    from geoseg.cli.show import show_models
-    from geoseg.models.registry import available
-
-    cards = available()
-    if as_json:
-        print_json([{"name": c.name, "version": c.version, "bands": c.bands} for c in cards])
-    else:
-        show_models(cards)
-
-
-@models.command("add")
-def add_model(
-    what: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME|FOLDER|URL",
-            help="A known public model (dynamicworld), or the folder or web address of a package.",
-            show_default=False,
-        ),
-    ],
-    source: Annotated[
-        Path | None,
-        typer.Option(
-            "--from",
-            help="A local copy of a known model, instead of fetching it.",
-            show_default=False,
-        ),
-    ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace a model of the same name.")
-    ] = False,
-) -> None:
-    """Bring a model in, so that workflows can call it by name."""
-    from geoseg.api import add_model as bring_model
-
-    package = bring_model(what, source=source, force=force)
-    about = package.card.about
-    typer.echo(f"{package.card.name} {package.card.version}: {package.folder}")
-    for key in ("license", "citation", "attribution"):
-        if key in about:
-            typer.echo(f"{key}: {about[key]}")
-
-
-@models.command("show")
-def show_model(
-    name: Annotated[str, typer.Argument(help="Name or folder.", show_default=False)],
-) -> None:
-    """Print the card of a model: what it needs, what it gives, how good it is."""
-    from geoseg.models.registry import CARD_FILE, find
-
-    typer.echo((find(name).folder / CARD_FILE).read_text("utf-8").rstrip())
 
 
 @app.command()

@@ -51,6 +51,9 @@ def plan_json(plan: RunPlan) -> dict[str, Any]:
                 "seams": p.seams,
                 "exact": p.exact,
                 "predictions_per_pixel": round(p.predictions_per_pixel, 3),
+                "passes": round(p.passes, 3),
+                "layers": p.layers,
+                "refine_halo": None if p.refinement is None else p.refinement.halo,
                 "bytes_read": p.bytes_read,
                 "bytes_written": p.bytes_written,
                 "memory_per_worker": p.memory_per_worker,
@@ -58,7 +61,8 @@ def plan_json(plan: RunPlan) -> dict[str, Any]:
         )
     return {
         "workflow": plan.workflow.name,
-        "model": f"{plan.package.card.name} {plan.package.card.version}",
+        "model": f"{plan.committee.card.name} {plan.committee.card.version}",
+        "answers": plan.committee.answers,
         "workers": plan.resources.workers,
         "lanes": plan.resources.lanes,
         "memory_allowed": plan.resources.memory,
@@ -86,6 +90,8 @@ def _scene_lines(s: dict[str, Any], allowed: int | None) -> list[str]:
     blocks = f"{s['blocks']} blocks of {s['block']} px"
     skipped = f"({s['skipped_blocks']} skipped, outside the area)"
     chips = f"{s['chips']} chips of {s['size']} px, margin {s['margin']}"
+    passes = "" if s["passes"] == 1 else f", each {s['passes']:g} times (models, views, scales)"
+    halo = f"  refined with {s['refine_halo']} px around each block"
     volume = f"reads {s['bytes_read'] / 1e6:,.0f} MB, writes {s['bytes_written'] / 1e6:,.0f} MB"
     memory = f"{s['memory_per_worker'] / 1e9:.1f} GB per worker"
     granted = "" if allowed is None else f" ({allowed / 1e9:.1f} GB allowed)"
@@ -93,9 +99,10 @@ def _scene_lines(s: dict[str, Any], allowed: int | None) -> list[str]:
     return [
         f"{s['scene']} -> {s['directory']}",
         f"  {s['shape'][0]} x {s['shape'][1]} pixels in {blocks} {skipped}",
-        f"  {chips}: {s['predictions_per_pixel']:.2f} predictions per pixel",
+        f"  {chips}: {s['predictions_per_pixel']:.2f} predictions per pixel{passes}",
         f"  {volume} before compression; {memory}{granted}",
         f"  {'the map equals the model run on the whole scene' if s['exact'] else seams}",
+        *([] if s["refine_halo"] is None else [halo]),
     ]
 
 

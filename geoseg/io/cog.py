@@ -1,9 +1,9 @@
-"""Cloud-optimised GeoTIFFs of classes and confidence, streamed from a raster store."""
+"""Cloud-optimised GeoTIFFs of classes and percents, streamed from raster stores."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +33,8 @@ _CACHE_MIB = 64  # GDAL's block cache; by default it would take 5 % of the machi
 class _Layer:
     """What tells one product from the other."""
 
-    description: str
+    descriptions: tuple[str, ...]
+    """Of each band."""
     nodata: int
     overviews: str
     known: NDArray[np.bool_]
@@ -74,7 +75,7 @@ def write_class_cog(
     known = np.zeros(256, np.bool_)
     known[[*legend.values, legend.nodata]] = True
     layer = _Layer(
-        description=legend.name,
+        descriptions=(legend.name,),
         nodata=legend.nodata,
         overviews="MODE",
         known=known,
@@ -82,7 +83,7 @@ def write_class_cog(
         predictor="NO",
         colors=_palette(legend),
     )
-    return _write(store, grid, path, layer, tags, blocksize)
+    return _write([store], grid, path, layer, tags, blocksize)
 
 
 def write_confidence_cog(
@@ -98,17 +99,45 @@ def write_confidence_cog(
     Arguments, result and errors are those of :func:`write_class_cog`; overviews are averages of
     what is not nodata.
     """
+    return write_percent_cog([store], grid, path, ["confidence"], tags=tags, blocksize=blocksize)
+
+
+def write_percent_cog(
+    stores: Sequence[RasterStore],
+    grid: GeoBox,
+    path: str | Path,
+    names: Sequence[str],
+    *,
+    tags: Tags,
+    blocksize: int = 512,
+) -> NDArray[np.int64]:
+    """Write stores of whole percent as one COG, a band for each; see :func:`write_confidence_cog`.
+
+    Args:
+        stores: In the order of the bands.
+        grid: Where their pixels lie.
+        path: The GeoTIFF.
+        names: What each band is called; "(percent)" is added.
+        tags: Provenance.
+        blocksize: Side of an internal tile, in pixels.
+
+    Returns:
+        How often each of the 256 numbers occurs, in all bands together.
+
+    Raises:
+        ProductError: A store holds something else, or the file cannot be written.
+    """
     known = np.zeros(256, np.bool_)
     known[[*range(101), CONFIDENCE_NODATA]] = True
     layer = _Layer(
-        description="confidence (percent)",
+        descriptions=tuple(f"{name} (percent)" for name in names),
         nodata=CONFIDENCE_NODATA,
         overviews="AVERAGE",
         known=known,
-        names=f"confidence is 0..100, or {CONFIDENCE_NODATA} where there is none",
+        names=f"{names[0]} is 0..100, or {CONFIDENCE_NODATA} where there is none",
         predictor="STANDARD",
     )
-    return _write(store, grid, path, layer, tags, blocksize)
+    return _write(stores, grid, path, layer, tags, blocksize)
 
 
 def _palette(legend: Legend) -> dict[int, tuple[int, int, int, int]]:
@@ -117,14 +146,19 @@ def _palette(legend: Legend) -> dict[int, tuple[int, int, int, int]]:
 
 
 def _write(
-    store: RasterStore, grid: GeoBox, path: str | Path, layer: _Layer, tags: Tags, blocksize: int
+    stores: Sequence[RasterStore],
+    grid: GeoBox,
+    path: str | Path,
+    layer: _Layer,
+    tags: Tags,
+    blocksize: int,
 ) -> NDArray[np.int64]:
     path = Path(path)
     settings = {"GDAL_CACHEMAX": _CACHE_MIB, "GDAL_NUM_THREADS": "2"}
     with replacing(path) as made, rasterio.Env(**settings):
         plain = made.with_name("plain.tif")
         try:
-            counts = _write_plain(store, grid, plain, layer, tags, blocksize)
+            counts = _write_plain(stores, grid, plain, layer, tags, blocksize)
             copy_raster(
                 plain,
                 made,
@@ -145,7 +179,12 @@ def _write(
 
 
 def _write_plain(
-    store: RasterStore, grid: GeoBox, path: Path, layer: _Layer, tags: Tags, blocksize: int
+    stores: Sequence[RasterStore],
+    grid: GeoBox,
+    path: Path,
+    layer: _Layer,
+    tags: Tags,
+    blocksize: int,
 ) -> NDArray[np.int64]:
     """The same raster as a plain tiled GeoTIFF: the COG driver can only copy."""
     height, width = full_window(grid).shape
@@ -156,7 +195,8 @@ def _write_plain(
         driver="GTiff",
         height=height,
         width=width,
-        count=1,
+        count=len(stores),
+        interleave="band",
         dtype="uint8",
         crs=_crs(grid),
         transform=grid.affine,
@@ -170,12 +210,14 @@ def _write_plain(
     ) as target:
         if layer.colors is not None:
             target.write_colormap(1, layer.colors)
-        target.set_band_description(1, layer.description)
         target.update_tags(**tags)
-        for window, values in _strips(store, (height, width), blocksize):
-            counts += np.bincount(values.ravel(), minlength=256)
-            _check(counts, layer, window)
-            target.write(values, 1, window=RasterWindow(0, window.y0, width, values.shape[0]))
+        for band, (store, name) in enumerate(zip(stores, layer.descriptions, strict=True), 1):
+            target.set_band_description(band, name)
+            for window, values in _strips(store, (height, width), blocksize):
+                counts += np.bincount(values.ravel(), minlength=256)
+                _check(counts, layer, window)
+                rows = RasterWindow(0, window.y0, width, values.shape[0])
+                target.write(values, band, window=rows)
     return counts
 
 

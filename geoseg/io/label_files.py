@@ -18,11 +18,11 @@ from rasterio.io import DatasetReader
 from geoseg.errors import InputError, SceneError
 from geoseg.grid import Window, full_window
 from geoseg.io.class_names import read_labels
+from geoseg.io.feature_values import features_where, label_of
 from geoseg.io.label_raster import NO_LABEL
 from geoseg.io.label_vectors import SUFFIXES, pick_column, read_table
 from geoseg.io.patterns import find
 from geoseg.io.plain_raster import PlainRaster
-from geoseg.ops.content_hash import tidy
 
 _STRIP = 1 << 22  # pixels that are read at once, row by row
 
@@ -45,7 +45,7 @@ class LabelFile:
     layer: str | None = None
     column: str | None = None
     name: str | None = None
-    where: Mapping[str, str] = field(default_factory=dict)
+    where: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def is_vector(self) -> bool:
@@ -156,17 +156,14 @@ def read_vector(file: LabelFile) -> VectorLabels:
     Raises:
         InputError: It cannot be read, or layer, column or CRS are not clear.
     """
-    frame = read_table(file.path, file.layer)
-    frame = frame.reset_index(drop=True)
-    for column, wanted in file.where.items():
-        at = pick_column(file.path, frame, column)
-        frame = frame[[_holds(value, wanted) for value in frame[at]]]
+    frame = read_table(file.path, file.layer).reset_index(drop=True)
     if not len(frame):
-        raise InputError(f"{file.path}: no feature{' is so' if file.where else 's'}")
+        raise InputError(f"{file.path}: no features")
+    frame = features_where(file.path, frame, file.where, "where")
     if file.name is not None:
         labels: list[int | str | None] = [file.name] * len(frame)
     else:
-        labels = [_label(value) for value in frame[pick_column(file.path, frame, file.column)]]
+        labels = [label_of(value) for value in frame[pick_column(file.path, frame, file.column)]]
     shapes = np.asarray(frame.geometry.values)
     drawn = ~(shapely.is_missing(shapes) | shapely.is_empty(shapes))
     given = np.array([label is not None for label in labels])
@@ -183,31 +180,6 @@ def read_vector(file: LabelFile) -> VectorLabels:
         int((~drawn).sum()),
         Counter(shape.geom_type for shape in shapes[keep]),
     )
-
-
-def _holds(value: Any, wanted: str) -> bool:
-    """Whether a cell is, or as a list has, what is wanted."""
-    if isinstance(value, list | tuple | np.ndarray):
-        return any(_holds(item, wanted) for item in value)
-    label = _label(value)
-    return label is not None and tidy(str(label)) == tidy(wanted)
-
-
-def _label(value: Any) -> int | str | None:
-    """A code where it is a whole number, else the text; None for nothing."""
-    if isinstance(value, list | tuple | np.ndarray):
-        items = [label for item in value if (label := _label(item)) is not None]
-        return items[0] if len(items) == 1 else ", ".join(map(str, items)) or None
-    if isinstance(value, bool | np.bool_):
-        return int(value)
-    if isinstance(value, int | np.integer):
-        return int(value)
-    if isinstance(value, float | np.floating):
-        if not np.isfinite(value):
-            return None
-        return int(value) if float(value).is_integer() else str(value)
-    text = "" if value is None else str(value)
-    return text if text.strip() and text != "<NA>" else None
 
 
 def expand(paths: Sequence[Path | str]) -> list[Path]:

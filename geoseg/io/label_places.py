@@ -55,20 +55,7 @@ def write_places(
         if one != target:
             which = np.array([c == one for c in crs])
             moved[which] = _moved(moved[which], one, target)
-    schema = pa.schema(
-        [
-            pa.field(GEOMETRY, pa.binary(), nullable=False),
-            *(pa.field(name, pa.string()) for name in columns),
-        ],
-        metadata={"geometry_type": "Unknown"},
-    )
-    batch = pa.RecordBatch.from_arrays(
-        [
-            pa.array(list(shapely.to_wkb(moved)), pa.binary()),
-            *(pa.array(list(texts), pa.string()) for texts in columns.values()),
-        ],
-        schema=schema,
-    )
+    batch = _batch(moved, columns)
     epsg = target.epsg
     text = f"EPSG:{epsg}" if epsg is not None else str(target.wkt)
     title = "What geoseg labels check found"
@@ -76,6 +63,16 @@ def write_places(
         path, {LAYER: [batch]}, grid_crs=text, styles={}, tags={}, titles={LAYER: title}
     )
     return written[LAYER]
+
+
+def _batch(shapes: NDArray[np.object_], columns: Mapping[str, Sequence[str]]) -> pa.RecordBatch:
+    """Shapes and their texts as a table."""
+    fields = [pa.field(GEOMETRY, pa.binary(), nullable=False)]
+    fields += [pa.field(name, pa.string()) for name in columns]
+    values = [pa.array(list(shapely.to_wkb(shapes)), pa.binary())]
+    values += [pa.array(list(texts), pa.string()) for texts in columns.values()]
+    schema = pa.schema(fields, metadata={"geometry_type": "Unknown"})
+    return pa.RecordBatch.from_arrays(values, schema=schema)
 
 
 def _moved(shapes: NDArray[np.object_], source: CRS, target: CRS) -> NDArray[np.object_]:

@@ -18,6 +18,7 @@ from pyproj import Transformer
 
 from geoseg.errors import InputError
 from geoseg.grid import GeoBox, Window
+from geoseg.io.feature_values import features_where
 from geoseg.io.label_raster import NO_LABEL
 from geoseg.ops.inside import edges_of, inside
 
@@ -81,15 +82,14 @@ def read_features(
     Raises:
         InputError: It cannot be read, or layer, column, CRS or labels are not clear.
     """
-    frame = _chosen(path, read_table(path, layer), where or {})
+    frame = features_where(path, read_table(path, layer), where or {}, "labels.where")
     if one_class:
         column = "geoseg:class"
         frame = frame.assign(**{column: 0})
     column = pick_column(path, frame, column)
     shapes = np.asarray(frame.geometry.values)
     values = frame[column].map(_only_entry)
-    given = values.notna() & (values.astype(str).str.strip() != "")
-    keep = given.to_numpy() & ~(shapely.is_missing(shapes) | shapely.is_empty(shapes))
+    keep = _labelled(values, shapes)
     if not keep.any():
         raise InputError(f"{path}: none of {len(frame)} features has a label in column {column!r}")
     codes, names = _codes(path, column, values[keep].to_numpy())
@@ -103,6 +103,13 @@ def read_features(
         int((~keep).sum()),
         {name: frame[name][keep].to_numpy() for name in beside if name in frame.columns},
     )
+
+
+def _labelled(values: Any, shapes: NDArray[np.object_]) -> NDArray[np.bool_]:
+    """Which features have both a label and a shape."""
+    given = (values.notna() & (values.astype(str).str.strip() != "")).to_numpy()
+    labelled: NDArray[np.bool_] = given & ~(shapely.is_missing(shapes) | shapely.is_empty(shapes))
+    return labelled
 
 
 def read_table(path: Path, layer: str | None) -> Any:
@@ -129,25 +136,6 @@ def read_table(path: Path, layer: str | None) -> Any:
     if frame.crs is None:
         raise InputError(f"{path}: no CRS; give it one first (ogr2ogr -a_srs EPSG:... out in)")
     return frame
-
-
-def _chosen(path: Path, frame: Any, where: Mapping[str, object]) -> Any:
-    """The features for which all of ``where`` holds."""
-    for column, wanted in where.items():
-        if column not in frame.columns:
-            known = ", ".join(str(c) for c in frame.columns if c != frame.geometry.name)
-            raise InputError(f"{path}: labels.where: no column {column!r}; it has {known}")
-        frame = frame[frame[column].map(lambda value, wanted=wanted: _holds(value, wanted))]
-        if not len(frame):
-            raise InputError(f"{path}: labels.where: no feature has {column} = {wanted}")
-    return frame
-
-
-def _holds(value: object, wanted: object) -> bool:
-    """Whether a value is what is wanted, or a list that has it."""
-    if isinstance(value, np.ndarray | list | tuple):
-        return any(_holds(entry, wanted) for entry in value)
-    return str(value) == str(wanted) or (isinstance(wanted, int | float) and value == wanted)
 
 
 def _only_entry(value: object) -> object:

@@ -91,8 +91,15 @@ def class_asset(path: str | Path, grid: GeoBox, legend: Legend) -> ItemAsset:
 
 def confidence_asset(path: str | Path, grid: GeoBox) -> ItemAsset:
     """The confidence raster."""
-    band = {**_band("confidence", CONFIDENCE_NODATA, grid), "unit": "%"}
-    return ItemAsset(Path(path), "Confidence", ("data", "confidence"), {"bands": [band]})
+    return percent_asset(path, grid, ["confidence"], "Confidence", "confidence")
+
+
+def percent_asset(
+    path: str | Path, grid: GeoBox, bands: Sequence[str], title: str, role: str
+) -> ItemAsset:
+    """A raster of percents, by the names of its bands."""
+    entries = [{**_band(name, CONFIDENCE_NODATA, grid), "unit": "%"} for name in bands]
+    return ItemAsset(Path(path), title, ("data", role), {"bands": entries})
 
 
 def write_item(

@@ -42,9 +42,9 @@ def write_class_qml(path: str | Path, legend: Legend) -> None:
     write_bytes(path, _document(class_style(legend), RASTER_ATTRIBUTES).encode())
 
 
-def write_confidence_qml(path: str | Path) -> None:
-    """Write the style of a confidence raster: a ramp from 0 to 100 percent."""
-    write_bytes(path, _document(confidence_style(), RASTER_ATTRIBUTES).encode())
+def write_confidence_qml(path: str | Path, *, doubt: bool = False) -> None:
+    """Write the style of a raster of percents; see :func:`confidence_style`."""
+    write_bytes(path, _document(confidence_style(doubt=doubt), RASTER_ATTRIBUTES).encode())
 
 
 def polygon_qml(classes: Sequence[LandClass], fields: Sequence[str]) -> str:
@@ -74,8 +74,12 @@ def class_style(legend: Legend) -> Style:
     return _raster_style(renderer)
 
 
-def confidence_style() -> Style:
-    """A single-band pseudocolour renderer, interpolated between the stops of the ramp."""
+def confidence_style(*, doubt: bool = False) -> Style:
+    """A single-band pseudocolour renderer, interpolated between the stops of the ramp.
+
+    Bright is sure: layers of ``doubt`` (entropy, disagreement) run the other way.
+    """
+    stops = _ramp_stops(doubt)
     renderer = _renderer("singlebandpseudocolor")
     renderer.attrib.update(classificationMin="0", classificationMax="100")
     shader = ET.SubElement(ET.SubElement(renderer, "rastershader"), "colorrampshader")
@@ -87,8 +91,8 @@ def confidence_style() -> Style:
         minimumValue="0",
         maximumValue="100",
     )
-    shader.append(_ramp())
-    for value, color in RAMP:
+    shader.append(_ramp(stops))
+    for value, color in stops:
         item = {"value": str(value), "color": color, "label": f"{value} %", "alpha": "255"}
         ET.SubElement(shader, "item", item)
     legend = {"useContinuousLegend": "1", "suffix": " %", "orientation": "2", "direction": "0"}
@@ -168,19 +172,23 @@ def _fill_symbol(name: str, rgb: tuple[int, int, int]) -> ET.Element:
     return symbol
 
 
-def _ramp() -> ET.Element:
-    ramp = ET.Element("colorramp", {"name": "[source]", "type": "gradient"})
-    options = ET.SubElement(ramp, "Option", type="Map")
-    stops = ":".join(f"{value / 100:g};{_rgba(color)}" for value, color in RAMP[1:-1])
+def _ramp_stops(doubt: bool) -> tuple[tuple[int, str], ...]:  # noqa: FBT001 (private)
+    return tuple((100 - value, color) for value, color in reversed(RAMP)) if doubt else RAMP
+
+
+def _ramp(ramp: tuple[tuple[int, str], ...]) -> ET.Element:
+    element = ET.Element("colorramp", {"name": "[source]", "type": "gradient"})
+    options = ET.SubElement(element, "Option", type="Map")
+    stops = ":".join(f"{value / 100:g};{_rgba(color)}" for value, color in ramp[1:-1])
     for key, value in {
-        "color1": _rgba(RAMP[0][1]),
-        "color2": _rgba(RAMP[-1][1]),
+        "color1": _rgba(ramp[0][1]),
+        "color2": _rgba(ramp[-1][1]),
         "discrete": "0",
         "rampType": "gradient",
         "stops": stops,
     }.items():
         ET.SubElement(options, "Option", {"name": key, "type": "QString", "value": value})
-    return ramp
+    return element
 
 
 def _rgba(color: str) -> str:

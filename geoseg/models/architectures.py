@@ -1,4 +1,4 @@
-"""From a card's architecture to a network: the project's own U-Net and the zoo of smp and timm."""
+"""From a card's architecture to a network: own ones, and those of smp, timm and transformers."""
 
 from __future__ import annotations
 
@@ -12,27 +12,14 @@ from torch import nn
 
 from geoseg.errors import ModelError
 from geoseg.models.base import ModelCard
+from geoseg.models.card_rules import planes
 from geoseg.models.dynamicworld import DynamicWorld
 from geoseg.models.fields import closest
+from geoseg.models.light import FCN, LRASPP, FastSCNN
 from geoseg.models.networks import GeosegUNet
+from geoseg.models.zoo import ARCHITECTURES
 
-OWN: Final = "geoseg-unet"
-DYNAMICWORLD: Final = "dynamicworld"
-
-_SMP: Final = {
-    "deeplabv3": "DeepLabV3",
-    "deeplabv3plus": "DeepLabV3Plus",
-    "dpt": "DPT",
-    "fpn": "FPN",
-    "linknet": "Linknet",
-    "manet": "MAnet",
-    "pspnet": "PSPNet",
-    "segformer": "Segformer",
-    "unet": "Unet",
-    "unetplusplus": "UnetPlusPlus",
-    "upernet": "UPerNet",
-}
-NAMES: Final = (OWN, DYNAMICWORLD, *sorted(_SMP))
+NAMES: Final = tuple(ARCHITECTURES)
 
 # What the card says elsewhere, and what would download weights or change what comes out.
 _NOT_ASKED = {"self", "encoder_name", "encoder_weights", "in_channels", "classes", "activation"}
@@ -42,9 +29,9 @@ _NOT_ASKED |= {"aux_params", "kwargs"}
 def build(card: ModelCard, *, seed: int = 0) -> nn.Module:
     """The network that ``card.architecture`` describes, with random weights; nothing is downloaded.
 
-    ``{"name": "geoseg-unet", "widths": [...], "depths": [...]}``, ``{"name": "dynamicworld"}`` or
-    ``{"name": "unet", "encoder": "resnet34", ...}`` with an encoder of
-    segmentation-models-pytorch or timm, and any other parameter of smp's class of that name.
+    ``{"name": "geoseg-unet", "widths": [...], "depths": [...]}`` or
+    ``{"name": "unet", "encoder": "resnet34", ...}``: :mod:`geoseg.models.zoo` lists all names with
+    what they take.
 
     Raises:
         ModelError: No such architecture, encoder or parameter.
@@ -56,7 +43,7 @@ def build(card: ModelCard, *, seed: int = 0) -> nn.Module:
             f"model {card.name!r}: no architecture {name!r}{closest(str(name), NAMES) or ';'} "
             f"known: {', '.join(NAMES)}"
         )
-    make = {OWN: _own, DYNAMICWORLD: _dynamicworld}.get(str(name), _zoo)
+    make = _MAKERS.get(str(name), _smp)
     # The caller's random numbers are not ours to use up.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -64,30 +51,41 @@ def build(card: ModelCard, *, seed: int = 0) -> nn.Module:
     return network.eval()
 
 
+def steps(network: nn.Module) -> int:
+    """The stride that a network says it has: of its coarsest features; 1 where it says nothing."""
+    for part in (network, getattr(network, "encoder", None)):
+        found = getattr(part, "output_stride", None)
+        if isinstance(found, int):
+            return found
+    return 1
+
+
 def check_stride(network: nn.Module, card: ModelCard) -> None:
     """Refuse a card whose stride is not the network's, by running one small chip."""
     # Some decoders bend features to fit instead of failing, and then move with the chip's start.
-    halved = getattr(getattr(network, "encoder", None), "output_stride", 1)
+    halved = steps(network)
     if card.stride % halved:
         raise ModelError(
             f"model {card.name!r}: its card says stride {card.stride}, its network works in "
             f"steps of {halved} px; wanted a multiple of {halved}"
         )
     # Three strides: a network that halves once more than the card says cannot take them.
-    side = 3 * card.stride
+    side = card.size if card.fixed else 3 * card.stride
+    what = f"{'the size' if card.fixed else 'three times the stride'} of its card"
+    what += "" if card.fixed else f" ({card.stride})"
     wanted = (1, len(card.legend.classes), side, side)
     try:
         with torch.inference_mode():
             found = tuple(network(torch.zeros(1, len(card.bands), side, side)).shape)
     except (RuntimeError, ValueError, AssertionError) as error:
         raise ModelError(
-            f"model {card.name!r}: its network does not take chips of {side} px, three times the "
-            f"stride of its card ({card.stride}): {_first_line(error)}"
+            f"model {card.name!r}: its network does not take chips of {side} px, {what}: "
+            f"{_first_line(error)}"
         ) from error
     if found != wanted:
         raise ModelError(
-            f"model {card.name!r}: for a chip of {side} px (three times the card's stride "
-            f"{card.stride}) its network gives {found}; the card says {wanted}"
+            f"model {card.name!r}: for a chip of {side} px ({what}) its network gives {found}; "
+            f"the card says {wanted}"
         )
 
 
@@ -106,19 +104,59 @@ def _own(card: ModelCard, name: str, parameters: Mapping[str, Any]) -> nn.Module
         shapes[key] = tuple(found)
     widths: Any = shapes["widths"]
     depths: Any = shapes["depths"]
-    classes = len(card.legend.classes)
+    classes = planes(card)
     return GeosegUNet(len(card.bands), classes, widths=widths, depths=depths)
 
 
 def _dynamicworld(card: ModelCard, name: str, parameters: Mapping[str, Any]) -> nn.Module:
     _known_only(card, name, parameters, set())
-    return DynamicWorld(len(card.bands), len(card.legend.classes))
+    return DynamicWorld(len(card.bands), planes(card))
 
 
-def _zoo(card: ModelCard, name: str, parameters: Mapping[str, Any]) -> nn.Module:
+def _fast_scnn(card: ModelCard, name: str, parameters: Mapping[str, Any]) -> nn.Module:
+    _known_only(card, name, parameters, set())
+    return FastSCNN(len(card.bands), planes(card))
+
+
+def _over_timm(card: ModelCard, name: str, parameters: Mapping[str, Any]) -> nn.Module:
+    """FCN and LR-ASPP, over any encoder of timm that gives feature maps."""
+    entry = ARCHITECTURES[name]
+    _known_only(card, name, parameters, {"encoder", *entry.parameters})
+    asked = dict(parameters)
+    encoder = _encoder(card, str(asked.pop("encoder", entry.encoder)), timm_only=True)
+    make: Callable[..., nn.Module] = FCN if name == "fcn" else LRASPP
+    bands, classes = len(card.bands), planes(card)
+    return _made(
+        card, name, parameters, lambda: make(encoder.removeprefix("tu-"), bands, classes, **asked)
+    )
+
+
+def _mask2former(card: ModelCard, name: str, parameters: Mapping[str, Any]) -> nn.Module:
+    from geoseg.models.hugging import mask2former  # noqa: PLC0415 (transformers takes seconds)
+
+    _known_only(card, name, parameters, set(ARCHITECTURES[name].parameters))
+    bands, classes = len(card.bands), planes(card)
+    return _made(card, name, parameters, lambda: mask2former(bands, classes, **parameters))
+
+
+def _transformers(card: ModelCard, name: str, parameters: Mapping[str, Any]) -> nn.Module:
+    from geoseg.models.hugging import from_config  # noqa: PLC0415 (the same)
+
+    _known_only(card, name, parameters, {"config"})
+    config = parameters.get("config")
+    if not isinstance(config, Mapping):
+        raise ModelError(
+            f"model {card.name!r}: architecture {name}: config {config!r}; wanted what the "
+            f"model's config.json says"
+        )
+    bands, classes = len(card.bands), planes(card)
+    return _made(card, name, parameters, lambda: from_config(config, bands=bands, classes=classes))
+
+
+def _smp(card: ModelCard, name: str, parameters: Mapping[str, Any]) -> nn.Module:
     import segmentation_models_pytorch as smp  # noqa: PLC0415 (takes a second, own models need none)
 
-    make: Callable[..., nn.Module] = getattr(smp, _SMP[name])
+    make: Callable[..., nn.Module] = getattr(smp, ARCHITECTURES[name].smp)
     asked = dict(parameters)
     encoder = asked.pop("encoder", None)
     accepted = set(inspect.signature(make).parameters)
@@ -127,16 +165,37 @@ def _zoo(card: ModelCard, name: str, parameters: Mapping[str, Any]) -> nn.Module
     _known_only(card, name, parameters, (accepted - _NOT_ASKED) | {"encoder"})
     if name == "dpt":
         asked["dynamic_img_size"] = True  # chips are of any size, not only of the pretrained one
+    bands, classes = len(card.bands), planes(card)
+    return _made(
+        card,
+        name,
+        parameters,
+        lambda: make(**asked, encoder_weights=None, in_channels=bands, classes=classes),
+    )
+
+
+_MAKERS: Final[Mapping[str, Callable[[ModelCard, str, Mapping[str, Any]], nn.Module]]] = {
+    "geoseg-unet": _own,
+    "dynamicworld": _dynamicworld,
+    "fcn": _over_timm,
+    "lraspp": _over_timm,
+    "fast-scnn": _fast_scnn,
+    "mask2former": _mask2former,
+    "transformers": _transformers,
+}
+
+
+def _made(
+    card: ModelCard, name: str, parameters: Mapping[str, Any], make: Callable[[], nn.Module]
+) -> nn.Module:
+    """What ``make`` gives; what it says against the card's parameters as one line."""
     try:
-        return make(
-            **asked,
-            encoder_weights=None,
-            in_channels=len(card.bands),
-            classes=len(card.legend.classes),
-        )
-    except (TypeError, ValueError, KeyError, IndexError, RuntimeError, AssertionError) as error:
+        return make()
+    except ModelError as error:
+        raise ModelError(f"model {card.name!r}: {error}") from error
+    except Exception as error:  # others' constructors fail in every way
         raise ModelError(
-            f"model {card.name!r}: {name} cannot be built with {dict(parameters)}: "
+            f"model {card.name!r}: {name} cannot be built with {_short(parameters)}: "
             f"{_first_line(error)}"
         ) from error
 
@@ -154,8 +213,9 @@ def _encoder(card: ModelCard, name: str, *, timm_only: bool) -> str:
         return f"tu-{foreign}"
     hint = closest(name, itertools.chain(own, timm.list_models()))
     raise ModelError(
-        f"model {card.name!r}: no encoder {name!r}{hint or ';'} encoders of "
-        f"segmentation-models-pytorch and all of timm are known"
+        f"model {card.name!r}: no encoder {name!r}{hint or ';'} "
+        f"{'' if timm_only else 'encoders of segmentation-models-pytorch and '}"
+        f"all of timm are known"
     )
 
 
@@ -166,6 +226,11 @@ def _known_only(card: ModelCard, name: str, parameters: Mapping[str, Any], known
                 f"model {card.name!r}: architecture {name} has no parameter {key!r}"
                 f"{closest(key, known) or ';'} it has {', '.join(sorted(known)) or 'none'}"
             )
+
+
+def _short(parameters: Mapping[str, Any]) -> str:
+    text = str(dict(parameters))
+    return text if len(text) <= 120 else f"{text[:117]}..."
 
 
 def _first_line(error: Exception) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.legend import Legend
+from geoseg.ops.layers import Answer, Layer, describe
 from geoseg.scene import Units
 
 
@@ -37,6 +38,9 @@ class ModelCard:
         about: Title, description, licence, training sets, metrics: for people and catalogs.
         scaling: How physical values enter the network: ``"standardise"`` is
             ``(x - mean) / std``; for the others see :mod:`geoseg.models.scaling`.
+        output: What the network gives: ``"logits"`` or ``"probabilities"``, one plane for each
+            class; or, for two classes, ``"logit"`` or ``"probability"``: one plane, of the second.
+        fixed: The network takes chips of ``size`` and no others.
     """
 
     name: str
@@ -57,6 +61,8 @@ class ModelCard:
     activation_bytes: int = 1024
     about: Mapping[str, Any] = field(default_factory=dict)
     scaling: str = "standardise"
+    output: str = "logits"
+    fixed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,3 +107,31 @@ class Segmenter(Protocol):
         The first of equals wins; percent is rounded half to even, as ``np.rint`` does.
         """
         ...
+
+
+@runtime_checkable
+class Describing(Segmenter, Protocol):
+    """A segmenter that makes layers itself: on its device, or from several answers."""
+
+    def answer(self, batch: Batch, wanted: Sequence[Layer]) -> Answer:
+        """Classes and the layers ``wanted``, equal to those of its scores up to rounding."""
+        ...
+
+
+@runtime_checkable
+class Voting(Segmenter, Protocol):
+    """A segmenter with several answers for each chip, which may disagree."""
+
+    def weigh(self, batch: Batch) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The scores, and how much the answers disagree, ``(chip, y, x)`` in 0..1."""
+        ...
+
+
+def ask(segmenter: Segmenter, batch: Batch, wanted: Sequence[Layer]) -> Answer:
+    """Classes and layers of any segmenter, by the shortest way that it knows."""
+    if tuple(wanted) == ("confidence",):
+        index, confidence = segmenter.classify(batch)
+        return Answer(index, {"confidence": confidence})
+    if isinstance(segmenter, Describing):
+        return segmenter.answer(batch, wanted)
+    return describe(segmenter.scores(batch), wanted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
@@ -14,14 +15,26 @@ from urllib.parse import urljoin
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.errors import BlockError, ModelError
-from geoseg.models.base import Batch, ModelCard
+from geoseg.errors import ModelError
+from geoseg.models.bare import card_of, format_of, name_from, only_weights
+from geoseg.models.base import ModelCard
 from geoseg.models.card import dump_card, load_card
 from geoseg.models.download import SCHEMES, download
 from geoseg.models.fields import closest
+from geoseg.models.formats import ONNX, SAFETENSORS, Format
+from geoseg.models.hub import (
+    SCHEME,
+    TIMM,
+    fetch,
+    is_hub_folder,
+    write_from_folder,
+    write_with_encoder,
+)
+from geoseg.models.onnx_file import read_onnx
 from geoseg.models.recipe import Recipe, recipes
-from geoseg.models.registry import CARD_FILE, ModelPackage, find, open_segmenter
+from geoseg.models.registry import CARD_FILE, ModelPackage, find
 from geoseg.models.tensor_bundle import INDEX, read_variables
+from geoseg.models.told import Told, card_from
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,20 +54,24 @@ class Incoming:
     write: Callable[[Path], None]
 
 
-def incoming(what: str, *, source: Path | None = None) -> Incoming:
+def incoming(what: str, *, source: Path | None = None, told: Told | None = None) -> Incoming:
     """Find out what is wanted.
 
     Args:
-        what: The name of a recipe, or the folder of a package, or its address on the web.
-        source: For a recipe: a local copy of what it would fetch.
+        what: The name of a recipe; a folder: of a package, or as Hugging Face's hub has them; a
+            model file; an address: http(s)://, hf:// or timm://.
+        source: For a recipe or ``timm://``: a local copy of what would be fetched.
+        told: What is said of a model that does not say it itself.
 
     Raises:
         ModelError: There is no such model.
     """
-    known = recipes()
+    known, told = recipes(), told or Told()
     if what in known:
         recipe = known[what]
         return Incoming(recipe.name, lambda folder: _convert(recipe, source, folder))
+    if what.startswith(TIMM):
+        return _encoder(what, source, told)
     if source is not None:
         raise ModelError(
             f"model {what!r}: only known models are made from a copy elsewhere"
@@ -62,35 +79,113 @@ def incoming(what: str, *, source: Path | None = None) -> Incoming:
         )
     if what.lower().startswith(SCHEMES):
         return _from_web(what)
-    folder = Path(what).expanduser()
-    if folder.name == CARD_FILE:
-        folder = folder.parent
-    if folder.exists():
-        package = find(folder)
-        return Incoming(package.card.name, lambda out: _copy(package, out))
+    if what.startswith(SCHEME):
+        return _from_folder(fetch(what), what.partition("@")[0], told)
+    path = Path(what).expanduser()
+    if path.name == CARD_FILE:
+        path = path.parent
+    if path.is_file():
+        return _from_file(path, told)
+    if path.exists():
+        return _from_folder(path, str(path.absolute()), told)
     raise ModelError(
         f"model {what!r}: neither a known model nor a folder{closest(what, known) or ';'} "
         f"known: {', '.join(known)}; or give the folder or the address of a package"
     )
 
 
-def prove(folder: Path) -> ModelPackage:
-    """Open a package, load its weights, and have it look at one small chip.
+def _from_folder(folder: Path, source: str, told: Told) -> Incoming:
+    if (folder / CARD_FILE).is_file() or not is_hub_folder(folder):
+        package = replace(find(folder), allow_code=told.allow_code)
+        return Incoming(package.card.name, lambda out: _copy(package, out))
+    return _made(lambda out: write_from_folder(folder, out, told, source=source))
+
+
+def _encoder(address: str, source: Path | None, told: Told) -> Incoming:
+    """Weights of a timm encoder, under a decoder that has yet to be trained."""
+    name = address.removeprefix(TIMM)
+    folder = source if source is not None else fetch(f"{SCHEME}timm/{name}")
+    weights = folder / "model.safetensors" if folder.is_dir() else folder
+    if not weights.is_file():
+        raise ModelError(f"{weights}: is not there: wanted the weights of timm's {name}")
+    return _made(lambda out: write_with_encoder(weights, name, out, told, source=address))
+
+
+def _made(write: Callable[[Path], ModelCard]) -> Incoming:
+    """A package whose name is only known once it is made: made here, and moved into its place."""
+    room = tempfile.TemporaryDirectory()
+    made = Path(room.name, "made")
+    made.mkdir()
+    try:
+        card = write(made)
+    except BaseException:
+        room.cleanup()
+        raise
+
+    def move(out: Path) -> None:
+        with room:
+            for file in sorted(made.iterdir()):
+                shutil.copyfile(file, out / file.name)
+
+    return Incoming(card.name, move)
+
+
+def _from_file(path: Path, told: Told) -> Incoming:
+    """A model file: what it says itself, or what is told of it."""
+    known = format_of(path)
+    if known is SAFETENSORS:
+        raise only_weights(path)
+    card = card_of(path, known, bands=told.bands)
+    if card is None:
+        card = _told_card(path, known, told)
+    elif told != Told(bands=told.bands, name=told.name, allow_code=told.allow_code):
+        raise ModelError(f"model {path}: says itself what it needs: only --name and --bands go")
+    name = f"weights{known.suffix}"
+    data = _bytes(path)
+    card = replace(
+        card,
+        name=told.name or card.name,
+        weights=name,
+        sha256=hashlib.sha256(data).hexdigest(),
+    )
+
+    def write(out: Path) -> None:
+        (out / name).write_bytes(data)
+        dump_card(card, out / CARD_FILE)
+
+    return Incoming(card.name, write)
+
+
+def _told_card(path: Path, known: Format, told: Told) -> ModelCard:
+    more: dict[str, Any] = {}
+    if known is ONNX:
+        file = read_onnx(path)
+        if told.bands and file.bands != len(told.bands):
+            raise ModelError(
+                f"{path}: takes {file.bands} bands, {len(told.bands)} are named: "
+                f"{', '.join(told.bands)}"
+            )
+        if file.sides is not None:
+            more = {"size": file.sides[0], "stride": 1, "fixed": True, "margin": file.sides[0] // 8}
+    name = name_from(path.stem)
+    title = f"{path.name}, of {known.name}"
+    return card_from(told, f"model {path}", name=name, about={"title": title}, **more)
+
+
+def prove(folder: Path, *, allow_code: bool = False) -> ModelPackage:
+    """Open a package, load its weights, have it look at a small chip, and keep what it says.
 
     Raises:
         ModelError: Any of this fails.
     """
-    package = find(folder)
-    segmenter = open_segmenter(package, device="cpu")
-    bands, side = len(package.card.bands), 4 * package.card.stride
-    ones, zeros = np.ones(bands, np.float32), np.zeros(bands, np.float32)
-    chip = np.broadcast_to(
-        np.asarray(package.card.mean, np.float32)[:, None, None], (bands, side, side)
-    )
-    try:
-        segmenter.scores(Batch(chip[None], ones, zeros, np.ones((1, side, side), np.bool_)))
-    except BlockError as error:
-        raise ModelError(str(error)) from error
+    from geoseg.models.proof import write_check  # noqa: PLC0415 (torch)
+
+    package = replace(find(folder), allow_code=allow_code)
+    if package.weights is None:
+        raise ModelError(
+            f"model {package.card.name!r} has no weights: it must be trained before use"
+        )
+    write_check(package)
     return package
 
 

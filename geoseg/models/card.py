@@ -10,19 +10,19 @@ Source: https://github.com/stac-extensions/mlm
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 from geoseg.errors import ModelError
 from geoseg.legend import LandClass, Legend
 from geoseg.models.base import ModelCard
+from geoseg.models.card_rules import OUTPUTS, check_card, is_time
 from geoseg.models.fields import At, closest, read_json
-from geoseg.models.scaling import SCALINGS, STANDARDISE, from_entries, to_entries
+from geoseg.models.formats import ONNX, SAFETENSORS, by_name
+from geoseg.models.scaling import from_entries, to_entries
 
 MLM = "https://stac-extensions.github.io/mlm/v1.5.2/schema.json"
 FILE = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
@@ -39,17 +39,26 @@ _ALWAYS = ("1900-01-01T00:00:00Z", "9999-12-31T23:59:59Z")
 # Entries of `about` that STAC has a place for.
 _ABOUT_TEXTS = ("title", "description", "license", "created")
 
-_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_.\-]+[a-zA-Z0-9]\Z")
-_SEMVER = re.compile(r"\d+\.\d+\.\d+([-+][0-9A-Za-z.+-]+)?\Z")
-_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _PARAMETER = re.compile(r"[0-9a-zA-Z_.-]+\Z")
+
+# Left out where there is nothing to say.
+_OPTIONAL: Final = (
+    "mlm:total_parameters",
+    "mlm:hyperparameters",
+    "geoseg:about",
+    "geoseg:gsd",
+    "geoseg:output",
+    "geoseg:fixed_size",
+)
 
 _GEOSEG_KEYS = (
     "geoseg:about",
     "geoseg:activation_bytes",
+    "geoseg:fixed_size",
     "geoseg:gsd",
     "geoseg:legend",
     "geoseg:margin",
+    "geoseg:output",
     "geoseg:reach",
     "geoseg:stride",
     "geoseg:units",
@@ -63,10 +72,19 @@ def load_card(path: Path | str) -> ModelCard:
         ModelError: The file cannot be read or is not a card; says file, key, found and wanted.
     """
     path = Path(path)
-    item = At(str(path), "", read_json(path))
-    _check_item(item)
-    card = _parse(item)
-    check_card(card, str(path))
+    return from_item(read_json(path), str(path))
+
+
+def from_item(item: Any, where: str) -> ModelCard:
+    """The card that a STAC item is, as JSON parses it; ``where`` begins the messages.
+
+    Raises:
+        ModelError: It is not a card.
+    """
+    at = At(where, "", item)
+    _check_item(at)
+    card = _parse(at)
+    check_card(card, where)
     return card
 
 
@@ -81,44 +99,6 @@ def dump_card(card: ModelCard, path: Path | str) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     beside.write_text(text + "\n", encoding="utf-8")
     beside.replace(path)
-
-
-def check_card(card: ModelCard, where: str) -> None:
-    """Refuse a card whose entries do not fit together; ``where`` begins the message."""
-    at = At(where, "", None)
-    count = len(card.bands)
-    at.demand(_NAME.match(card.name), "name", card.name, "letters, digits, '_', '-', '.'")
-    at.demand(_SEMVER.match(card.version), "version", card.version, "a version like 1.0.0")
-    once = 0 < count == len(set(card.bands))
-    at.demand(once and all(card.bands), "bands", card.bands, "names, each once")
-    at.demand(len(card.mean) == count, "mean", card.mean, f"{count} numbers, one per band")
-    at.demand(len(card.std) == count, "std", card.std, f"{count} numbers, one per band")
-    finite = all(map(math.isfinite, (*card.mean, *card.std)))
-    at.demand(finite, "mean and std", (card.mean, card.std), "finite numbers")
-    at.demand(all(s > 0 for s in card.std), "std", card.std, "numbers above 0")
-    at.demand(card.units in ("reflectance", "dn"), "units", card.units, "reflectance or dn")
-    at.demand(card.scaling in SCALINGS, "scaling", card.scaling, " or ".join(SCALINGS))
-    known = card.scaling == STANDARDISE or card.units == "reflectance"
-    at.demand(known, "units", card.units, f"reflectance, for the scaling {card.scaling}")
-    at.demand(card.stride >= 1, "stride", card.stride, "a whole number from 1")
-    multiple = f"a multiple of the stride {card.stride}"
-    at.demand(card.size > 0 == card.size % card.stride, "size", card.size, multiple)
-    at.demand(card.margin >= 0 == card.margin % card.stride, "margin", card.margin, multiple)
-    less = f"less than half the size {card.size}"
-    at.demand(card.size > 2 * card.margin, "margin", card.margin, less)
-    at.demand((card.reach or 0) >= 0, "reach", card.reach, "pixels from 0, or null")
-    at.demand(card.activation_bytes > 0, "activation_bytes", card.activation_bytes, "above 0")
-    legend = card.legend
-    at.demand(0 <= legend.nodata <= 255, "legend.nodata", legend.nodata, "a code within 0..255")
-    at.demand(legend.name and all(legend.names), "legend", legend.names, "names, none empty")
-    low, high = card.gsd or (1.0, 1.0)
-    at.demand(0 < low <= high < math.inf, "gsd", card.gsd, "metres [from, to]")
-    if card.weights is not None:
-        plain = card.weights not in ("", ".", "..") and not set(card.weights) & set("/\\")
-        at.demand(plain, "weights", card.weights, "a file name in the card's own folder")
-    if card.sha256 is not None:
-        at.demand(_SHA256.match(card.sha256), "sha256", card.sha256, "64 hexadecimal digits")
-        at.demand(card.weights is not None, "weights", card.weights, "a file for the sha256")
 
 
 def to_item(card: ModelCard, where: str = "card") -> dict[str, Any]:
@@ -163,7 +143,7 @@ def _properties(card: ModelCard, at: At) -> dict[str, Any]:
         "bands": _bands(card),
         "mlm:name": card.name,
         "mlm:architecture": architecture,
-        "mlm:framework": "PyTorch",
+        "mlm:framework": "ONNX" if by_name(card.weights or "") is ONNX else "PyTorch",
         "mlm:tasks": [_TASK],
         "mlm:total_parameters": total,
         "mlm:pretrained": card.weights is not None,
@@ -178,24 +158,17 @@ def _properties(card: ModelCard, at: At) -> dict[str, Any]:
         "geoseg:gsd": None if card.gsd is None else [float(v) for v in card.gsd],
         "geoseg:activation_bytes": card.activation_bytes,
         "geoseg:legend": {"name": card.legend.name, "nodata": card.legend.nodata},
+        "geoseg:output": None if card.output == OUTPUTS[0] else card.output,
+        "geoseg:fixed_size": card.fixed or None,
         "geoseg:about": about or None,
     }
-    optional = ("mlm:total_parameters", "mlm:hyperparameters", "geoseg:about", "geoseg:gsd")
-    return {k: v for k, v in properties.items() if v is not None or k not in optional}
+    return {k: v for k, v in properties.items() if v is not None or k not in _OPTIONAL}
 
 
 def _check_about(at: At, key: str, value: object) -> None:
     text = At(at.file, f"about.{key}", value).text()
     if key == "created":
-        at.demand(_is_time(text), "about.created", value, "a time like 2025-01-31T00:00:00Z")
-
-
-def _is_time(text: str) -> bool:
-    """Whether it is a date and time with its zone, as STAC wants them."""
-    try:
-        return datetime.fromisoformat(text).tzinfo is not None
-    except ValueError:
-        return False
+        at.demand(is_time(text), "about.created", value, "a time like 2025-01-31T00:00:00Z")
 
 
 def _input(card: ModelCard) -> dict[str, Any]:
@@ -231,12 +204,13 @@ def _output(card: ModelCard) -> dict[str, Any]:
 def _assets(card: ModelCard) -> dict[str, Any]:
     if card.weights is None:
         return {}
+    kind = by_name(card.weights) or SAFETENSORS
     asset: dict[str, Any] = {
         "href": f"./{card.weights}",
-        "type": "application/vnd.safetensors",
-        "title": "Weights",
+        "type": kind.media_type,
+        "title": "Weights" if kind is SAFETENSORS else "Network and weights",
         "roles": ["mlm:model", "mlm:weights", "data"],
-        "mlm:artifact_type": "safetensors.torch.save_file",
+        "mlm:artifact_type": kind.artifact_type,
         # MLM wants bands in the properties, where STAC allows them only if an asset has them too.
         "bands": _bands(card),
     }
@@ -290,7 +264,21 @@ def _parse(item: At) -> ModelCard:
         activation_bytes=properties.get("geoseg:activation_bytes").integer(1),
         about=_parse_about(properties),
         scaling=scaling,
+        output=_parse_output(properties),
+        fixed=_parse_fixed(properties),
     )
+
+
+def _parse_output(properties: At) -> str:
+    output = properties.get("geoseg:output")
+    return output.one_of(*OUTPUTS) if output.given else OUTPUTS[0]
+
+
+def _parse_fixed(properties: At) -> bool:
+    fixed = properties.get("geoseg:fixed_size")
+    if fixed.given and not isinstance(fixed.value, bool):
+        raise fixed.wrong("true or false")
+    return fixed.given and bool(fixed.value)
 
 
 def _parse_input(entry: At) -> tuple[tuple[str, ...], int]:
@@ -343,7 +331,7 @@ def _parse_about(properties: At) -> dict[str, Any]:
     for key in _ABOUT_TEXTS:
         if properties.get(key).given:
             about[key] = properties.get(key).text()
-    if "created" in about and not _is_time(about["created"]):
+    if "created" in about and not is_time(about["created"]):
         raise properties.get("created").wrong("a time like 2025-01-31T00:00:00Z")
     if properties.get("mlm:total_parameters").given:
         about["parameters"] = properties.get("mlm:total_parameters").integer(0)

@@ -6,7 +6,7 @@ import copy
 import math
 import weakref
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -42,6 +42,12 @@ class Measured:
 
 def measure(network: nn.Module, *, bands: int, stride: int, size: int = 256) -> Measured:
     """Measure ``network`` on chips of ``size`` pixels."""
+    reach = structural_reach(network, bands=bands, stride=stride)
+    return replace(costs(network, bands=bands, size=size), reach=reach)
+
+
+def costs(network: nn.Module, *, bands: int, size: int = 256) -> Measured:
+    """All but the reach, which is None: also of graphs, whose weights cannot be changed."""
     network = copy.deepcopy(network).float().cpu().eval()
     chip = torch.zeros(1, bands, size, size)
     with torch.inference_mode(), _PeakBytes() as memory:
@@ -49,7 +55,7 @@ def measure(network: nn.Module, *, bands: int, stride: int, size: int = 256) -> 
     with torch.inference_mode(), FlopCounterMode(display=False) as flops:
         network(chip)
     return Measured(
-        reach=structural_reach(network, bands=bands, stride=stride),
+        reach=None,
         activation_bytes=-(-memory.peak // size**2),
         parameters=sum(p.numel() for p in network.parameters()),
         flops_per_pixel=round(flops.get_total_flops() / size**2),

@@ -13,6 +13,7 @@ from geoseg.models.base import ModelCard, Segmenter
 from geoseg.models.card import load_card
 from geoseg.models.check import check_classes, check_scene, ground_sample_distance
 from geoseg.models.fields import closest
+from geoseg.models.formats import ONNX, by_name
 
 __all__ = [
     "CARD_FILE",
@@ -39,15 +40,6 @@ _USER = Path("geoseg", "models")
 Precision = Literal["fp32", "bf16", "fp16"]
 
 _SHIPPED = Path(__file__).parent / "weights"
-_FOREIGN = {
-    ".pt": "a pickle or TorchScript",
-    ".pth": "a pickle",
-    ".ckpt": "a pickle",
-    ".pkl": "a pickle",
-    ".bin": "a pickle",
-    ".onnx": "ONNX",
-    ".safetensors": "weights without their card",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +48,8 @@ class ModelPackage:
 
     card: ModelCard
     folder: Path
+    allow_code: bool = False
+    """Whether whoever opens it has said that its file may run code (TorchScript)."""
 
     @property
     def weights(self) -> Path | None:
@@ -144,6 +138,10 @@ def open_segmenter(
     Raises:
         ModelError: Weights are missing, damaged or of another network, or there is no such device.
     """
+    if package.weights is not None and by_name(package.weights.name) is ONNX:
+        from geoseg.models.onnx_engine import OnnxSegmenter  # noqa: PLC0415 (may be missing)
+
+        return OnnxSegmenter.load(package, device=device, precision=precision, threads=threads)
     from geoseg.models.torch_engine import TorchSegmenter  # noqa: PLC0415 (torch takes seconds)
 
     return TorchSegmenter.load(package, device=device, precision=precision, threads=threads)
@@ -181,13 +179,9 @@ def _open_named(folder: Path) -> ModelPackage:
 def _from_file(path: Path) -> ModelPackage:
     if path.name == CARD_FILE:
         return _open(path.parent)
-    kind = _FOREIGN.get(path.suffix.lower(), "no model package")
-    raise ModelError(
-        f"model {path}: this file is {kind}; geoseg opens folders with {CARD_FILE} and "
-        f"weights.safetensors only (never pickles, which can run code). To convert: load it where "
-        f"you trust it, safetensors.torch.save_file(model.state_dict(), 'weights.safetensors'), "
-        f"and put a {CARD_FILE} beside it"
-    )
+    from geoseg.models.bare import open_bare  # noqa: PLC0415 (onnxruntime takes a moment)
+
+    return open_bare(path)
 
 
 def _folders() -> Iterator[Path]:

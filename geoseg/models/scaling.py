@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.errors import ModelError
 from geoseg.models.base import ModelCard
 from geoseg.models.fields import At
 
@@ -58,6 +59,14 @@ def linear(card: ModelCard, scale: NDArray[Any], offset: NDArray[Any]) -> tuple[
     return scale / std, (offset - mean) / std
 
 
+def standardised(card: ModelCard, band: str, physical: NDArray[Any]) -> NDArray[np.float32]:
+    """Physical values of one band with about mean 0 and variance 1, as the model was trained."""
+    at = card.bands.index(band)
+    if card.scaling == DYNAMICWORLD:
+        physical = np.log1p(np.maximum(physical, 0) * _DN_FACTOR)
+    return ((physical - card.mean[at]) / card.std[at]).astype(np.float32)
+
+
 def curve(card: ModelCard, device: torch.device) -> Callable[[torch.Tensor], torch.Tensor]:
     """What follows on ``(…, band, y, x)``, in place: nothing, where the scaling is linear.
 
@@ -79,6 +88,30 @@ def curve(card: ModelCard, device: torch.device) -> Callable[[torch.Tensor], tor
         return odds.div_(odds + 1)
 
     return bend
+
+
+def bent(card: ModelCard, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What :func:`curve` does, of an array ``(…, band, y, x)``, and to float32's last bits."""
+    if card.scaling == STANDARDISE:
+        return x
+    mean, std = np.asarray(card.mean), np.asarray(card.std)
+    steep, shift = (v.astype(np.float32).reshape(-1, 1, 1) for v in (5 / std, -5 * mean / std - 1))
+    with np.errstate(over="ignore", invalid="ignore"):
+        odds = np.exp(np.log1p(np.maximum(x, np.float32(0))) * steep + shift)
+        shares: NDArray[np.float32] = odds / (odds + 1)
+    return shares
+
+
+def temperature(card: ModelCard) -> float:
+    """What logits are divided by, as the card says; 1 where it says nothing.
+
+    Raises:
+        ModelError: It is no such number.
+    """
+    found = card.about.get("temperature", 1.0)
+    if not isinstance(found, int | float) or not 0 < found < float("inf"):
+        raise ModelError(f"model {card.name!r}: about.temperature: {found!r}; wanted a number > 0")
+    return float(found)
 
 
 def to_entries(card: ModelCard) -> list[dict[str, Any]]:

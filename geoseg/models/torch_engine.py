@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, Self
 
 import numpy as np
@@ -14,9 +14,13 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from geoseg.errors import BlockError, ModelError
 from geoseg.models.architectures import build, check_stride
 from geoseg.models.base import Batch, ModelCard
+from geoseg.models.formats import PT2, TORCHSCRIPT, by_name
+from geoseg.models.intact import read_weights
 from geoseg.models.registry import ModelPackage, Precision
-from geoseg.models.scaling import curve, linear
+from geoseg.models.scaling import curve, linear, temperature
+from geoseg.models.traced import as_logits, open_graph
 from geoseg.models.weights_file import load_weights
+from geoseg.ops.layers import Answer, Layer, log_of
 
 _DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -51,11 +55,11 @@ class TorchSegmenter:
         threads: int | None = None,
     ) -> None:
         self._card, self._threads = card, threads
-        self._device = _device(device)
-        self._precision = _checked_precision(precision, self._device)
-        self._temperature = _temperature(card)
+        self._device = device_of(device)
+        self._precision = checked_precision(precision, self._device)
+        self._temperature = temperature(card)
         self._curve = curve(card, self._device)
-        network = network.eval().float().cpu()
+        network = as_logits(network.eval().float().cpu(), card)
         check_stride(network, card)
         _fold_norms(network)
         self._network = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
@@ -70,12 +74,7 @@ class TorchSegmenter:
         threads: int | None = None,
     ) -> Self:
         """The model of a package, with its weights."""
-        if package.weights is None:
-            raise ModelError(
-                f"model {package.card.name!r} has no weights: it must be trained before use"
-            )
-        network = build(package.card)
-        load_weights(network, package.weights, package.card.sha256)
+        network = load_network(package)
         return cls(package.card, network, device=device, precision=precision, threads=threads)
 
     @classmethod
@@ -113,6 +112,25 @@ class TorchSegmenter:
                 percent[chips] = highest.mul(100).round().to(torch.uint8).cpu().numpy()
         return index, percent
 
+    def answer(self, batch: Batch, wanted: Sequence[Layer]) -> Answer:
+        """Classes and layers, made on the device: only bytes come back from it."""
+        shape, classes = batch.valid.shape, len(self.card.legend.classes)
+        index = np.empty(shape, np.uint8)
+        layers: dict[Layer, NDArray[np.uint8]] = {
+            layer: np.empty(
+                (shape[0], classes, *shape[1:]) if layer == "probabilities" else shape, np.uint8
+            )
+            for layer in wanted
+        }
+        with torch.inference_mode():
+            for chips, scores in self._forward(batch):
+                best, highest = _most_likely(scores)
+                index[chips] = best.cpu().numpy()
+                for layer, out in layers.items():
+                    share = _share(layer, scores, highest)
+                    out[chips] = share.mul(100).round().to(torch.uint8).cpu().numpy()
+        return Answer(index, layers)
+
     def _forward(self, batch: Batch) -> Iterator[tuple[slice, Tensor]]:
         """Scores on the device, for a few chips at a time."""
         if self._threads is not None:
@@ -137,7 +155,14 @@ class TorchSegmenter:
         return gain, bias
 
     def _logits(self, x: Tensor) -> Tensor:
-        """The network, with repeatable kernels, and with full fp32 on CUDA where asked for."""
+        """The network, with repeatable kernels, and with full fp32 on CUDA where asked for.
+
+        Where it takes chips of one size only, smaller ones are filled up, as with pixels that are
+        not valid.
+        """
+        height, width = x.shape[-2:]
+        if self._card.fixed:
+            x = self._filled(x)
         low = self._precision != "fp32"
         repeatable = torch.backends.cudnn.flags(
             enabled=True, benchmark=False, deterministic=True, allow_tf32=low
@@ -145,7 +170,16 @@ class TorchSegmenter:
         autocast = torch.autocast(self._device.type, _DTYPES[self._precision], enabled=low)
         with repeatable, autocast:
             logits: Tensor = self._network(x)
-        return logits
+        return logits[..., :height, :width]
+
+    def _filled(self, x: Tensor) -> Tensor:
+        size, (height, width) = self._card.size, x.shape[-2:]
+        if max(height, width) > size:
+            raise BlockError(
+                f"model {self._card.name}: takes chips of {size} x {size} px, not of {height} x "
+                f"{width}: leave `tiling.size` to the model's card"
+            )
+        return nn.functional.pad(x, (0, size - width, 0, size - height))
 
     def _softmax(self, logits: Tensor, batch: Batch, start: int) -> Tensor:
         logits = logits.float().contiguous()
@@ -166,6 +200,24 @@ class TorchSegmenter:
         return parts.div_(total)
 
 
+def load_network(package: ModelPackage) -> nn.Module:
+    """The network of a package with its weights, whichever format they have.
+
+    Raises:
+        ModelError: They are missing, damaged, of another network, or run code unasked.
+    """
+    if package.weights is None:
+        raise ModelError(
+            f"model {package.card.name!r} has no weights: it must be trained before use"
+        )
+    if by_name(package.weights.name) in (PT2, TORCHSCRIPT):
+        data, known = read_weights(package.weights, package.card.sha256)
+        return open_graph(package.weights, data, known, allow_code=package.allow_code)
+    network = build(package.card)
+    load_weights(network, package.weights, package.card.sha256)
+    return network
+
+
 def _most_likely(scores: Tensor) -> tuple[Tensor, Tensor]:
     """Index and value of the first of the highest scores along ``class``.
 
@@ -178,6 +230,30 @@ def _most_likely(scores: Tensor) -> tuple[Tensor, Tensor]:
         best.masked_fill_(plane > highest, number)
         torch.maximum(highest, plane, out=highest)
     return best, highest
+
+
+def _share(layer: Layer, scores: Tensor, highest: Tensor) -> Tensor:
+    """A layer in 0..1; see :mod:`geoseg.ops.layers`."""
+    if layer == "confidence":
+        return highest
+    if layer == "probabilities":
+        return scores
+    if layer == "entropy":
+        entropy: Tensor = torch.special.entr(scores).sum(dim=1)
+        return entropy.div_(float(log_of(scores.shape[1]))).clamp_(0, 1)
+    if layer == "margin":
+        return highest - _second(scores, highest)
+    return torch.zeros_like(highest)  # one answer does not disagree
+
+
+def _second(scores: Tensor, highest: Tensor) -> Tensor:
+    """The second highest score along ``class``, plane by plane: ``topk`` is slow on a CPU."""
+    first = torch.full_like(highest, -1.0)
+    second = torch.zeros_like(highest)
+    for plane in scores.unbind(dim=1):
+        torch.maximum(second, torch.minimum(plane, first), out=second)
+        torch.maximum(first, plane, out=first)
+    return second
 
 
 def _numbers(values: NDArray[Any], device: torch.device) -> Tensor:
@@ -218,10 +294,15 @@ def _fold_norms(network: nn.Module) -> None:
 
 def check_device(name: str, precision: Precision) -> None:
     """See :func:`geoseg.models.registry.check_device`."""
-    _checked_precision(precision, _device(name))
+    checked_precision(precision, device_of(name))
 
 
-def _device(name: str) -> torch.device:
+def device_of(name: str) -> torch.device:
+    """The device that is called so; ``"auto"``: CUDA where there is any.
+
+    Raises:
+        ModelError: There is no such device here.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -238,16 +319,14 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _checked_precision(precision: str, device: torch.device) -> Precision:
+def checked_precision(precision: str, device: torch.device) -> Precision:
+    """The precision, where the device can compute so.
+
+    Raises:
+        ModelError: It cannot.
+    """
     if precision not in _DTYPES:
         raise ModelError(f"precision {precision!r}: wanted {', '.join(_DTYPES)}")
     if precision == "fp16" and device.type == "cpu":
         raise ModelError("precision 'fp16' needs CUDA; on a CPU use bf16 or fp32")
     return precision  # type: ignore[return-value]  # one of the three
-
-
-def _temperature(card: ModelCard) -> float:
-    found = card.about.get("temperature", 1.0)
-    if not isinstance(found, int | float) or not 0 < found < float("inf"):
-        raise ModelError(f"model {card.name!r}: about.temperature: {found!r}; wanted a number > 0")
-    return float(found)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from geoseg.errors import ModelError
 from geoseg.models.base import ModelCard
 from geoseg.models.card import dump_card
-from geoseg.models.intact import check_digest, check_format, not_safetensors
+from geoseg.models.intact import not_safetensors, read_weights
 
 WEIGHTS_FILE = "weights.safetensors"
 
@@ -29,18 +29,13 @@ def load_weights(network: nn.Module, path: Path, sha256: str | None) -> None:
         ModelError: The file is damaged, is not what the card was written for, or its tensors have
             other names or shapes than the network's.
     """
-    check_format(path)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
-    check_digest(path, hashlib.sha256(data).hexdigest(), sha256)
+    data, _ = read_weights(path, sha256)
     try:
         tensors = parse_tensors(data)
     except SafetensorError as error:
         raise not_safetensors(path, error) from error
-    wanted = _state(network)
-    _check_tensors(path, tensors, wanted)
+    wanted = network_state(network)
+    check_tensors(path, tensors, wanted)
     network.load_state_dict({name: tensors[name] for name in wanted}, strict=False)
 
 
@@ -50,7 +45,7 @@ def save_package(network: nn.Module, card: ModelCard, folder: Path) -> ModelCard
     The same weights give the same bytes.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    state = {name: t.detach().cpu().contiguous() for name, t in _state(network).items()}
+    state = {name: t.detach().cpu().contiguous() for name, t in network_state(network).items()}
     data = pack_tensors(state, metadata={"format": "pt"})
     (folder / WEIGHTS_FILE).write_bytes(data)
     card = replace(card, weights=WEIGHTS_FILE, sha256=hashlib.sha256(data).hexdigest())
@@ -61,17 +56,23 @@ def save_package(network: nn.Module, card: ModelCard, folder: Path) -> ModelCard
 def digest(network: nn.Module) -> str:
     """sha256 over the names, shapes and fp32 numbers of all tensors, however they are stored."""
     hasher = hashlib.sha256()
-    for name, tensor in sorted(_state(network).items()):
+    for name, tensor in sorted(network_state(network).items()):
         hasher.update(f"{name} {list(tensor.shape)}\n".encode())
         hasher.update(tensor.detach().cpu().contiguous().numpy().astype("<f4").tobytes())
     return hasher.hexdigest()
 
 
-def _state(network: nn.Module) -> dict[str, Tensor]:
+def network_state(network: nn.Module) -> dict[str, Tensor]:
+    """The tensors of a network that are kept, by name."""
     return {k: v for k, v in network.state_dict().items() if not k.endswith(_COUNTERS)}
 
 
-def _check_tensors(path: Path, found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
+def check_tensors(path: Path, found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
+    """Refuse tensors that have other names or shapes than a network's.
+
+    Raises:
+        ModelError: Says which.
+    """
     missing = [name for name in wanted if name not in found]
     extra = [name for name in found if name not in wanted and not name.endswith(_COUNTERS)]
     if missing or extra:

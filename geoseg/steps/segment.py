@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter, thread_time
 from typing import Any
 from zlib import crc32
@@ -14,22 +14,35 @@ from numpy.typing import NDArray
 
 from geoseg.grid import Window, full_window
 from geoseg.io.base import Patch, Pixels, RasterStore
-from geoseg.models.base import Batch, Segmenter
+from geoseg.models.base import Batch, Segmenter, Voting, ask
 from geoseg.ops import stitch
 from geoseg.ops.areas import class_areas
-from geoseg.ops.classify import NO_CONFIDENCE, most_likely, to_codes
+from geoseg.ops.classify import to_codes
+from geoseg.ops.layers import NO_PERCENT, Layer, describe
 from geoseg.ops.metric import Metric, measure_grid
 from geoseg.ops.tiling import Chip, Lattice, hull
+
+Stitched = tuple[NDArray[np.uint8], dict[Layer, NDArray[np.uint8]]]
+"""Index of the class, and the layers, of a block."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tiling:
-    """How a scene is cut for the model, and how the pieces are joined."""
+    """How a scene is cut for the model, and how the pieces are joined.
+
+    ``layers`` are what is kept beside classes and confidence.
+    """
 
     lattice: Lattice
     seams: stitch.Seams = "crop"
     weights: stitch.Weights = "hann"
     batch: int = 1
+    layers: tuple[Layer, ...] = ()
+
+    @property
+    def wanted(self) -> tuple[Layer, ...]:
+        """All layers that the model is asked for."""
+        return ("confidence", *self.layers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +67,14 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Segmented:
-    """The classes (codes) and confidence (percent) of a block, both ``(y, x)`` uint8."""
+    """The classes (codes) and confidence (percent) of a block, both ``(y, x)`` uint8.
+
+    ``layers`` are percents ``(y, x)``, or ``(class, y, x)`` of the probabilities.
+    """
 
     classes: NDArray[np.uint8]
     confidence: NDArray[np.uint8]
+    layers: Mapping[Layer, NDArray[np.uint8]] = field(default_factory=dict)
 
 
 def load(block: Window, pixels: Pixels, bands: tuple[str, ...], tiling: Tiling) -> Loaded:
@@ -74,10 +91,12 @@ def load(block: Window, pixels: Pixels, bands: tuple[str, ...], tiling: Tiling) 
 def infer(loaded: Loaded, segmenter: Segmenter, tiling: Tiling) -> Segmented:
     """Predict the chips of a block and stitch them."""
     stitched = _crop if tiling.seams == "crop" else _blend
-    index, percent = stitched(loaded, segmenter, tiling)
+    index, layers = stitched(loaded, segmenter, tiling)
     legend, valid = segmenter.card.legend, loaded.valid
-    percent[~valid] = NO_CONFIDENCE
-    return Segmented(to_codes(index, valid, legend.values, legend.nodata), percent)
+    for percent in layers.values():
+        percent[..., ~valid] = NO_PERCENT
+    confidence = layers.pop("confidence")
+    return Segmented(to_codes(index, valid, legend.values, legend.nodata), confidence, layers)
 
 
 def _decides(
@@ -108,26 +127,38 @@ def _batches(loaded: Loaded, size: int) -> Iterator[tuple[tuple[Chip, ...], Batc
         yield group, Batch(values, patch.scale, patch.offset, valid)
 
 
-def _crop(
-    loaded: Loaded, segmenter: Segmenter, tiling: Tiling
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    index = np.zeros(loaded.block.shape, np.uint8)
-    percent = np.zeros(loaded.block.shape, np.uint8)
+def _crop(loaded: Loaded, segmenter: Segmenter, tiling: Tiling) -> Stitched:
+    shape, classes = loaded.block.shape, len(segmenter.card.legend.classes)
+    index = np.zeros(shape, np.uint8)
+    layers: dict[Layer, NDArray[np.uint8]] = {
+        layer: np.zeros((classes, *shape) if layer == "probabilities" else shape, np.uint8)
+        for layer in tiling.wanted
+    }
     for chips, batch in _batches(loaded, tiling.batch):
-        for chip, classes, confidence in zip(chips, *segmenter.classify(batch), strict=True):
-            stitch.paste_owned(index, chip, loaded.block, classes)
-            stitch.paste_owned(percent, chip, loaded.block, confidence)
-    return index, percent
+        answer = ask(segmenter, batch, tiling.wanted)
+        for number, chip in enumerate(chips):
+            stitch.paste_owned(index, chip, loaded.block, answer.index[number])
+            for layer, out in layers.items():
+                stitch.paste_owned(out, chip, loaded.block, answer.layers[layer][number])
+    return index, layers
 
 
-def _blend(
-    loaded: Loaded, segmenter: Segmenter, tiling: Tiling
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    blend = stitch.Blend(loaded.block, len(segmenter.card.legend.classes), tiling.weights)
+def _blend(loaded: Loaded, segmenter: Segmenter, tiling: Tiling) -> Stitched:
+    classes = len(segmenter.card.legend.classes)
+    voting = "disagreement" in tiling.layers and isinstance(segmenter, Voting)
+    # Disagreement is blended as one plane more.
+    blend = stitch.Blend(loaded.block, classes + voting, tiling.weights)
     for chips, batch in _batches(loaded, tiling.batch):
-        for chip, scores in zip(chips, segmenter.scores(batch), strict=True):
-            blend.add(chip, scores)
-    return most_likely(blend.scores())
+        if voting and isinstance(segmenter, Voting):
+            scores, disagreement = segmenter.weigh(batch)
+            planes = np.concatenate([scores, disagreement[:, None]], axis=1)
+        else:
+            planes = segmenter.scores(batch)
+        for chip, of_chip in zip(chips, planes, strict=True):
+            blend.add(chip, of_chip)
+    mean = blend.scores()
+    answer = describe(mean[:classes], tiling.wanted, mean[classes] if voting else None)
+    return answer.index, dict(answer.layers)
 
 
 class SegmentBlocks:
@@ -137,6 +168,9 @@ class SegmentBlocks:
     write in their callers' threads, and take turns in the ``model_threads`` that hold the model
     (one, where it is not ``parallel``), so that reading ahead and writing behind overlap with the
     model's work.
+
+    ``layers`` are the stores of the tiling's layers, by name; those of the probabilities are called
+    as :func:`plane_names` says.
     """
 
     def __init__(
@@ -147,10 +181,12 @@ class SegmentBlocks:
         confidence: RasterStore,
         tiling: Tiling,
         *,
+        layers: Mapping[str, RasterStore] | None = None,
         model_threads: int = 1,
     ) -> None:
         self._pixels, self._segmenter = pixels, segmenter
         self._classes, self._confidence = classes, confidence
+        self._layers = layers or {}
         self._tiling, self._metric = tiling, measure_grid(pixels.grid)
         threads = model_threads if segmenter.parallel else 1
         self._model = ThreadPoolExecutor(threads, thread_name_prefix="geoseg-model")
@@ -164,6 +200,9 @@ class SegmentBlocks:
         inferred = perf_counter()
         self._classes.write(block, result.classes)
         self._confidence.write(block, result.confidence)
+        codes = self._segmenter.card.legend.values
+        for name, values in planes(result.layers, codes):
+            self._layers[name].write(block, values)
         return {
             **_account(loaded, result, self._tiling.lattice.stride, self._metric),
             "seconds": {
@@ -187,6 +226,24 @@ class SegmentBlocks:
         return result, perf_counter() - start, thread_time() - cpu
 
 
+def plane_names(layers: Iterable[Layer], codes: Sequence[int]) -> list[str]:
+    """The names of one-band rasters that hold ``layers``: one for each class's probability."""
+    names: list[str] = []
+    for layer in layers:
+        many = layer == "probabilities"
+        names += [f"probability-{code}" for code in codes] if many else [layer]
+    return names
+
+
+def planes(
+    layers: Mapping[Layer, NDArray[np.uint8]], codes: Sequence[int]
+) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """Layers of a block as one-band rasters, with their names."""
+    for layer, values in layers.items():
+        parts = values if layer == "probabilities" else [values]
+        yield from zip(plane_names([layer], codes), parts, strict=True)
+
+
 def _account(loaded: Loaded, result: Segmented, stride: int, metric: Metric) -> dict[str, Any]:
     """What a block says of itself: counts, areas, checksums and how its seams look."""
     valid = loaded.valid
@@ -202,5 +259,8 @@ def _account(loaded: Loaded, result: Segmented, stride: int, metric: Metric) -> 
         "areas": {code: areas[code] for code in codes},
         "confidence": int(result.confidence[valid].sum(dtype=np.int64)),
         "seams": stitch.seam_steps(result.classes, valid, loaded.block, stride),
-        "crc": [crc32(result.classes.tobytes()), crc32(result.confidence.tobytes())],
+        "crc": [
+            crc32(values.tobytes())
+            for values in (result.classes, result.confidence, *result.layers.values())
+        ],
     }

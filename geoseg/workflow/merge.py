@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from geoseg.workflow.bands import expand_band
 from geoseg.workflow.faults import UnfitError, show
-from geoseg.workflow.schema import expand_cluster, expand_model, expand_vector
+from geoseg.workflow.model import expand_model
+from geoseg.workflow.schema import expand_cluster, expand_vector
 from geoseg.workflow.source import Entry, Items, Keys, Node, Path, Place, Scalar, dotted
 
 # Sections that may be written as one value. Laying keys over such a value needs the long way.
@@ -19,7 +20,7 @@ _SHORT: Mapping[Path, Callable[[object], object]] = {
 }
 # Keys that exclude one another: giving one takes back the others, which a base may have given.
 _EITHER: Mapping[Path, tuple[frozenset[str], ...]] = {
-    ("model",): (frozenset({"name"}), frozenset({"path"})),
+    ("model",): (frozenset({"name"}), frozenset({"path"}), frozenset({"ensemble"})),
     ("area",): (frozenset({"file", "layer"}), frozenset({"bbox"}), frozenset({"wkt"})),
     ("input", "time"): (frozenset({"last"}), frozenset({"start", "end"})),
 }

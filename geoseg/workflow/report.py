@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 from geoseg.workflow.bands import TAG
 from geoseg.workflow.faults import UnfitError, choices, closest, show
 from geoseg.workflow.inputs import INPUTS
+from geoseg.workflow.postprocess import STEPS
 from geoseg.workflow.reader import Findings
 from geoseg.workflow.schema import Workflow
 from geoseg.workflow.source import Keys, Node, Path, Place, Scalar, children, dotted, origins, walk
@@ -32,6 +33,7 @@ _EXPECTED = {
     "string_unicode": "expected text",
     "tuple_type": "expected a list",
 }
+_TAGGED = {**INPUTS, **STEPS}
 _REQUIRED = "required, but missing"
 _UNQUOTE = "write it without quotes"
 _NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?")
@@ -168,8 +170,8 @@ def _section(loc: tuple[str | int, ...], kind: type[BaseModel]) -> type[BaseMode
     """The model that stands at ``loc``."""
     section = kind
     for part in loc:
-        if part in INPUTS:
-            section = INPUTS[str(part)]
+        if part in _TAGGED:
+            section = _TAGGED[str(part)]
         elif part in section.model_fields:
             below = list(_models(section.model_fields[str(part)].annotation))
             section = below[0] if below else section

@@ -7,7 +7,7 @@ import json
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
 
 from geoseg.workflow.bands import Section
 from geoseg.workflow.faults import UnfitError, show
@@ -16,7 +16,6 @@ from geoseg.workflow.fields import (
     Dashboard,
     DirectoryTemplate,
     Distinct,
-    FilePath,
     Memory,
     MinArea,
     OrElse,
@@ -26,38 +25,11 @@ from geoseg.workflow.fields import (
     one_of,
 )
 from geoseg.workflow.inputs import AreaOfInterest, Input
+from geoseg.workflow.model import ModelChoice, expand_model
+from geoseg.workflow.postprocess import Step, check_order
 from geoseg.workflow.template import expand_directory
 from geoseg.workflow.units import Area
 from geoseg.workflow.whole import Whole
-
-
-def expand_model(value: object) -> object:
-    """The long way to write a model: text with a slash is a path, other text a name."""
-    if not isinstance(value, str):
-        return value
-    return {"path" if "/" in value or "\\" in value else "name": value}
-
-
-class ModelChoice(Section):
-    """The model, and what it runs on."""
-
-    name: Text | None = None
-    """Name of a model that geoseg knows (``geoseg models``)."""
-    path: FilePath | None = None
-    """A model's card, or the folder that holds it."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """What computes; auto takes a GPU where there is one."""
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Number format of the network; bf16 and fp16 are faster on GPUs, and change scores a bit."""
-    batch: Annotated[int, Field(ge=1, le=4096)] | None = None
-    """Chips per forward pass; chosen by memory without it. Does not change the result."""
-
-    @model_validator(mode="after")
-    def _one_way(self) -> Self:
-        if (self.name is None) == (self.path is None):
-            both = "name and path" if self.name is not None else ""
-            raise UnfitError("expected exactly one of name and path", both)
-        return self
 
 
 class Tiling(Section):
@@ -95,7 +67,15 @@ class Raster(Section):
     """What is written beside the map of classes."""
 
     confidence: bool = True
-    """Write how sure the model is of each pixel, in percent."""
+    """Write how sure the model is of each pixel, in percent: the probability of its class."""
+    entropy: bool = False
+    """Write how spread the probabilities are over all classes, in percent of the most."""
+    margin: bool = False
+    """Write by how many percent the likeliest class leads the second."""
+    disagreement: bool = False
+    """Write how much models or views differ, in percent of the most; needs several of them."""
+    probabilities: bool = False
+    """Write the probability of each class, in percent, one band each."""
 
 
 class Vector(Section):
@@ -206,6 +186,8 @@ class Workflow(Whole):
     """Name of the model, or its path, or keys and values."""
     tiling: Tiling = Tiling()
     """How scenes are cut."""
+    postprocess: Annotated[tuple[Step, ...], Field(strict=False), AfterValidator(check_order)] = ()
+    """What is done to the map of classes before it is written, one step after the other."""
     output: Output
     """What is made, and where it goes."""
     cluster: Annotated[
@@ -215,22 +197,34 @@ class Workflow(Whole):
     run: RunRules = RunRules()
     """What happens when something fails."""
 
+    @model_validator(mode="after")
+    def _several_to_disagree(self) -> Self:
+        if self.output.raster.disagreement and self.model.answers < 2:
+            raise UnfitError(
+                "needs several answers: set model.tta, model.scales or model.ensemble",
+                "true",
+                at=("output", "raster", "disagreement"),
+            )
+        return self
+
     def results_key_fields(self) -> dict[str, Any]:
         """The settings that change results, by the stage that they change.
 
-        ``"segment"`` is what decides classes and confidence, ``"products"`` what is made of
-        them. The cluster, the rules of the run, blocks and batches change nothing and are left
+        ``"segment"`` is what decides classes and layers, ``"refine"`` what is done to them,
+        ``"products"`` what is made of them. The cluster, the rules of the run, blocks and batches change nothing and are left
         out. Values from the environment are in it: hash it, never write it.
         """
         settings = self.model_dump(mode="json")
         settings["input"].pop("directory", None)
         settings["model"].pop("batch")
+        settings["model"].pop("allow_code")
         settings["tiling"].pop("block")
         output = settings["output"]
         return {
             "segment": {
                 key: settings[key] for key in ("geoseg", "input", "area", "model", "tiling")
             },
+            "refine": settings["postprocess"],
             "products": {
                 "name": self.name,
                 **{key: output[key] for key in ("raster", "vector", "quicklook", "project")},

@@ -87,7 +87,7 @@ def _section(schema: dict[str, Any]) -> dict[str, Any]:
     schema.pop("required", None)
     properties = schema.get("properties", {})
     # The kind decides between sections: a reference there would leave editors in the dark.
-    fixed = {"kind", "geoseg"}
+    fixed = {"kind", "geoseg", "step"}
     schema["properties"] = {
         key: value if key in fixed else _or_reference(value) for key, value in properties.items()
     }

@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
 from geoseg.grid import Window
 from geoseg.models.base import Batch
+from geoseg.models.views import CommitteeSegmenter
 from geoseg.testing import (
     ArrayPixels,
     ArrayStore,
@@ -31,6 +33,17 @@ class TestLocalMeanWithStride(SegmenterContract):
 class TestConstantModel(SegmenterContract):
     def open(self, *, threads):
         return ConstantModel((0.25, 0.75), card=fake_card("constant", bands=("red", "nir")))
+
+
+class TestViewsOfOne(SegmenterContract):
+    def open(self, *, threads):
+        return CommitteeSegmenter([LocalMean(3, bands=("red", "nir"), stride=2)], symmetries="d4")
+
+
+class TestScalesOfTwo(SegmenterContract):
+    def open(self, *, threads):
+        members = [LocalMean(2, bands=("red", "nir")), LocalMean(4, bands=("nir",), stride=2)]
+        return CommitteeSegmenter(members, scales=(Fraction(1), Fraction(3, 2)))
 
 
 def test_local_mean_equals_a_naive_mean():

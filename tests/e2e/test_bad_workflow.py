@@ -162,7 +162,7 @@ def an_unknown_format(desk):
     return desk.workflow(output={"vector": {"formats": ["shp"]}})
 
 
-@case("test.yaml", "model", "expected exactly one of name and path")
+@case("test.yaml", "model", "expected exactly one of name, path and ensemble")
 def a_model_by_name_and_path(desk):
     return desk.workflow(model={"name": "landcover-s2"})
 

@@ -101,7 +101,7 @@ def test_item_is_valid_stac_and_all_it_names_is_there(out):
     validate_dict(content, pystac.STACObjectType.ITEM, stac_version="1.1.0", extensions=[])
     for uri in content["stac_extensions"]:
         name, version = uri.split("/")[-3:-1]
-        file = ROOT / "tests/golden/stac_schemas" / name / version / "schema.json"
+        file = ROOT / "geoseg/models/stac_schemas" / name / version / "schema.json"
         jsonschema.Draft7Validator(json.loads(file.read_text("utf-8"))).validate(content)
     item = pystac.Item.from_file(str(path))
     for asset in item.assets.values():

@@ -5,10 +5,10 @@ import json
 import math
 import re
 from dataclasses import fields, replace
-from pathlib import Path
 
 import pystac
 import pytest
+from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator
@@ -19,10 +19,11 @@ from geoseg.errors import ModelError
 from geoseg.legend import LEGENDS, LandClass, Legend
 from geoseg.models import dynamicworld
 from geoseg.models.base import ModelCard
-from geoseg.models.card import FILE, MLM, VERSION, check_card, dump_card, load_card, to_item
+from geoseg.models.card import FILE, MLM, VERSION, dump_card, load_card, to_item
+from geoseg.models.card_rules import check_card
 from geoseg.models.registry import packages
 
-SCHEMAS = Path(__file__).parents[1] / "golden" / "stac_schemas"
+SCHEMAS = ROOT / "geoseg" / "models" / "stac_schemas"
 
 CARD = ModelCard(
     name="water-s2",

@@ -9,6 +9,7 @@ from ruamel.yaml import YAML
 CONDA_NAMES = {
     "dask": "dask-core",
     "geopandas": "geopandas-base",
+    "huggingface-hub": "huggingface_hub",
     "matplotlib": "matplotlib-base",
     "torch": "pytorch",
 }
@@ -23,7 +24,9 @@ def split(requirement: str) -> tuple[str, str]:
 def test_conda_environment_mirrors_the_project():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    wanted = [*project["dependencies"], *extras["test"], *extras["dev"]]
+    assert "geoseg[onnx,transformers]" in extras["test"]
+    more = [r for extra in ("onnx", "transformers", "test", "dev") for r in extras[extra]]
+    wanted = [*project["dependencies"], *more]
     wanted = dict(split(r) for r in wanted if not r.startswith("geoseg"))
     conda = YAML(typ="safe").load((ROOT / "environment.yml").read_text())["dependencies"]
     given = dict(split(r) for r in conda)

@@ -24,7 +24,7 @@ from geoseg.io.product_item import (
     write_item,
 )
 
-SCHEMAS = Path(__file__).parents[1] / "golden" / "stac_schemas"
+SCHEMAS = Path(__file__).parents[2] / "geoseg" / "models" / "stac_schemas"
 MADE_BY = Processing({"geoseg": "0.1.0", "gdal": "3.10"}, "Segmented with m 1")
 TIME = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
 

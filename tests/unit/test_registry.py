@@ -171,12 +171,18 @@ def test_pickles_are_refused_unread_and_conversion_is_told(suffix, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("file", "kind"),
-    [("m.onnx", "is ONNX"), ("m.safetensors", "without their card"), ("m.txt", "no model package")],
+    ("file", "data", "kind"),
+    [
+        ("m.onnx", b"x", "not .onnx as its name says: of no known format, or damaged"),
+        ("m.pt2", b"PK\3\4", "not .pt2 as its name says: cut off"),
+        ("m.safetensors", save({"a": np.zeros(1)}), "weights without their card.*card.json"),
+        ("m.txt", b"x", "no model package.*card.json"),
+        ("m.txt", save({"a": np.zeros(1)}), "is safetensors, but called otherwise: rename it"),
+    ],
 )
-def test_other_files_are_refused_by_kind(file, kind, tmp_path):
-    (tmp_path / file).write_bytes(b"x")
-    with pytest.raises(ModelError, match=f"{file}.*{kind}.*card.json"):
+def test_other_files_are_refused_by_kind(file, data, kind, tmp_path):
+    (tmp_path / file).write_bytes(data)
+    with pytest.raises(ModelError, match=f"{file}.*{kind}"):
         find(tmp_path / file)
 
 

@@ -26,8 +26,7 @@ MORE = replace(CARD, bands=("nir", "swir16", "red"), mean=(0.3, 0.2, 0.2), std=(
 
 @pytest.fixture
 def package(tmp_path):
-    card = finish(CARD, build(CARD, seed=5), tmp_path / "tiny", about={})
-    return ModelPackage(card, tmp_path / "tiny")
+    return ModelPackage(save_package(build(CARD, seed=5), CARD, tmp_path), tmp_path)
 
 
 def classes(*names):

@@ -447,13 +447,19 @@ def test_in_directory(directory, message):
             "expected at least one entry, found an empty list",
         ),
         ("model: landcover\n", "", 1, "model", "required, but missing"),
-        ("model: landcover", "model: {}", 6, "model", "expected exactly one of name and path"),
+        (
+            "model: landcover",
+            "model: {}",
+            6,
+            "model",
+            "expected exactly one of name, path and ensemble",
+        ),
         (
             "model: landcover",
             "model: {name: a, path: b}",
             6,
             "model",
-            "expected exactly one of name and path, found name and path",
+            "expected exactly one of name, path and ensemble, found name and path",
         ),
         (
             "model: landcover",

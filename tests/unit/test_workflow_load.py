@@ -530,7 +530,7 @@ class TestResultsKey:
 
     def test_parts_of_the_segmentation_and_of_the_products(self):
         fields = loads(GOOD).results_key_fields()
-        assert set(fields) == {"segment", "products"}
+        assert set(fields) == {"segment", "refine", "products"}
         assert set(fields["segment"]) == {"geoseg", "input", "area", "model", "tiling"}
 
 

@@ -92,6 +92,19 @@ AGREED_GOOD = [
     good(cluster={"kind": "local", "memory": "2 gb", "dashboard": 8787}),
     good(area=None),
     good(tiling={"size": "auto", "margin": "64 px", "block": 4096}),
+    good(model={"name": "m", "tta": "d4", "scales": [1, 1.25]}),
+    good(model={"ensemble": ["m", "./n"]}),
+    good(output={"directory": "p", "raster": {"entropy": True, "probabilities": True}}),
+    good(postprocess=[]),
+    good(
+        postprocess=[
+            {"step": "smooth", "bands": ["red"]},
+            {"step": "majority"},
+            {"step": "open", "classes": ["Water"], "size": 5},
+            {"step": "fill_holes", "classes": ["Water"], "max_area": "9 px"},
+            {"step": "sieve", "min_area": "400 m2", "passes": 2},
+        ]
+    ),
 ]
 AGREED_BAD = [
     good(geoseg=2),
@@ -118,6 +131,13 @@ AGREED_BAD = [
     good(run={"retries": 11}),
     good(cluster={"memory": 2}),
     good(area={"bbox": [1, 2, 3]}),
+    good(model={"name": "m", "tta": "flip"}),
+    good(model={"name": "m", "scales": [3]}),
+    good(model={"ensemble": []}),
+    good(postprocess=[{"step": "majorty"}]),
+    good(postprocess=[{"step": "majority", "size": 2}]),
+    good(postprocess=[{"step": "majority", "min_area": "4 px"}]),
+    good(postprocess=[{"step": "sieve", "min_area": "4 m"}]),
 ]
 
 

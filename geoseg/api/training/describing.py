@@ -14,11 +14,11 @@ from geoseg.ops.ground import CELL, GAP, PARTS
 
 
 def describe_data(made: Prepared) -> list[dict[str, Any]]:
-    """The sets, with their licences."""
+    """The sets, what each was for (``auto``: as the split says), and their licences."""
     found = []
     for number, data in enumerate(made.workflow.data):
         mine = [i for i, s in enumerate(made.scenes) if s.of == number]
-        about: dict[str, Any] = {"name": data.name, "scenes": len(mine)}
+        about: dict[str, Any] = {"name": data.name, "use": data.use, "scenes": len(mine)}
         about["labelled_pixels"] = int(sum(int(made.counted.counts[i].sum()) for i in mine))
         for key in ("license", "attribution"):
             if getattr(data, key) is not None:
@@ -38,8 +38,7 @@ def label_hash(made: Prepared) -> str:
         for path, spec in scene.labels.parts:
             one = set(spec.classes) == {ALL_OTHERS} and spec.column is None
             name = spec.classes[ALL_OTHERS] if one and path.suffix.lower() in SUFFIXES else None
-            where = {column: str(wanted) for column, wanted in spec.where.items()}
-            file = LabelFile(path, spec.band, spec.layer, spec.column, name, where)
+            file = LabelFile(path, spec.band, spec.layer, spec.column, name, spec.where)
             files.setdefault(repr(file), file)
     return content_hash(files.values())
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from geoseg.errors import ProductError
 from geoseg.models.base import ModelCard
-from geoseg.models.card import check_card
+from geoseg.models.card_rules import check_card
 from geoseg.models.reach import measure
 from geoseg.models.training.checkpoint import sync
 from geoseg.models.weights_file import save_package

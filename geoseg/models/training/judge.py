@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from geoseg.errors import ModelError
 from geoseg.models.base import ModelCard
-from geoseg.models.torch_engine import _device
+from geoseg.models.torch_engine import device_of
 from geoseg.models.training.base import IGNORE, HeldOutSource
 from geoseg.models.training.network_input import Scaler, as_chips, padded
 from geoseg.ops.accuracy import Confusion, Scores, score
@@ -217,7 +217,7 @@ def _answers(
     threads: int | None,
 ) -> Iterator[tuple[Tensor, NDArray[np.uint8]]]:
     """Logits ``(pixel, class)`` and labels ``(pixel,)`` of each chip's known pixels."""
-    where = _device(device)
+    where = device_of(device)
     scaler = Scaler(card, where)
     network = network.to(where)
     with judging(network), some_threads(threads):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from geoseg.errors import InputError
 from geoseg.models.base import ModelCard
-from geoseg.models.torch_engine import _checked_precision, _device
+from geoseg.models.torch_engine import checked_precision, device_of
 from geoseg.models.training.base import (
     ChipSource,
     HeldOutSource,
@@ -95,7 +95,7 @@ def train(  # noqa: PLR0913 (one call says all of a training)
         TrainingError: Loss or gradient are no numbers any more; says in which step.
         ProductError: ``folder`` cannot be written to.
     """
-    where = _device(device)
+    where = device_of(device)
     _check(settings, unlabelled, held_out, where)
     identity = _identity(card, network, settings, (source, unlabelled, held_out), data, where)
     store = Checkpoints(folder / CHECKPOINTS, identity)
@@ -268,7 +268,7 @@ def _check(
     held_out: HeldOutSource | None,
     device: torch.device,
 ) -> None:
-    _checked_precision(settings.precision, device)
+    checked_precision(settings.precision, device)
     for name, (low, high) in _RANGES.items():
         found = getattr(settings, name)
         if not low <= found <= high:

@@ -1,0 +1,90 @@
+"""The rasters of how sure a model is: which there are, how they are written, shown and described."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.api.jobs import WorkFolder
+from geoseg.grid import GeoBox
+from geoseg.io.cog import write_percent_cog
+from geoseg.io.product_item import ItemAsset, percent_asset
+from geoseg.io.qgis_project import ProjectLayer
+from geoseg.io.qml import confidence_style, write_confidence_qml
+from geoseg.legend import Legend
+from geoseg.ops.layers import LAYERS, Layer
+from geoseg.steps.segment import plane_names
+from geoseg.workflow.schema import Raster
+
+_DOUBTS: Final[frozenset[Layer]] = frozenset({"entropy", "disagreement"})
+"""Layers in which a high number means that the model is not sure."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerRasters:
+    """The rasters of percents that a workflow asks for, in one folder."""
+
+    raster: Raster
+    grid: GeoBox
+    legend: Legend
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """Which are asked for."""
+        return tuple(layer for layer in LAYERS if getattr(self.raster, layer))
+
+    def paths(self, folder: Path) -> dict[str, Path]:
+        """Their files, by layer."""
+        return {layer: folder / f"{layer}.tif" for layer in self.layers}
+
+    def write(
+        self, work: WorkFolder, folder: Path, tags: Mapping[str, str]
+    ) -> dict[str, float | None]:
+        """Write them and their styles; returns the mean of each but the probabilities."""
+        means: dict[str, float | None] = {}
+        for layer, path in self.paths(folder).items():
+            stores = [work.raster(name) for name in self._planes(layer)]
+            counts = write_percent_cog(stores, self.grid, path, self._bands(layer), tags=tags)
+            # Of many bands QGIS shows the first in the ramp, the others on demand.
+            write_confidence_qml(path.with_suffix(".qml"), doubt=layer in _DOUBTS)
+            if layer != "probabilities":
+                means[layer] = _mean(counts)
+        return means
+
+    def project_layers(self, folder: Path) -> list[ProjectLayer]:
+        """Them as layers of a QGIS project, all switched off."""
+        return [
+            ProjectLayer(
+                layer.capitalize(),
+                str(path),
+                confidence_style(doubt=layer in _DOUBTS),
+                group="Maps",
+                checked=False,
+            )
+            for layer, path in self.paths(folder).items()
+        ]
+
+    def assets(self, folder: Path) -> dict[str, ItemAsset]:
+        """Them as assets of a STAC item."""
+        return {
+            layer: percent_asset(path, self.grid, self._bands(layer), layer.capitalize(), layer)
+            for layer, path in self.paths(folder).items()
+        }
+
+    def _planes(self, layer: str) -> list[str]:
+        return plane_names([layer], self.legend.values)  # type: ignore[list-item]  # one of LAYERS
+
+    def _bands(self, layer: str) -> list[str]:
+        return list(self.legend.names) if layer == "probabilities" else [layer]
+
+
+def _mean(counts: NDArray[np.int64]) -> float | None:
+    """The mean percent of what is not nodata."""
+    known = counts[:101]
+    pixels = int(known.sum())
+    return round(float((known * np.arange(101)).sum()) / pixels, 4) if pixels else None

@@ -1,0 +1,76 @@
+"""What holds for every model card, whichever file it came from."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import datetime
+from typing import Final
+
+from geoseg.models.base import ModelCard
+from geoseg.models.fields import At
+from geoseg.models.scaling import SCALINGS, STANDARDISE
+
+OUTPUTS: Final = ("logits", "probabilities", "logit", "probability")
+"""What a network may give; the last two are one plane, of the second of two classes."""
+ONE_PLANE: Final = OUTPUTS[2:]
+
+_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_.\-]+[a-zA-Z0-9]\Z")
+_SEMVER = re.compile(r"\d+\.\d+\.\d+([-+][0-9A-Za-z.+-]+)?\Z")
+_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
+
+
+def planes(card: ModelCard) -> int:
+    """How many planes the card's network gives."""
+    return 1 if card.output in ONE_PLANE else len(card.legend.classes)
+
+
+def check_card(card: ModelCard, where: str) -> None:
+    """Refuse a card whose entries do not fit together; ``where`` begins the message."""
+    at = At(where, "", None)
+    count = len(card.bands)
+    at.demand(_NAME.match(card.name), "name", card.name, "letters, digits, '_', '-', '.'")
+    at.demand(_SEMVER.match(card.version), "version", card.version, "a version like 1.0.0")
+    once = 0 < count == len(set(card.bands))
+    at.demand(once and all(card.bands), "bands", card.bands, "names, each once")
+    at.demand(len(card.mean) == count, "mean", card.mean, f"{count} numbers, one per band")
+    at.demand(len(card.std) == count, "std", card.std, f"{count} numbers, one per band")
+    finite = all(map(math.isfinite, (*card.mean, *card.std)))
+    at.demand(finite, "mean and std", (card.mean, card.std), "finite numbers")
+    at.demand(all(s > 0 for s in card.std), "std", card.std, "numbers above 0")
+    at.demand(card.units in ("reflectance", "dn"), "units", card.units, "reflectance or dn")
+    at.demand(card.scaling in SCALINGS, "scaling", card.scaling, " or ".join(SCALINGS))
+    known = card.scaling == STANDARDISE or card.units == "reflectance"
+    at.demand(known, "units", card.units, f"reflectance, for the scaling {card.scaling}")
+    at.demand(card.stride >= 1, "stride", card.stride, "a whole number from 1")
+    multiple = f"a multiple of the stride {card.stride}"
+    at.demand(card.size > 0 == card.size % card.stride, "size", card.size, multiple)
+    at.demand(card.margin >= 0 == card.margin % card.stride, "margin", card.margin, multiple)
+    less = f"less than half the size {card.size}"
+    at.demand(card.size > 2 * card.margin, "margin", card.margin, less)
+    at.demand((card.reach or 0) >= 0, "reach", card.reach, "pixels from 0, or null")
+    at.demand(card.output in OUTPUTS, "output", card.output, " or ".join(OUTPUTS))
+    pair = card.output in ONE_PLANE
+    at.demand(
+        not pair or len(card.legend.classes) == 2, "output", card.output, "two classes for it"
+    )
+    at.demand(card.activation_bytes > 0, "activation_bytes", card.activation_bytes, "above 0")
+    legend = card.legend
+    at.demand(0 <= legend.nodata <= 255, "legend.nodata", legend.nodata, "a code within 0..255")
+    at.demand(legend.name and all(legend.names), "legend", legend.names, "names, none empty")
+    low, high = card.gsd or (1.0, 1.0)
+    at.demand(0 < low <= high < math.inf, "gsd", card.gsd, "metres [from, to]")
+    if card.weights is not None:
+        plain = card.weights not in ("", ".", "..") and not set(card.weights) & set("/\\")
+        at.demand(plain, "weights", card.weights, "a file name in the card's own folder")
+    if card.sha256 is not None:
+        at.demand(_SHA256.match(card.sha256), "sha256", card.sha256, "64 hexadecimal digits")
+        at.demand(card.weights is not None, "weights", card.weights, "a file for the sha256")
+
+
+def is_time(text: str) -> bool:
+    """Whether it is a date and time with its zone, as STAC wants them."""
+    try:
+        return datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False
