@@ -86,9 +86,9 @@ def deal(
         ``(unit,)`` parts.
     """
     rng = np.random.default_rng([seed, len(counts)])
-    given = dict(fixed or {})
+    given = fixed or {}
     total = counts.sum(axis=0).astype(np.float64)
-    weight = np.divide(1.0, total, out=np.zeros_like(total), where=total > 0)
+    weight = _ratio_or_0(1.0, total)
     wanted = shares.all[:, None] * (total * weight)
     have = np.zeros_like(wanted)
     parts = np.zeros(len(counts), np.uint8)
@@ -102,13 +102,19 @@ def deal(
     for unit in order[np.argsort(-size, kind="stable")]:
         if int(unit) in given:
             continue
-        gain = counts[unit] * weight
-        lack = wanted - have
+        gain, lack = counts[unit] * weight, wanted - have
         better = (lack**2 - (lack - gain) ** 2).sum(axis=1)
         parts[unit] = int(np.argmax(np.where(open_, better, -np.inf)))
         have[parts[unit]] += gain
     _learn_all(parts, counts, given)
     return parts
+
+
+def _ratio_or_0(part: float, whole: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``part / whole``, 0 where ``whole`` is 0."""
+    out = np.zeros_like(whole)
+    np.divide(part, whole, out=out, where=whole > 0)
+    return out
 
 
 def _learn_all(

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 import geoseg.cli
 
@@ -21,7 +22,17 @@ def test_the_page_shows_the_workflow_that_is_shipped():
     assert shown == (ROOT / "workflows" / "train" / "fine-tuning.yaml").read_text("utf-8")
 
 
+@pytest.fixture
+def one_thread():
+    """Threads of torch wait for each other: on a machine that is busy with tests, for minutes."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.mark.cluster
+@pytest.mark.usefixtures("one_thread")
 def test_the_page_works_as_it_is_written(tmp_path, monkeypatch, capfd):
     for name in ("docs/fine-tuning.geojson", "workflows/train/fine-tuning.yaml"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

@@ -239,10 +239,9 @@ class _Job:
                 "error_before": judged.before,
                 "error_after": judged.after,
             }
-        if made.target.units == "dn":
-            kinds = {b.dtype for s in made.scenes for b in s.scene.bands.values()}
-            if len(kinds) == 1:
-                about["dtype"] = kinds.pop()
+        kinds = {b.dtype for s in made.scenes for b in s.scene.bands.values()}
+        if made.target.units == "dn" and len(kinds) == 1:
+            about["dtype"] = kinds.pop()
         return about
 
     def _publish(
