@@ -69,7 +69,7 @@ _BAKER = "aerial_baker_lake_05m/23322E759967N_clipped_1m_1of2.tif"
 _DAKOTA = "naip_north_dakota_wetlands/m_4709963_se_14_1_{}.tif"
 _NEON = "neon_drone_rgb_trees/{}.tif"
 AERIAL = (
-    Cut(_KAMPALA, "train/kampala", "x", 0, 1500, (1, 2, 4, 8)),
+    Cut(_KAMPALA, "train/kampala", "x", 0, 1500, (2, 4, 8)),
     Cut(_KAMPALA, "validation/kampala", "x", 1560, 1980, (4,)),
     Cut(_KAMPALA, "test/kampala", "x", 2080, 3072, (4,)),
     Cut(_BAKER, "train/baker", "y", 0, 215, (1, 2)),
