@@ -1,8 +1,9 @@
 """Every network of the zoo: parameters, FLOPs, reach, and speed by engine on this machine.
 
     python benchmarks/zoo.py [--markdown FILE] [--json FILE] [--size 256] [--seconds 1] [NAME ...]
-    python benchmarks/zoo.py --quick         # chips of 128 px, half a second a cell: minutes in all
-    python benchmarks/zoo.py --no-timing     # what does not depend on the machine
+    python benchmarks/zoo.py --quick         # speed only, chips of 128 px, 0.3 s a cell: minutes
+    python benchmarks/zoo.py --no-timing     # what does not depend on the machine: an hour, for the
+                                             # reach of networks that nearly look everywhere
 
 Random weights, six bands, six classes, one thread; the best of several passes over one chip, in
 million pixels a second. Each engine is measured in the same process, so that their ratios mean
@@ -117,46 +118,52 @@ def openvino(file: Path, chip: np.ndarray[Any, Any]) -> Callable[[], Any] | None
 
 
 def row(
-    label: str, named: dict[str, Any], size: int, seconds: float, faults: list[str]
+    label: str,
+    named: dict[str, Any],
+    size: int,
+    seconds: float,
+    faults: list[str],
+    *,
+    still: bool,
 ) -> dict[str, Any]:
-    """One line of the table; no speeds for 0 seconds."""
+    """One line of the table; no speeds for 0 seconds, and nothing else unless ``still``."""
     card = named_card(named, bands=BANDS, classes=CLASSES)
     if "encoder_depth" in named:
         card = replace(card, stride=2 ** int(named["encoder_depth"]))
-    network = build(card)
-    found = costs(network, bands=BANDS)
-    return {
-        "name": label,
-        "architecture": dict(card.architecture),
-        "parameters": found.parameters,
-        "flops_per_pixel": found.flops_per_pixel,
-        "reach": structural_reach(network, bands=BANDS, stride=card.stride),
-        "stride": card.stride,
-        "activation_bytes": found.activation_bytes,
-        "mpx_per_second": speeds(card, size, seconds, faults) if seconds else {},
-    }
+    made = {"name": label, "architecture": dict(card.architecture), "stride": card.stride}
+    if still:
+        network = build(card)
+        found = costs(network, bands=BANDS)
+        made |= {
+            "parameters": found.parameters,
+            "flops_per_pixel": found.flops_per_pixel,
+            "activation_bytes": found.activation_bytes,
+            "reach": structural_reach(network, bands=BANDS, stride=card.stride),
+        }
+    return made | {"mpx_per_second": speeds(card, size, seconds, faults) if seconds else {}}
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:
     engines = ENGINES if any(r["mpx_per_second"] for r in rows) else ()
-    titles = ["network", "encoder", "parameters", "FLOPs/px", "bytes/px", "stride", "reach"]
+    still = any("reach" in r for r in rows)
+    titles = ["network", "encoder"]
+    titles += ["parameters", "FLOPs/px", "bytes/px", "stride", "reach"] if still else []
     lines = [
         "| " + " | ".join([*titles, *engines]) + " |",
         "| --- | --- |" + " ---: |" * (len(titles) - 2 + len(engines)),
     ]
     for r in rows:
-        reach = "∞" if r["reach"] is None else f"{r['reach']} px"
         speed = [r["mpx_per_second"].get(e) for e in engines]
-        cells = [
-            r["name"],
-            r["architecture"].get("encoder", "none"),
-            f"{r['parameters'] / 1e6:.2f} M",
-            f"{r['flops_per_pixel']:,}",
-            f"{r['activation_bytes']:,}",
-            f"{r['stride']}",
-            reach,
-            *("-" if v is None else f"{v:.2f}" for v in speed),
-        ]
+        cells = [r["name"], r["architecture"].get("encoder", "none")]
+        if still:
+            cells += [
+                f"{r['parameters'] / 1e6:.2f} M",
+                f"{r['flops_per_pixel']:,}",
+                f"{r['activation_bytes']:,}",
+                f"{r['stride']}",
+                "∞" if r["reach"] is None else f"{r['reach']} px",
+            ]
+        cells += ["-" if v is None else f"{v:.2f}" for v in speed]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -168,10 +175,10 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--seconds", type=float, default=1.0)
-    parser.add_argument("--quick", action="store_true", help="as --size 128 --seconds 0.5")
+    parser.add_argument("--quick", action="store_true", help="speed only, --size 128 --seconds 0.3")
     parser.add_argument("--no-timing", action="store_true")
     asked = parser.parse_args()
-    size, seconds = (128, 0.5) if asked.quick else (asked.size, asked.seconds)
+    size, seconds = (128, 0.3) if asked.quick else (asked.size, asked.seconds)
     seconds = 0.0 if asked.no_timing else seconds
     torch.set_num_threads(1)
     known = {n: {"name": n} for n in ARCHITECTURES if n != "transformers"} | MORE
@@ -183,7 +190,7 @@ def main() -> None:
     for label in asked.names or known:
         faults: list[str] = []
         try:
-            rows.append(row(label, known[label], size, seconds, faults))
+            rows.append(row(label, known[label], size, seconds, faults, still=not asked.quick))
             print(
                 "\n".join(markdown(rows[-1:]).splitlines()[0 if len(rows) == 1 else -1 :]),
                 flush=True,
