@@ -94,15 +94,10 @@ def joint_card(cards: list[ModelCard], scales: tuple[Fraction, ...] = SAME_SCALE
     first, *others = cards
     for other in others:
         _check_alike(first, other)
-    fixed = _fixed_size(cards, scales)
     stride = lcm(*(card.stride * scale.denominator for card in cards for scale in scales))
     reaches = [scaled_reach(card.reach, scale) for card in cards for scale in scales]
     reach = None if None in reaches else max(r for r in reaches if r is not None)
     margin = _up(max(reach or 0, *(card.margin for card in cards)), stride)
-    owned = max(card.size - 2 * card.margin for card in cards)
-    size = _up(owned, stride) + 2 * margin
-    if fixed is not None:
-        size = _checked_size(cards, fixed, stride, margin)
     bands = tuple(dict.fromkeys(band for card in cards for band in card.bands))
     norms = {
         b: n for card in reversed(cards) for b, n in zip(card.bands, _norms(card), strict=True)
@@ -120,8 +115,8 @@ def joint_card(cards: list[ModelCard], scales: tuple[Fraction, ...] = SAME_SCALE
         stride=stride,
         reach=reach,
         margin=margin,
-        size=size,
-        fixed=fixed is not None,
+        size=_joint_size(cards, scales, stride, margin),
+        fixed=any(card.fixed for card in cards),
         gsd=_common_gsd(cards),
         sha256=",".join(card.sha256 or "" for card in cards) if others else first.sha256,
         activation_bytes=ceil(activations) + 32 * len(first.legend.classes),
@@ -164,11 +159,17 @@ def _check_alike(first: ModelCard, other: ModelCard) -> None:
     )
 
 
-def _fixed_size(cards: list[ModelCard], scales: tuple[Fraction, ...]) -> int | None:
-    """The only size of chips that some model takes; None where all take any."""
+def _joint_size(
+    cards: list[ModelCard], scales: tuple[Fraction, ...], stride: int, margin: int
+) -> int:
+    """Chips that leave as much as the largest without margins; or the only ones some model takes.
+
+    Raises:
+        ModelError: There is no size that all take.
+    """
     fixed = [card for card in cards if card.fixed]
     if not fixed:
-        return None
+        return _up(max(card.size - 2 * card.margin for card in cards), stride) + 2 * margin
     first = fixed[0]
     if scales != SAME_SCALE:
         raise ModelError(
@@ -181,23 +182,18 @@ def _fixed_size(cards: list[ModelCard], scales: tuple[Fraction, ...]) -> int | N
             f"ensemble: {first.name} takes chips of {first.size} px only, {other.name} of "
             f"{other.size} px only; take models of the same size, or of any"
         )
+    only = f"{first.name} takes chips of {first.size} px only"
+    if first.size % stride:
+        raise ModelError(
+            f"ensemble: {only}; together these models need multiples of {stride} px: take models "
+            f"whose strides divide {first.size}"
+        )
+    if first.size <= 2 * margin:
+        raise ModelError(
+            f"ensemble: {only}; together these models need margins of {margin} px, which would "
+            f"leave nothing of them: take models that see less far"
+        )
     return first.size
-
-
-def _checked_size(cards: list[ModelCard], size: int, stride: int, margin: int) -> int:
-    """The fixed size, where chips of it are of use to all models."""
-    names = " and ".join(card.name for card in cards)
-    if size % stride:
-        raise ModelError(
-            f"ensemble: {names} together need chips that are multiples of {stride} px; one takes "
-            f"{size} px only"
-        )
-    if size <= 2 * margin:
-        raise ModelError(
-            f"ensemble: {names} together need margins of {margin} px; of chips of {size} px, the "
-            f"only ones that one of them takes, nothing would be left"
-        )
-    return size
 
 
 def _norms(card: ModelCard) -> list[tuple[float, float]]:

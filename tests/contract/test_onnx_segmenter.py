@@ -1,17 +1,21 @@
 """ONNX models keep the segmenters' contract, and give what torch gives."""
 
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
 from geoseg.errors import BlockError, ModelError
 from geoseg.models.architectures import build
+from geoseg.models.base import ask
+from geoseg.models.committee import Committee
 from geoseg.models.exporting import Wish, write_export
 from geoseg.models.fixed_chip import fixed_chip
 from geoseg.models.onnx_engine import OnnxSegmenter
 from geoseg.models.registry import ModelPackage, find, open_segmenter
 from geoseg.models.weights_file import save_package
+from geoseg.ops.layers import describe
 from geoseg.testing import LAND_WATER, SegmenterContract, fake_card, random_batch
 
 CARD = replace(
@@ -145,3 +149,54 @@ def test_whatever_a_network_gives_becomes_probabilities(output, tmp_path):
         wanted = y if planes == 2 else torch.cat([1 - y, y], dim=1)
     found = open_segmenter(ModelPackage(card, tmp_path), device="cpu", threads=1).scores(batch)
     np.testing.assert_allclose(found, wanted.numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("symmetries", ["flips", "d4"])
+def test_of_one_size_and_from_all_sides(original, exported, symmetries):
+    """One size goes with symmetries and with other models; chips at the rim may be smaller."""
+    fixed = find(exported / "fixed.onnx")
+    committee = Committee((fixed, original), symmetries)
+    assert (committee.card.fixed, committee.card.size) == (True, 128)
+    model = committee.open(device="cpu", threads=1)
+    alike = Committee((original,), symmetries).open(device="cpu", threads=1)
+    whole = random_batch(CARD, (128, 128))
+    np.testing.assert_allclose(model.scores(whole), alike.scores(whole), atol=1e-5)
+    answer = ask(model, random_batch(CARD, (64, 96)), ("disagreement", "entropy"))
+    assert answer.index.shape == answer.layers["entropy"].shape == (1, 64, 96)
+
+
+def test_scales_of_an_onnx_model(original, exported):
+    scales = (Fraction(1), Fraction(3, 4))
+    batch = random_batch(CARD, (128, 96))
+    found, wanted = (
+        Committee((package,), scales=scales).open(device="cpu", threads=1).scores(batch)
+        for package in (find(exported / "free.onnx"), original)
+    )
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    with pytest.raises(ModelError, match="scales: model small-unet takes chips of 128 px only"):
+        _ = Committee((find(exported / "fixed.onnx"),), scales=scales).card
+
+
+def test_layers_chip_by_chip(exported):
+    model = open_segmenter(find(exported / "free.onnx"), device="cpu", threads=1)
+    wanted = ("confidence", "entropy", "margin", "probabilities", "disagreement")
+    for chips in (0, 3):
+        batch = random_batch(CARD, (16, 24), chips=chips)
+        found, said = model.answer(batch, wanted), describe(model.scores(batch), wanted)
+        np.testing.assert_array_equal(found.index, said.index)
+        for layer in wanted:
+            np.testing.assert_array_equal(found.layers[layer], said.layers[layer], err_msg=layer)
+
+
+def test_torch_of_one_size_is_filled_up_the_same(original, exported, tmp_path):
+    write_export(original, tmp_path / "fixed.pt2", Wish("pt2", size=128, softmax=True))
+    one, two = (
+        open_segmenter(find(path), device="cpu", threads=1)
+        for path in (tmp_path / "fixed.pt2", exported / "fixed.onnx")
+    )
+    assert one.card.fixed
+    for shape in ((128, 128), (40, 72)):
+        batch = random_batch(CARD, shape, chips=2)
+        np.testing.assert_allclose(one.scores(batch), two.scores(batch), atol=1e-5)
+    with pytest.raises(BlockError, match="takes chips of 128 x 128 px, not of 136 x 128"):
+        one.scores(random_batch(CARD, (136, 128)))

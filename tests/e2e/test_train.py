@@ -68,7 +68,7 @@ def trained(data, tmp_path_factory):
 
 FILES = {
     "card.json", "weights.safetensors", "metrics.jsonl", "split.json", "training.json",
-    "report.html", "curves.png", "confusion.png",
+    "report.html", "curves.png", "confusion.png", "check.json",
 }  # fmt: skip
 
 

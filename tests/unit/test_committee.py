@@ -15,7 +15,7 @@ from geoseg.testing import ConstantModel, fake_card, random_batch
 
 
 def card(name, **changes):
-    return replace(fake_card(name, bands=("red", "nir")), size=64, **changes)
+    return replace(fake_card(name, bands=("red", "nir")), **{"size": 64, **changes})
 
 
 def test_one_model_seen_once_keeps_its_card(tmp_path):
@@ -82,3 +82,33 @@ def test_disagreement_is_where_models_differ():
     assert apart.min() > 0.5
     alike = CommitteeSegmenter([one, one], symmetries="flips").answer(batch, ("disagreement",))
     assert not alike.layers["disagreement"].any()
+
+
+FIXED = card("one-size", stride=4, reach=8, margin=8, fixed=True)
+
+
+@pytest.mark.parametrize("others", [[], [card("any", stride=8, reach=12, margin=16)]])
+def test_one_size_becomes_the_size_of_all(others):
+    for cards in ([FIXED, *others], [*others, FIXED]):
+        joint = joint_card(cards)
+        assert joint.fixed
+        assert (joint.size, joint.margin) == (64, 16 if others else 8)
+    assert not joint_card([card("any"), card("other")]).fixed
+
+
+@pytest.mark.parametrize(
+    ("others", "scales", "said"),
+    [
+        ([], (Fraction(1), Fraction(3, 4)), "scales: model one-size takes chips of 64 px only"),
+        ([replace(FIXED, name="two", size=128)], (Fraction(1),), "two of 128 px only"),
+        ([card("six", stride=6, size=96)], (Fraction(1),), "need multiples of 12 px"),
+        (
+            [card("far", reach=40, margin=40, stride=8, size=128)],
+            (Fraction(1),),
+            "need margins of 40 px, which would leave nothing",
+        ),
+    ],
+)
+def test_one_size_that_does_not_go_with_the_rest(others, scales, said):
+    with pytest.raises(ModelError, match=said):
+        joint_card([FIXED, *others], scales)

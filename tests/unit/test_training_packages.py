@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import nn
 
 from geoseg.errors import ModelError, ProductError
 from geoseg.legend import LandClass, Legend
 from geoseg.models.architectures import build
 from geoseg.models.base import Batch
 from geoseg.models.card import load_card
+from geoseg.models.proof import examine
 from geoseg.models.registry import ModelPackage, find
 from geoseg.models.torch_engine import TorchSegmenter
 from geoseg.models.training.finish import finish
@@ -145,6 +145,7 @@ def test_an_encoder_of_the_zoo_can_be_started_from(tmp_path):
 def test_finish_measures_and_writes_what_opens(tmp_path):
     network = build(CARD, seed=1)
     card = finish(CARD, network, tmp_path / "tiny", about={"temperature": 1.5, "title": "Tiny"})
+    assert [line for line in examine(find(tmp_path / "tiny")) if line.fault] == []
     assert [p.name for p in tmp_path.iterdir()] == ["tiny"]
     assert load_card(tmp_path / "tiny" / "card.json") == card
     assert card.margin % 8 == 0
@@ -166,7 +167,7 @@ def test_finish_replaces_a_package_and_gives_the_same_bytes(tmp_path):
     (folder / "old.txt").write_text("old")
     finish(CARD, build(CARD, seed=2), folder, about={})
     first = {p.name: p.read_bytes() for p in folder.iterdir()}
-    assert set(first) == {"card.json", "weights.safetensors"}
+    assert set(first) == {"card.json", "check.json", "weights.safetensors"}
     finish(CARD, build(CARD, seed=2), folder, about={})
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == first
     assert json.loads(first["card.json"])["assets"]["weights"]["file:checksum"][4:]
@@ -188,10 +189,10 @@ def test_finish_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
 
 
 def test_a_network_without_an_end_keeps_the_margin_of_its_card(tmp_path):
-    network = nn.Sequential(nn.Conv2d(2, 2, 3, padding=1), nn.GroupNorm(1, 2))
-    found = finish(replace(CARD, margin=16), network, tmp_path / "tiny", about={})
+    pools = replace(CARD, margin=32, stride=32, size=128, architecture={"name": "fast-scnn"})
+    found = finish(pools, build(pools, seed=1), tmp_path / "tiny", about={})
     assert found.reach is None
-    assert found.margin == 16
+    assert found.margin == 32
 
 
 ZOO = {"name": "unet", "encoder": "resnet18", "encoder_depth": 3, "decoder_channels": [16, 8, 8]}

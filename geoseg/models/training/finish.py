@@ -14,7 +14,9 @@ from torch import nn
 from geoseg.errors import ProductError
 from geoseg.models.base import ModelCard
 from geoseg.models.card_rules import check_card
+from geoseg.models.proof import write_check
 from geoseg.models.reach import measure
+from geoseg.models.registry import ModelPackage
 from geoseg.models.training.checkpoint import sync
 from geoseg.models.weights_file import save_package
 
@@ -24,7 +26,8 @@ def finish(
 ) -> ModelCard:
     """Write a model package to ``folder``, whole or not at all; one that is there is replaced.
 
-    Reach, memory and cost are measured. The margin becomes the smallest multiple of the stride
+    Beside card and weights lies what the network says of a fixed chip (``check.json``), for
+    ``geoseg models check``. Reach, memory and cost are measured. The margin becomes the smallest multiple of the stride
     that is at least the reach, so that tiles join exactly; where the reach has no end, it stays
     the card's own. A chip that would be all margin is made larger.
 
@@ -68,6 +71,7 @@ def _written(card: ModelCard, network: nn.Module, folder: Path) -> ModelCard:
     try:
         shutil.rmtree(beside, ignore_errors=True)
         card = save_package(network, card, beside)
+        write_check(ModelPackage(card, beside))
         for path in [*beside.iterdir(), beside]:
             sync(path)
         if folder.exists():
