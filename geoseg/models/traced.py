@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import warnings
 from pathlib import Path
@@ -106,17 +107,35 @@ def _exported(path: Path, data: bytes) -> nn.Module:
             f"{path}: {PT2.suffix} files need torch 2.8 or newer; here is {torch.__version__}"
         )
     check_archive(path, data)
+    why, logger = _Why(), logging.getLogger("torch.export")
+    logger.addFilter(why)
     try:
         program: Any = torch.export.load(io.BytesIO(data))
         # The guards are text that would be compiled, and refuse chips of one stride needlessly.
         network: nn.Module = program.module(check_guards=False)
     except Exception as error:  # it fails in every way
         raise ModelError(
-            f"{path}: torch {torch.__version__} cannot open it: {_line(error)}: it is damaged, or "
-            f"of another torch: export it anew with this one"
+            f"{path}: torch {torch.__version__} cannot open it: {_line(why.error or error)}: it is "
+            f"damaged, or of another torch: export it anew with this one"
         ) from error
+    finally:
+        logger.removeFilter(why)
     return network
 
 
-def _line(error: Exception) -> str:
+class _Why(logging.Filter):
+    """Takes what torch logs, a traceback, instead of saying it in the error; and shows none of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.error: BaseException | None = None
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keeps the error."""
+        if record.exc_info:
+            self.error = record.exc_info[1]
+        return False
+
+
+def _line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -16,6 +16,7 @@ from safetensors.numpy import save
 from geoseg.errors import ModelError
 from geoseg.models.formats import ONNX, PT2, SAFETENSORS, TORCHSCRIPT, by_content, check_format
 from geoseg.models.pt2_archive import check_archive
+from geoseg.models.traced import open_graph
 
 
 class Trap:
@@ -140,3 +141,60 @@ def test_harmless_archives_pass():
         "sizes": [{"expr_str": "Mul(Integer(8), Symbol('s68', positive=True, integer=True))"}],
     }
     check_archive(Path("w.pt2"), archive(graph, sample_inputs__model=saved([torch.zeros(1)])))
+
+
+@pytest.fixture(scope="module")
+def exported():
+    """A ``.pt2`` of this torch."""
+    program = torch.export.export(torch.nn.Conv2d(2, 3, 1).eval(), (torch.zeros(1, 2, 4, 4),))
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer)
+    return buffer.getvalue()
+
+
+def changed(data, change):
+    """The archive with ``change`` done to its graph."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(buffer, "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            if name.endswith("models/model.json"):
+                graph = json.loads(content)
+                change(graph)
+                content = json.dumps(graph).encode()
+            new.writestr(name, content)
+    return buffer.getvalue()
+
+
+def test_an_export_of_this_torch_is_opened(exported):
+    for data in (exported, changed(exported, lambda _: None)):
+        network = open_graph(Path("w.pt2"), data, PT2, allow_code=False)
+        assert network(torch.zeros(1, 2, 4, 4)).shape == (1, 3, 4, 4)
+
+
+def test_an_export_of_a_later_torch_is_refused(exported, capfd):
+    """As its schema says: the first number grows where older versions cannot read it."""
+
+    def later(graph):
+        graph["schema_version"]["major"] += 1
+
+    message = r"w.pt2: torch .* schema version .* does not match .*of another torch: export it anew"
+    with pytest.raises(ModelError, match=message) as caught:
+        open_graph(Path("w.pt2"), changed(exported, later), PT2, allow_code=False)
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_operator_that_this_torch_lacks_is_refused(exported):
+    def lacking(graph):
+        for node in graph["graph_module"]["graph"]["nodes"]:
+            node["target"] = "torch.ops.aten.conv_of_tomorrow.default"
+
+    with pytest.raises(ModelError, match=r"w.pt2: .*of another torch"):
+        open_graph(Path("w.pt2"), changed(exported, lacking), PT2, allow_code=False)
+
+
+def test_exports_want_a_torch_that_can_read_them(exported, monkeypatch):
+    monkeypatch.setattr(torch, "__version__", "2.7.1+cpu")
+    with pytest.raises(ModelError, match=r"pt2 files need torch 2.8 or newer; here is 2.7.1"):
+        open_graph(Path("w.pt2"), exported, PT2, allow_code=False)
