@@ -25,11 +25,17 @@ def planes(card: ModelCard) -> int:
     return 1 if card.output in ONE_PLANE else len(card.legend.classes)
 
 
+def check_name(name: str, where: str) -> None:
+    """Refuse a name that no model may have; ``where`` begins the message."""
+    wanted = "3 or more letters, digits, '_', '-', '.', beginning with a letter"
+    At(where, "", None).demand(_NAME.match(name), "name", name, wanted)
+
+
 def check_card(card: ModelCard, where: str) -> None:
     """Refuse a card whose entries do not fit together; ``where`` begins the message."""
+    check_name(card.name, where)
     at = At(where, "", None)
     count = len(card.bands)
-    at.demand(_NAME.match(card.name), "name", card.name, "letters, digits, '_', '-', '.'")
     at.demand(_SEMVER.match(card.version), "version", card.version, "a version like 1.0.0")
     once = 0 < count == len(set(card.bands))
     at.demand(once and all(card.bands), "bands", card.bands, "names, each once")

@@ -57,6 +57,11 @@ def _data(desk, **changes):
     return data
 
 
+@case("workflow: name: found 'st'", "3 or more letters")
+def a_name_that_no_model_may_have(desk):
+    return desk.train("name=st")
+
+
 @case("data.0.labels.classes.2", "no class 'Hgh', did you mean 'High'?", "it has Low, High")
 def a_class_that_is_not_in_the_legend(desk):
     return desk.train(labels={"path": "scene-labels.tif", "classes": {"1": "Low", "2": "Hgh"}})

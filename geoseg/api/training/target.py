@@ -9,6 +9,7 @@ from typing import Any
 from geoseg.errors import InputError
 from geoseg.legend import LEGENDS, LandClass, Legend
 from geoseg.models.base import ModelCard
+from geoseg.models.card_rules import check_name
 from geoseg.models.registry import ModelPackage, find
 from geoseg.scene import Units
 from geoseg.workflow.training import ClassEntry, NewModel, TrainingWorkflow
@@ -86,8 +87,10 @@ def read_target(workflow: TrainingWorkflow) -> Target:
     """What a workflow trains.
 
     Raises:
-        ModelError: There is no such model to start from, or a legend contradicts itself.
+        ModelError: There is no such model to start from, a legend contradicts itself, or no model
+            may have that name.
     """
+    check_name(workflow.name, "workflow")
     asked = workflow.model
     start = None if asked.start is None else find(asked.start)
     base = None if start is None else start.card
