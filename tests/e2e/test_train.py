@@ -215,3 +215,27 @@ def test_changed_settings_begin_anew_and_never_leave_a_mixture(data, tmp_path):
         first["assets"]["weights"]["file:checksum"] != second["assets"]["weights"]["file:checksum"]
     )
     geoseg("models", "show", model, cwd=tmp_path)
+
+
+def test_scenes_without_labels_teach_too(data, tmp_path):
+    more = {
+        "unlabelled": [
+            {
+                "input": {
+                    "kind": "files",
+                    "path": str(data / "other.tif"),
+                    "bands": ["red", "nir"],
+                    "units": "dn",
+                }
+            }
+        ]
+    }
+    path = write_workflow(tmp_path, data, **more)
+    teach = ("--set", "training.self_training={confidence: 0.6}")
+    geoseg("train", path, *teach, cwd=tmp_path)
+    model = tmp_path / "models" / "patches"
+    taught = json.loads((model / "training.json").read_text())
+    assert taught["scores"]["validation"]["mean_iou"] > 0.8
+    with_teacher = (model / "weights.safetensors").read_bytes()
+    geoseg("train", path, cwd=tmp_path)  # the teacher is a setting: without it all begins anew
+    assert (model / "weights.safetensors").read_bytes() != with_teacher
