@@ -1,6 +1,6 @@
 """A small land of two classes to learn, drawn by number; also a program that trains on it.
 
-    python -m tests.training_cases FOLDER SETTINGS
+    python tests/training_cases.py FOLDER SETTINGS
 
 trains with the ``TrainingSettings`` that the JSON text says, for tests that kill it.
 """

@@ -11,9 +11,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+from training_cases import SMALL, lines
 
 from geoseg.models.training.base import Augmentation, SelfTraining
-from tests.training_cases import SMALL, lines
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = replace(
@@ -30,7 +30,7 @@ SETTINGS = replace(
 
 def start(folder, settings):
     text = json.dumps(asdict(settings))
-    command = [sys.executable, "-m", "tests.training_cases", str(folder), text]
+    command = [sys.executable, str(ROOT / "tests" / "training_cases.py"), str(folder), text]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True)
 

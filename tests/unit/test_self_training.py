@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from training_cases import CARD, SMALL, Land, Told, trained
 
 from geoseg.errors import InputError, ModelError
 from geoseg.models.training.base import (
@@ -20,7 +21,6 @@ from geoseg.models.training.judge import judge
 from geoseg.models.training.loop import train
 from geoseg.models.training.self_training import MeanTeacher
 from geoseg.models.weights_file import digest
-from tests.training_cases import CARD, SMALL, Land, Told, trained
 
 MOONS = replace(CARD, mean=(0.5, 0.25), std=(0.9, 0.5), stride=1)
 

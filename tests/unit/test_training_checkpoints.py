@@ -8,13 +8,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from training_cases import CARD, SMALL, HeldOut, Land, Told, lines, trained
 
 from geoseg.models.architectures import build
 from geoseg.models.training.base import SelfTraining
 from geoseg.models.training.checkpoint import Checkpoints
 from geoseg.models.training.loop import train
 from geoseg.models.weights_file import digest
-from tests.training_cases import CARD, SMALL, HeldOut, Land, Told, lines, trained
 
 
 def store(folder, **identity):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812 (torch's own habit)
+from training_cases import CARD, HeldOut, Land
 
 from geoseg.errors import ModelError
 from geoseg.models.architectures import build
@@ -16,7 +17,6 @@ from geoseg.models.training.base import IGNORE, LabelledChips
 from geoseg.models.training.judge import _Sample, _temperature, fit_temperature, judge
 from geoseg.models.training.network_input import Scaler
 from geoseg.ops.calibration import calibrate
-from tests.training_cases import CARD, HeldOut, Land
 
 
 def network(card=CARD, seed=3):

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from training_cases import CARD, SMALL, HeldOut, Land, Told, lines, trained
 
 from geoseg.errors import InputError, ModelError, TrainingError
 from geoseg.models.architectures import build
@@ -16,7 +17,6 @@ from geoseg.models.training.judge import judge
 from geoseg.models.training.loop import train
 from geoseg.models.training.schedule import learning_rate
 from geoseg.models.weights_file import digest
-from tests.training_cases import CARD, SMALL, HeldOut, Land, Told, lines, trained
 
 
 def test_it_learns(tmp_path):

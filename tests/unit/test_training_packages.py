@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from training_cases import CARD
 
 from geoseg.errors import ModelError, ProductError
 from geoseg.legend import LandClass, Legend
@@ -19,7 +20,6 @@ from geoseg.models.torch_engine import TorchSegmenter
 from geoseg.models.training.finish import finish
 from geoseg.models.training.start import begin, start_network
 from geoseg.models.weights_file import digest, save_package
-from tests.training_cases import CARD
 
 MORE = replace(CARD, bands=("nir", "swir16", "red"), mean=(0.3, 0.2, 0.2), std=(0.1, 0.1, 0.1))
 
