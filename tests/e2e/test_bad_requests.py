@@ -90,7 +90,7 @@ def a_pickle_called_safetensors(desk):
     return desk.workflow(model={"path": "models/tiny"})
 
 
-@case("model.pt", "pickle", "card.json", "weights.safetensors")
+@case("model.pt", "pickle", "geoseg models convert", "weights.safetensors")
 def a_pickle_as_model(desk):
     desk.write("models/model.pt", pickle.dumps({"weight": [1.0]}))
     return desk.workflow(model={"path": "models/model.pt"})
