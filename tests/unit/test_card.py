@@ -206,7 +206,7 @@ def test_shipped_cards_are_as_they_would_be_written(tmp_path):
 
 
 WRONG = {
-    "name": ({"name": "-x"}, r"name: found '-x'; wanted letters"),
+    "name": ({"name": "-x"}, r"name: found '-x'; wanted 3 or more letters"),
     "name with a newline": ({"name": "water\n"}, r"name: found 'water\\n'"),
     "version": ({"version": "1.2"}, r"version: found '1.2'; wanted a version like 1.0.0"),
     "no bands": ({"bands": (), "mean": (), "std": ()}, r"bands: found \(\); wanted names"),
