@@ -103,7 +103,8 @@ def test_a_known_model_from_a_local_copy(form, tmp_path, models, random_recipe):
     source = saved_in(form, tmp_path, random_recipe)
     package = add_model("dynamicworld", source=source)
     assert package.folder == models / "dynamicworld"
-    assert sorted(p.name for p in package.folder.iterdir()) == ["card.json", "weights.safetensors"]
+    found = sorted(p.name for p in package.folder.iterdir())
+    assert found == ["card.json", "check.json", "weights.safetensors"]
     assert package.card.about["license"] == "Apache-2.0"
     assert "10.1038/s41597-022-01307-4" in package.card.about["citation"]
     changed = {"about": CARD.about, "weights": None, "sha256": None}
