@@ -2,8 +2,7 @@
 
     python benchmarks/zoo.py [--markdown FILE] [--json FILE] [--size 256] [--seconds 1] [NAME ...]
     python benchmarks/zoo.py --quick         # speed only, chips of 128 px, 0.3 s a cell: minutes
-    python benchmarks/zoo.py --no-timing     # what does not depend on the machine: an hour, for the
-                                             # reach of networks that nearly look everywhere
+    python benchmarks/zoo.py --no-timing     # what does not depend on the machine: minutes
 
 Random weights, six bands, six classes, one thread; the best of several passes over one chip, in
 million pixels a second. Each engine is measured in the same process, so that their ratios mean

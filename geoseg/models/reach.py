@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -75,33 +75,66 @@ def structural_reach(network: nn.Module, *, bands: int, stride: int) -> int | No
     straight = _straightened(network)
     canvas = max(128, 4 * stride)
     while True:
-        found = _reach_within(straight, bands, stride, canvas)
-        if found is not None and not _jumps(straight, bands, stride, found):
-            return found
+        if _ends_within(straight, bands, stride, canvas):
+            reach = _along_strips(straight, bands, stride, canvas)
+            if reach is not None and not _jumps(straight, bands, stride, reach):
+                return reach
         if canvas >= _LARGEST_CANVAS:
             return None
         canvas = min(2 * canvas, -(-_LARGEST_CANVAS // stride) * stride)
 
 
-def _reach_within(network: nn.Module, bands: int, stride: int, canvas: int) -> int | None:
-    """Reach seen on a canvas; None where the influence gets to its rim."""
+def _ends_within(network: nn.Module, bands: int, stride: int, canvas: int) -> bool:
+    """Whether one push in the middle of a square is felt somewhere, and nowhere at its rim."""
     middle = canvas // 2 // stride * stride
+    felt = False
+    for base, still in _canvases(network, bands, (canvas, canvas)):
+        moved = _moved(network, base, still, (middle, middle))
+        if len(moved):
+            felt = True
+            if int(moved.min()) < stride or int(moved.max()) >= canvas - stride:
+                return False
+    return felt
+
+
+def _along_strips(network: nn.Module, bands: int, stride: int, length: int) -> int | None:
+    """Reach along a column and along a row; None where it gets to an end.
+
+    A path goes as far along one axis as it does on a square, and a strip costs a tenth of one.
+    """
+    near = max(64, 2 * stride)
+    middle = length // 2 // stride * stride
+    # The first and the last pixel of a stride are felt farthest: what does not end, ends early here.
+    shifts = sorted(range(stride), key=lambda shift: min(shift, stride - 1 - shift))
     reach = None
-    # What multiplies features (gates, attention) shows on ones, and mostly at once; on zeros even
-    # the faintest path does.
-    for level in (1.0, 0.0):
-        base = torch.full((1, bands, canvas, canvas), level, dtype=torch.float64)
-        with torch.inference_mode():
-            still = network(base)
-        for at in range(middle, middle + stride):
-            moved = _moved(network, base, still, (at, at))
-            if not len(moved):
-                continue
-            low, high = int(moved.min()), int(moved.max())
-            if low < stride or high >= canvas - stride:
-                return None
-            reach = max(reach or 0, at - low, high - at)
+    for axis, shape in enumerate(((length, near), (near, length))):
+        beside = near // 2 // stride * stride
+        for base, still in _canvases(network, bands, shape):
+            for shift in shifts:
+                at = middle + shift
+                place = (at, beside + shift) if axis == 0 else (beside + shift, at)
+                moved = _moved(network, base, still, place)[:, axis]
+                if not len(moved):
+                    continue
+                low, high = int(moved.min()), int(moved.max())
+                if low < stride or high >= length - stride:
+                    return None
+                reach = max(reach or 0, at - low, high - at)
     return reach
+
+
+def _canvases(
+    network: nn.Module, bands: int, shape: tuple[int, int]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Chips and what the network says of them before any pixel is pushed.
+
+    What multiplies features (gates, attention) shows on ones, and mostly at once; on zeros even
+    the faintest path does.
+    """
+    for level in (1.0, 0.0):
+        base = torch.full((1, bands, *shape), level, dtype=torch.float64)
+        with torch.inference_mode():
+            yield base, network(base)
 
 
 def _jumps(network: nn.Module, bands: int, stride: int, reach: int) -> bool:
