@@ -24,6 +24,7 @@ REGION = np.dtype(
         ("area", np.int64),  # counts of Metric.unit
         ("confidence", np.int64),  # sum of percents
         ("measured", np.int64),  # pixels that have a confidence
+        ("confidence_min", np.uint8),  # least of the percents, NO_CONFIDENCE where there is none
     ],
     align=True,
 )
@@ -127,6 +128,7 @@ def _add_confidence(region: Any, row: Any, start: int, stop: int) -> None:
     for j in range(start, stop):
         if row[j] != NO_CONFIDENCE:
             region.confidence += row[j]
+            region.confidence_min = min(region.confidence_min, row[j])
             region.measured += 1
 
 
@@ -156,7 +158,7 @@ def measure_regions(
         density: Counts of area per pixel ``(h, nodes)`` along each row of the raster, at nodes
             evenly spread over its width.
         at: First row and column of the block, height and width of the raster.
-        regions: Zeros of :data:`REGION` ``(n,)``, to be filled.
+        regions: Zeros of :data:`REGION` ``(n,)``, but for ``confidence_min``, to be filled.
     """
     height, width = padded.shape[0] - 2, padded.shape[1] - 2
     top, left, shape = at[0], at[1], (at[2], at[3])
@@ -191,6 +193,7 @@ def find_regions(
     """Labels ``(h + 2, w + 2)`` and regions ``(n,)`` of a block; see the kernels above."""
     labels, count = label_regions(padded)
     regions = np.zeros(count, REGION)
+    regions["confidence_min"] = NO_CONFIDENCE
     percent = np.zeros((0, 0), np.uint8) if confidence is None else confidence
     # Read-only or strided arrays would be compiled for anew.
     percent = np.require(percent, np.uint8, ["C", "W"])
