@@ -10,16 +10,14 @@ import pyarrow as pa
 
 from geoseg.errors import ProductError
 from geoseg.grid import GeoBox, blocks
-from geoseg.io.geopackage import write_geopackage
-from geoseg.io.geoparquet import write_geoparquet
-from geoseg.io.qml import polygon_qml, write_polygon_qml
+from geoseg.io.vector import LAND_USE, Theme, write_vector
 from geoseg.legend import LandClass, Legend
 from geoseg.ops.polygonize import Connectivity
 from geoseg.steps.polygons import Wanted
 from geoseg.steps.vectorize import assemble
 from geoseg.workflow.units import Area
 
-LAYER = "land_use"
+LAYER = LAND_USE
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,18 +96,7 @@ def write_polygons(
     classes: Sequence[LandClass],
     tags: Mapping[str, object],
     title: str,
+    themes: Sequence[Theme] = (),
 ) -> None:
-    """Write a ``.gpkg`` (with its style in it) or a ``.parquet`` (with a ``.qml`` beside it)."""
-    fields = [name for name in stored.schema.names if name != "geometry"]
-    if path.suffix == ".gpkg":
-        write_geopackage(
-            path,
-            {LAYER: stored},
-            grid_crs=grid,
-            styles={LAYER: polygon_qml(classes, fields)},
-            tags=tags,
-            titles={LAYER: title},
-        )
-        return
-    write_geoparquet(path, stored, grid_crs=grid, tags=tags)
-    write_polygon_qml(path.with_suffix(".qml"), classes, fields)
+    """Write them as the suffix of ``path`` says; see :func:`geoseg.io.vector.write_vector`."""
+    write_vector(path, stored, grid=grid, classes=classes, tags=tags, title=title, themes=themes)

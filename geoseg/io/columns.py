@@ -73,6 +73,11 @@ def geometry_type(schema: pa.Schema) -> str:
     return str((schema.metadata or {}).get(b"geometry_type", b"Polygon").decode())
 
 
+def runs_counterclockwise(schema: pa.Schema) -> bool:
+    """Whether the metadata of the batches says that exteriors do, and holes clockwise."""
+    return (schema.metadata or {}).get(b"orientation") == b"counterclockwise"
+
+
 def describe(name: str) -> Column:
     """How to show column ``name``; unknown ones show as they are called."""
     return KNOWN.get(name, Column(name, ""))

@@ -7,28 +7,24 @@ Source: OGC 12-128r17; https://docs.qgis.org/latest/en/docs/user_manual/ (layer_
 from __future__ import annotations
 
 import sqlite3
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
 import pyogrio
-from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError
 
 from geoseg.errors import ProductError
 from geoseg.grid import GeoBox
 from geoseg.io.atomic import replacing
 from geoseg.io.columns import GEOMETRY, SCHEMA, geometry_type
+from geoseg.io.gdal_settings import FAILURES, gdal_settings
 from geoseg.io.geopackage_layer import GEOM, LayerFiller, fill_layers, note_contents
 from geoseg.io.geopackage_tables import add_columns, add_provenance, add_styles
 
 Batches = Iterable[pa.RecordBatch]
-
-_FAILURES = (DataSourceError, DataLayerError, FeatureError, FieldError, pa.ArrowException)
-_SETTINGS = threading.Lock()  # GDAL's settings belong to the process
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +100,7 @@ def write_layers(
         raise ProductError(f"{path}: styles without a layer: {sorted(stray)}; layers: {[*schemas]}")
     crs = crs_text(grid_crs)
     with replacing(path) as made:
-        with _gdal_settings({"OGR_CURRENT_DATE": about.changed, "OGR_SQLITE_SYNCHRONOUS": "OFF"}):
+        with gdal_settings({"OGR_CURRENT_DATE": about.changed, "OGR_SQLITE_SYNCHRONOUS": "OFF"}):
             for name, schema in schemas.items():
                 _make_layer(made, path, name, schema, crs, about.titles.get(name, name))
         try:
@@ -130,7 +126,7 @@ def read_polygons(path: str | Path, layer: str) -> Iterator[pa.RecordBatch]:
                 yield pa.RecordBatch.from_arrays(
                     [batch.column(i) for i in order], names=[names[i] for i in order]
                 )
-    except _FAILURES as error:
+    except FAILURES as error:
         raise ProductError(f"{path}: layer {layer!r} cannot be read: {error}") from error
 
 
@@ -163,7 +159,7 @@ def _make_layer(
             dataset_options={} if made.exists() else {"VERSION": "1.3", "METADATA_TABLES": "YES"},
             layer_options={"IDENTIFIER": name, "DESCRIPTION": title, "GEOMETRY_NAME": GEOM},
         )
-    except _FAILURES as error:
+    except FAILURES as error:
         raise ProductError(f"{path}: layer {name!r} cannot be written: {error}") from error
 
 
@@ -176,18 +172,6 @@ class _Stream:
         head = () if first is None else (first,)
         self.schema = getattr(batches, "schema", SCHEMA) if first is None else first.schema
         self.batches = chain(head, iterator)
-
-
-@contextmanager
-def _gdal_settings(settings: Mapping[str, str]) -> Iterator[None]:
-    """Set options of pyogrio's GDAL (not rasterio's) for a while, one writer at a time."""
-    with _SETTINGS:
-        before = {key: pyogrio.get_gdal_config_option(key) for key in settings}
-        pyogrio.set_gdal_config_options(dict(settings))
-        try:
-            yield
-        finally:
-            pyogrio.set_gdal_config_options(before)
 
 
 def _add_tables(made: Path, layers: Sequence[LayerFiller], about: About) -> None:

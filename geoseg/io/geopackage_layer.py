@@ -21,6 +21,7 @@ from geoseg.ops.sqlite_pages import PAGE
 
 GEOM = "geom"
 _TREE = ("node", "rowid", "parent")
+_ROWS = 8192  # that are laid out at once: their columns stay in the processor's cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class LayerFiller:
         # What is packed together must not depend on the batches.
         begin = 0
         while begin < len(batch):
-            part = batch.slice(begin, CHUNK - self.rows % CHUNK)
+            part = batch.slice(begin, min(_ROWS, CHUNK - self.rows % CHUNK))
             self._append(part)
             begin += len(part)
             if self.rows % CHUNK == 0:

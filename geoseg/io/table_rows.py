@@ -49,8 +49,8 @@ def bytes_of(column: pa.Array) -> _Bytes:
     _, places, data = column.buffers()
     if not len(column):
         return np.zeros(1, np.int64), np.zeros(0, np.uint8)
-    begins = np.frombuffer(places, np.int64 if wide else np.int32)
-    begins = begins[column.offset : column.offset + len(column) + 1].astype(np.int64)
+    stored = np.frombuffer(places, np.int64 if wide else np.int32)
+    begins = np.asarray(stored[column.offset : column.offset + len(column) + 1], np.int64)
     values = np.zeros(0, np.uint8) if data is None else np.frombuffer(data, np.uint8)
     return begins, values
 

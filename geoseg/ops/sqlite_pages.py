@@ -91,6 +91,24 @@ def _put_big_endian(out: Any, at: Any, value: Any, size: int) -> Any:
 
 
 @helper
+def _put_bytes(out: Any, at: Any, data: Any, begin: Any, size: Any) -> Any:
+    # Indices that are seen not to be negative make this a plain copy, ten times faster.
+    target, source = out[at : at + size], data[begin : begin + size]
+    for k in range(size):
+        target[k] = source[k]
+    return at + size
+
+
+@helper
+def _put_eight(out: Any, at: Any, value: Any) -> Any:
+    """Big endian, of a fixed size, which is faster."""
+    target = out[at : at + 8]
+    for k in range(8):
+        target[k] = (value >> (56 - 8 * k)) & 255
+    return at + 8
+
+
+@helper
 def _integer_type(value: Any) -> Any:
     """The serial type with the fewest bytes."""
     if 0 <= value <= 1:
@@ -151,18 +169,15 @@ def _put_record(rows: Any, k: int, types: Any, head: int, out: Any, at: int) -> 
         if size == 0:
             continue
         if kind == TEXT:
-            begin = rows.begins[column, k]
-            for byte in range(size):
-                out[at + byte] = rows.text[begin + byte]
+            at = _put_bytes(out, at, rows.text, rows.begins[column, k], size)
         elif kind == BLOB:
-            ahead, begin = rows.heads.shape[1], rows.blob_begins[k]
-            for byte in range(ahead):
-                out[at + byte] = rows.heads[k, byte]
-            for byte in range(size - ahead):
-                out[at + ahead + byte] = rows.blobs[begin + byte]
+            ahead = rows.heads.shape[1]
+            at = _put_bytes(out, at, rows.heads[k], 0, ahead)
+            at = _put_bytes(out, at, rows.blobs, rows.blob_begins[k], size - ahead)
+        elif size == 8:
+            at = _put_eight(out, at, rows.numbers[column, k])
         else:
-            _put_big_endian(out, at, rows.numbers[column, k], size)
-        at += size
+            at = _put_big_endian(out, at, rows.numbers[column, k], size)
 
 
 @helper
@@ -220,8 +235,7 @@ def _spill(record: Any, begin: int, stop: int, pages: Any) -> Any:
         pages.counts[1] += 1
         follower = pages.counts[1] + (pages.counts[1] == LOCK_PAGE)
         _put_big_endian(pages.out[at], 0, follower if begin + size < stop else 0, 4)
-        for byte in range(size):
-            pages.out[at, 4 + byte] = record[begin + byte]
+        _put_bytes(pages.out[at], 4, record, begin, size)
         begin += size
     return first
 
@@ -237,10 +251,9 @@ def _put_cell(leaf: Any, key: int, record: Any, payload: int, pages: Any) -> Non
     leaf.state[0] += 1
     leaf.state[1], leaf.state[2] = at, key
     at = _put_varint(leaf.page, _put_varint(leaf.page, at, payload), key)
-    for byte in range(local):
-        leaf.page[at + byte] = record[byte]
+    at = _put_bytes(leaf.page, at, record, 0, local)
     if local < payload:
-        _put_big_endian(leaf.page, at + local, _spill(record, local, payload, pages), 4)
+        _put_big_endian(leaf.page, at, _spill(record, local, payload, pages), 4)
 
 
 @entry

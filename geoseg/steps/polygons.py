@@ -73,7 +73,7 @@ class Polygons:
     On a grid without CRS areas and lengths are those of the plane.
 
     Attributes:
-        schema: Of the batches; its metadata has ``geometry_type``.
+        schema: Of the batches; its metadata has ``geometry_type`` and ``orientation``.
         kept: Polygons yielded so far.
         dropped: Polygons so far that were smaller than what is wanted.
         dropped_area_m2: What they cover.
@@ -196,7 +196,10 @@ def _schema(grid: GeoBox, connectivity: Connectivity) -> pa.Schema:
             pa.field("touches_edge", pa.bool_(), nullable=False),
             *(pa.field(side, pa.float64(), nullable=False) for side in SIDES),
         ],
-        {"geometry_type": "Polygon" if connectivity == 4 else "MultiPolygon"},
+        {
+            "geometry_type": "Polygon" if connectivity == 4 else "MultiPolygon",
+            "orientation": "counterclockwise",
+        },
     )
 
 
