@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from math import ceil, floor, log2
@@ -17,7 +19,7 @@ from pyproj import Transformer
 
 from geoseg.errors import ProductError
 from geoseg.grid import GeoBox
-from geoseg.io.atomic import replacing
+from geoseg.io.atomic import replacing, write_bytes
 from geoseg.io.columns import CLASS_CODE, GEOMETRY, SCHEMA, geometry_type
 from geoseg.io.gdal_settings import FAILURES
 from geoseg.io.geopackage import crs_text
@@ -104,6 +106,7 @@ def write_pmtiles(
     Raises:
         ProductError: It cannot be written, or the grid has no CRS.
     """
+    crs = crs_text(grid)
     lowest, highest = zoom_levels(grid) if zooms is None else zooms
     options = {
         "NAME": title,
@@ -111,40 +114,41 @@ def write_pmtiles(
         "MAXZOOM": str(highest),
         "MAX_SIZE": str(_MOST_BYTES),
     }
+    stream = _Stream(_for_tiles(batches, classes))
+    if stream.empty:
+        write_bytes(path, _no_tiles(layer, title, lowest, highest))
+        return 0
     return _write(
         path,
-        _Stream(_for_tiles(batches, classes)),
+        stream,
         layer,
         driver="PMTiles",
-        crs=crs_text(grid),
+        crs=crs,
         dataset_options=options,
     )
 
 
 def zoom_levels(grid: GeoBox) -> tuple[int, int]:
     """The level at which a grid fits into a tile, and that at which four units make a pixel."""
-    crs_text(grid)  # complains where there is none
     height, width = grid.shape
     rows = np.array([0.0, 0.0, height, height, height / 2])
     cols = np.array([0.0, width, 0.0, width, width / 2])
     here, down, right = (_on_web_map(grid, rows + i, cols + j) for i, j in ((0, 0), (1, 0), (0, 1)))
     steps = np.hypot(*(np.stack([down, right]) - here).transpose(2, 0, 1))
-    # What lies at a pole, where the map does not reach, has no size.
+    # What lies beyond the end of the map is moved to there, and may have no size.
     steps = steps[np.isfinite(steps) & (steps > 0)]
-    inside = here[np.isfinite(here).all(axis=1)]
-    extent = max(*np.ptp(inside, axis=0), 1.0) if len(inside) else _AROUND
-    pixel = float(steps.min()) if len(steps) else extent / max(height, width)
+    extent = max(*np.ptp(here[np.isfinite(here).all(axis=1)], axis=0), 1.0)
     lowest = min(max(floor(log2(_AROUND / extent)), 0), _DEEPEST)
-    highest = ceil(log2(_AROUND / (_TILE * pixel))) - _COARSER
+    highest = ceil(log2(_AROUND / (_TILE * float(steps.min())))) - _COARSER
     return lowest, min(max(highest, lowest), _DEEPEST)
 
 
 def _on_web_map(grid: GeoBox, rows: _Floats, cols: _Floats) -> _Floats:
-    """Web Mercator metres ``(n, 2)`` of lattice points; NaN beyond the map's end."""
+    """Web Mercator metres ``(n, 2)`` of lattice points."""
     a = grid.affine
     to_degrees = Transformer.from_crs(grid.crs, "EPSG:4326", always_xy=True)
     lon, lat = to_degrees.transform(a.a * cols + a.b * rows + a.c, a.d * cols + a.e * rows + a.f)
-    lat = np.where(np.abs(lat) <= _FARTHEST, lat, np.nan)
+    lat = np.clip(lat, -_FARTHEST, _FARTHEST)
     return np.stack([np.radians(lon), np.arctanh(np.sin(np.radians(lat)))], axis=1) * _RADIUS
 
 
@@ -152,9 +156,10 @@ class _Stream:
     """Batches as Arrow wants them: of one schema that is known before the first one."""
 
     def __init__(self, batches: Iterable[pa.RecordBatch]) -> None:
-        iterator = iter(batches)
+        iterator = (batch for batch in batches if len(batch))
         first = next(iterator, None)
         head = () if first is None else (first,)
+        self.empty = first is None
         self.schema = getattr(batches, "schema", SCHEMA) if first is None else first.schema
         self.rows = 0
         self.failure: Exception | None = None
@@ -200,3 +205,16 @@ def _for_tiles(
         slim = batch.select(names)
         schema = slim.schema.append(pa.field(COLOR, pa.string()))
         yield pa.RecordBatch.from_arrays([*slim.columns, color], schema=schema)
+
+
+def _no_tiles(layer: str, title: str, lowest: int, highest: int) -> bytes:
+    """An archive without a tile, which GDAL cannot make (PMTiles specification 3.4)."""
+    about = {"name": title, "vector_layers": [{"id": layer, "fields": {}}]}
+    root, metadata = (gzip.compress(text, mtime=0) for text in (b"\0", json.dumps(about).encode()))
+    begins, end = 127, 127 + len(root)
+    places = [begins, len(root), end, len(metadata), end + len(metadata), 0]
+    places += [end + len(metadata), 0, 0, 0, 0]
+    kinds = [1, 2, 2, 1, lowest, highest]  # in order, gzip, gzip, vector tiles
+    world = [-1_800_000_000, -850_000_000, 1_800_000_000, 850_000_000]
+    head = struct.pack("<7sB11Q6B4iB2i", b"PMTiles", 3, *places, *kinds, *world, lowest, 0, 0)
+    return head + root + metadata

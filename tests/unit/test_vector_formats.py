@@ -32,6 +32,7 @@ THEMES = (Theme("land_use"), Theme("water", (80,), "Open water"), Theme("green",
 def made():
     """The polygons of a small map with confidences, to be read again and again."""
     codes = class_map((60, 80))
+    codes[22:29, 36:43], codes[24, 38] = 10, 20  # a hole
     percent = (np.indices(codes.shape).sum(axis=0) % 101).astype(np.uint8)
     percent[:, ::9] = 255
     stream = vectorize_array(codes, GRID, legend=LEGEND, confidence=percent, block=32)
@@ -85,7 +86,7 @@ def test_no_polygons_are_a_file_too(tmp_path, suffix):
     if suffix == ".parquet":
         assert gpd.read_parquet(path).empty
     else:
-        assert pyogrio.read_info(path, layer="land_use")["features"] == 0
+        assert pyogrio.read_info(path, layer="land_use", force_feature_count=True)["features"] == 0
 
 
 def test_geoparquet_says_how_rings_run_only_where_it_is_known(made, tmp_path):
