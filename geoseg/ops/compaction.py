@@ -97,6 +97,9 @@ def _compact_arcs(tables: Any, count: Any, region_map: Any) -> Any:
             arc_map[a] = kept
             kept += 1
     used = 0
+    # Vertices lie in the order of their arcs, but for those of arcs that have been shaped.
+    shaped = len(tables.firsts) > 0
+    source = tables.vertices[: count[2]].copy() if shaped else tables.vertices
     for a in range(count[1]):
         if arc_map[a] < 0:
             continue
@@ -106,8 +109,7 @@ def _compact_arcs(tables: Any, count: Any, region_map: Any) -> Any:
         arc = tables.arcs[arc_map[a]]
         begin = used
         for k in range(arc.begin, arc.stop):
-            tables.vertices[used, 0] = tables.vertices[k, 0]
-            tables.vertices[used, 1] = tables.vertices[k, 1]
+            tables.vertices[used, 0], tables.vertices[used, 1] = source[k, 0], source[k, 1]
             used += 1
         arc.begin, arc.stop = begin, used
         arc.left = region_map[arc.left] if arc.left >= 0 else -1

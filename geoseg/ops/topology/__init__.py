@@ -1,1 +1,1 @@
-"""Boundaries made simpler and smoother, each arc once, so that neighbours go on sharing it."""
+"""Boundaries that are made simpler or smoother without losing their neighbours."""

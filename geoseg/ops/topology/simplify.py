@@ -14,7 +14,8 @@ keeps a vertex between its ends (two if both are one node; a loop keeps four, so
 stays a square). Hence nothing crosses or touches afterwards either, and no face vanishes. As the
 rule looks at the original map and the line itself only, it depends on no block and no order.
 
-Vertices on the frame of the raster stay, so that the whole of it goes on being covered.
+Vertices on the frame of the raster stay, so that the whole of it goes on being covered; and no
+line is laid along the frame, which would close a gap there.
 """
 
 from __future__ import annotations
@@ -101,12 +102,15 @@ def _weigh(line: Any, state: Any, v: int, limit: int) -> None:
 
 
 @helper
-def _is_free(line: Any, state: Any, v: int, obstacles: Any) -> Any:
+def _is_free(line: Any, state: Any, v: int, obstacles: Any, shape: Any) -> Any:
     """Whether the triangle of a vertex and its neighbours holds nothing of others."""
     area, before, after, _, _, size = state
+    u, w = before[v], after[v]
+    for axis in range(2):
+        if line[u, axis] == line[w, axis] and line[u, axis] in (0, shape[axis]):
+            return False
     if area[v] <= 1:
         return True  # such a triangle holds no other lattice vertex (Pick 1899)
-    u, w = before[v], after[v]
     row, col = line[v, 0], line[v, 1]
     legs = line[u, 0] - row, line[u, 1] - col, line[w, 0] - row, line[w, 1] - col
     found = count_in_triangle(obstacles, (row, col), legs, 1)
@@ -120,7 +124,7 @@ def _is_free(line: Any, state: Any, v: int, obstacles: Any) -> Any:
 @helper
 def _thin(line: Any, state: Any, free: Any, fewest: int, rules: Any) -> None:
     """Take vertices away, smallest triangle first; ``free`` says which may go, and went not."""
-    limit, obstacles = rules
+    limit, obstacles, shape = rules
     area, before, after, heap, place, size = state
     n = size[1]
     for k in range(n):
@@ -133,7 +137,7 @@ def _thin(line: Any, state: Any, free: Any, fewest: int, rules: Any) -> None:
     while size[0] > 0 and left > fewest:
         v = heap[0]
         _take(state, 0)
-        if not _is_free(line, state, v, obstacles):
+        if not _is_free(line, state, v, obstacles, shape):
             continue  # until a neighbour goes
         u, w = before[v], after[v]
         after[u], before[w] = w, u
@@ -165,8 +169,11 @@ def _squared_distance(line: Any, a: int, b: int, k: int, ground: Any) -> Any:
 
 @helper
 def _divide(line: Any, stack: Any, first: int, last: int, rules: Any, free: Any) -> None:
-    """Douglas-Peucker between two vertices: whatever has to stay is not free."""
-    limit, ground = rules
+    """Douglas-Peucker between two vertices: whatever has to stay is not free.
+
+    Numbers may go on beyond the end of a loop.
+    """
+    limit, ground, n = rules
     stack[0, 0], stack[0, 1] = first, last
     depth = 1
     while depth > 0:
@@ -174,22 +181,22 @@ def _divide(line: Any, stack: Any, first: int, last: int, rules: Any, free: Any)
         a, b = stack[depth, 0], stack[depth, 1]
         farthest, distance = -1, limit
         for k in range(a + 1, b):
-            d = _squared_distance(line, a, b, k, ground)
+            d = _squared_distance(line, a % n, b % n, k % n, ground)
             if d > distance:
                 farthest, distance = k, d
         if farthest >= 0:
-            free[farthest] = False
+            free[farthest % n] = False
             stack[depth, 0], stack[depth, 1] = a, farthest
             stack[depth + 1, 0], stack[depth + 1, 1] = farthest, b
             depth += 2
 
 
 @helper
-def _split_at_farthest(line: Any, n: int, ground: Any) -> int:
-    """The vertex of a loop that is farthest from where it starts."""
-    farthest, distance = 0, 0.0
-    for k in range(1, n):
-        d = _squared_distance(line, 0, 0, k, ground)
+def _farthest_from(line: Any, start: int, n: int, ground: Any) -> int:
+    """The vertex of a loop that is farthest from another."""
+    farthest, distance = start, 0.0
+    for k in range(n):
+        d = _squared_distance(line, start, start, k, ground)
         if d > distance:
             farthest, distance = k, d
     return farthest
@@ -198,12 +205,14 @@ def _split_at_farthest(line: Any, n: int, ground: Any) -> int:
 @helper
 def _keep_outline(line: Any, n: int, closed: Any, stack: Any, rules: Any, free: Any) -> None:
     """Douglas-Peucker on a whole line, between the vertices that are not free."""
+    first, stop = 0, n
     if closed:
-        free[0] = False
-        free[_split_at_farthest(line, n, rules[1])] = False
-    first = 0
-    for k in range(1, n + 1 if closed else n):
-        if k == n or not free[k]:
+        # Two vertices far apart are sharp corners, unlike the one where the loop starts.
+        first = _farthest_from(line, 0, n, rules[1])
+        stop = first + n + 1
+        free[first] = free[_farthest_from(line, first, n, rules[1])] = False
+    for k in range(first + 1, stop):
+        if not free[k % n]:
             _divide(line, stack, first, k, rules, free)
             first = k
 
@@ -257,9 +266,9 @@ def simplify_lines(lines: Any, rules: Any, obstacles: Any, shape: Any) -> Any:
         if method == 1:
             limit = np.int64(min(amount, 4e18))
         else:
-            _keep_outline(line, n, closed[c], stack, (amount, ground), free)
+            _keep_outline(line, n, closed[c], stack, (amount, ground, n), free)
         size[1] = n
-        _thin(line, state, free, fewest, (limit, obstacles))
+        _thin(line, state, free, fewest, (limit, obstacles, shape))
         for k in range(n):
             keep[begins[c] + k] = area[k] >= 0
         if closed[c]:
