@@ -28,8 +28,8 @@ MOST_STEPS = 4096
 MOST_CORNERS = 256
 
 _ROUNDS = 3
-_DRIFT = 0.05
-_ROUNDEST = 0.45
+_DRIFT = 0.5
+_CLEARLY = 1.5
 _CORNER = 1.0
 # Corners come in steps of this part of a pixel: adding where the ring lies loses no bit then.
 _QUANTUM = 1048576.0
@@ -145,13 +145,14 @@ def _last_piece(turned: Any, kind: int, stop: int, before: Any, limits: Any) -> 
 
 
 @helper
-def _cut(turned: Any, kind: int, limits: Any, begins: Any) -> int:
+def _cut(turned: Any, kind: int, limits: Any, begins: Any) -> tuple[int, float]:
     """Cut the outline into alternating pieces, the first and the last of sort ``kind``.
 
     Sort 0 runs along the direction, sort 1 across. Where pieces begin is written to ``begins``.
 
     Returns:
-        How many pieces there are, an odd number; 0 if there is no such cut.
+        How many pieces there are, an odd number (the last one goes on with the first one), and
+        the price of all; 0 if there is no such cut.
     """
     count = turned.shape[1]
     price = np.full((2, count + 1), np.inf)
@@ -161,8 +162,9 @@ def _cut(turned: Any, kind: int, limits: Any, begins: Any) -> int:
         for sort in range(2):
             best, begin = _last_piece(turned, sort, stop, price[1 - sort], limits)
             price[sort, stop], origin[sort, stop] = best, begin
-    if not np.isfinite(price[kind, count]):
-        return 0
+    total = price[kind, count] - limits[1]
+    if not np.isfinite(total):
+        return 0, np.inf
     pieces, stop, sort = 0, count, kind
     while stop > 0:
         stop = origin[sort, stop]
@@ -171,7 +173,7 @@ def _cut(turned: Any, kind: int, limits: Any, begins: Any) -> int:
         sort = 1 - sort
     for k in range(pieces // 2):
         begins[k], begins[pieces - 1 - k] = begins[pieces - 1 - k], begins[k]
-    return pieces
+    return pieces, total
 
 
 @helper
@@ -341,30 +343,46 @@ def _cut_best(points: Any, angle: float, limits: Any, begins: Any, sides: Any) -
     """Cut the outline and turn the direction to the sides, a few times in turn.
 
     Returns:
-        The direction, the step the pieces are counted from, the sort of the first piece, how
-        many pieces there are (0: none fit), and the mean square distance to the sides.
+        The direction, the step that pieces are counted from, the sort of the first piece, how
+        many pieces there are (0: none fit), and the price.
     """
     count = len(points)
     start = kind = 0
     for turn in range(_ROUNDS):
         turned = _turn(points, angle, start)
-        pieces = _cut(turned, kind, limits, begins)
+        pieces, price = _cut(turned, kind, limits, begins)
         if pieces < 5:
-            return angle, start, kind, 0, np.inf
-        # The last piece goes on with the first one.
+            break
         begins[: pieces - 1] = begins[1:pieces].copy()
         pieces, kind = pieces - 1, 1 - kind
-        scatter = _place_sides(turned, kind, begins, pieces, sides)
         if turn == _ROUNDS - 1:
-            break
+            return angle, start, kind, pieces, price
+        scatter = _place_sides(turned, kind, begins, pieces, sides)
         angle += 0.5 * math.atan2(2 * scatter[2], scatter[0] - scatter[1])
+        # The next cut begins in the middle of the longest side, where no corner can be.
         longest = 0
         for k in range(1, pieces):
             if _length(begins, pieces, k, count) > _length(begins, pieces, longest, count):
                 longest = k
         middle = begins[longest] + _length(begins, pieces, longest, count) // 2
         start, kind = (start + middle) % count, (kind + longest) & 1
-    return angle, start, kind, pieces, scatter[1] / count
+    return angle, start, kind, 0, np.inf
+
+
+@helper
+def _has_direction(points: Any, fit: Any, limits: Any, noise: float) -> bool:
+    """Whether sides at half a right angle would fit clearly worse, or these fit perfectly.
+
+    Round outlines fit in any direction. Very small ones of few pixels do so too, and are kept
+    square if their sides explain all but ``noise``, the mean square of rounding to pixels.
+    """
+    angle, start, _, pieces, price = fit
+    count = len(points)
+    if price - pieces * limits[1] <= count * noise:
+        return True
+    turned = _turn(points, angle + 0.25 * math.pi, start)
+    _, other = _cut(turned, 0, limits, np.empty(count + 1, np.int64))
+    return bool(other >= _CLEARLY * price)
 
 
 @helper
@@ -414,17 +432,18 @@ def square_ring(
     points = _walk_evenly(metres, along, steps)
     reach = max(1, min(steps // 8, int(4 * pixel * steps / along[-1])))
     limits = (tolerance, _CORNER * tolerance**3 * steps / along[-1])
-    begins, sides = np.empty(steps, np.int64), np.empty(steps)
+    begins, sides = np.empty(steps + 1, np.int64), np.empty(steps)
     angle = _guess_direction(points, reach)
-    angle, start, kind, pieces, spread = _cut_best(points, angle, limits, begins, sides)
-    if pieces < 4 or spread > (_ROUNDEST * tolerance) ** 2:
+    fit = _cut_best(points, angle, limits, begins, sides)
+    angle, start, kind, pieces, _ = fit
+    if pieces < 4 or not _has_direction(points, fit, limits, pixel * pixel / 12):
         return keep
     turned = _turn(points, angle, start)
     kind, pieces = _drop_short(turned, kind, begins, pieces, tolerance, sides)
     if pieces < 4 or pieces > min(MOST_CORNERS, len(out)):
         return keep
     move = _keep_area(kind, pieces, sides, area)
-    if move > _DRIFT * tolerance * 10 or _crosses(kind, pieces, sides, 1e-3 * pixel):
+    if move > _DRIFT * tolerance or _crosses(kind, pieces, sides, 1e-3 * pixel):
         return keep
     places = along[:-1] * (steps / along[-1]) - 0.5 - start
     vertices = _turn(metres[:-1], angle, 0)
