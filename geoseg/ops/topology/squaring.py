@@ -192,21 +192,22 @@ def _owners(begins: Any, pieces: int, count: int) -> Any:
 
 
 @helper
-def _farthest(turned: Any, vertices: Any, places: Any, cut: Any, sides: Any) -> float:
+def _farthest(turned: Any, vertices: Any, along: Any, cut: Any, sides: Any) -> float:
     """The largest distance between the outline and the ring, either way.
 
     Each vertex is compared with the side of its piece, and each corner with the outline where one
     piece ends: distance to a side is convex, so that nothing in between is farther.
     """
-    kind, begins, pieces = cut
+    start, kind, begins, pieces = cut
     count = turned.shape[1]
     owners, missed = _owners(begins, pieces, count), np.empty(pieces)
     for k in range(pieces):
         u, v = _corner(kind, pieces, sides, k)
         missed[k] = math.hypot(turned[0, begins[k]] - u, turned[1, begins[k]] - v)
     largest = 0.0
-    for n in range(len(places)):
-        step = math.floor(places[n]) % count
+    for n in range(len(along) - 1):
+        # Points are at the middles of the steps, the first one that counts is ``start``.
+        step = (math.floor(along[n] * count / along[-1] - 0.5) - start) % count
         k = owners[step]
         a, b = _corner(kind, pieces, sides, k), _corner(kind, pieces, sides, k + 1)
         u, v = vertices[0, n], vertices[1, n]
@@ -217,7 +218,9 @@ def _farthest(turned: Any, vertices: Any, places: Any, cut: Any, sides: Any) -> 
             c = _corner(kind, pieces, sides, k + 2)
             away = min(away, _to_side(u, v, (kind + after) & 1, b, c))
         largest = max(largest, away)
-    return float(max(largest, missed.max()))
+    for k in range(pieces):
+        largest = max(largest, missed[k])
+    return largest
 
 
 @helper
@@ -293,9 +296,8 @@ def square_ring(
     too_many = pieces > min(MOST_CORNERS, len(out))
     if pieces < 4 or too_many or _crosses(kind, pieces, sides, 1e-3 * pixel):
         return keep
-    places = along[:-1] * (steps / along[-1]) - 0.5 - start
-    vertices = turn_points(metres[:-1], angle, 0)
-    farthest = _farthest(turned, vertices, places, (kind, begins, pieces), sides)
+    vertices = turn_points(metres, angle, 0)
+    farthest = _farthest(turned, vertices, along, (start, kind, begins, pieces), sides)
     if farthest > FARTHEST * tolerance:
         return keep
     _write(ring, (scale_y, scale_x), angle, (kind, pieces), sides, out)
