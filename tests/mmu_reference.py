@@ -6,10 +6,10 @@ from odc.geo.geobox import GeoBox
 from polygon_reference import MIRRORED, NORTH_UP, OBLONG, ROTATED
 from scipy import ndimage
 
+from geoseg.grid import Window
 from geoseg.ops.arcs import pad
 from geoseg.ops.metric import measure_grid
 from geoseg.ops.regions import find_regions
-from geoseg.grid import Window
 
 CROSS, SQUARE = ndimage.generate_binary_structure(2, 1), np.ones((3, 3), bool)
 GRIDS = {
@@ -96,9 +96,7 @@ def _smallest(codes, areas, lengths, unit, nodata, count):
     """The region that goes next and its borders by class; and how many have nowhere to go."""
     labels, n = regions_of(codes, nodata, CROSS if unit.connectivity == 4 else SQUARE)
     keys = [[0, codes.size, 0, 0] for _ in range(n + 1)]
-    for at, (label, area, code) in enumerate(
-        zip(labels.flat, areas.flat, codes.flat, strict=True)
-    ):
+    for at, (label, area, code) in enumerate(zip(labels.flat, areas.flat, codes.flat, strict=True)):
         area_of, first, pixels, _ = keys[label]
         keys[label] = [area_of + int(area), min(first, at), pixels + 1, int(code)]
     small = []

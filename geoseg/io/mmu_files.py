@@ -33,7 +33,7 @@ _SURVEY = {
 _CHANGES = {"changes": CHANGE}
 _CODES = np.dtype(np.int16)
 _PACKED = {"packed": np.dtype(np.uint8)}
-_SIDES = {side: _CODES for side in ("first_row", "last_row", "first_col", "last_col")}
+_SIDES = dict.fromkeys(("first_row", "last_row", "first_col", "last_col"), _CODES)
 _LEVEL = 1  # zstd: maps of classes are a twentieth then, and hardly smaller with more
 
 
@@ -161,7 +161,18 @@ def _save(
     w = window
     head = np.array([_VERSION, *shape, w.y0, w.x0, w.y1, w.x1], np.int64)
     with replacing(path) as made, made.open("wb") as file:
-        np.savez(file, head=head, **tables)  # type: ignore[arg-type]  # numpy takes any names
+        cleaned: dict[str, Any] = {name: _clean(table) for name, table in tables.items()}
+        np.savez(file, head=head, **cleaned)
+
+
+def _clean(table: NDArray[Any]) -> NDArray[Any]:
+    """The same with zeros between fields, where copies leave what was there."""
+    if table.dtype.names is None:
+        return table
+    clean = np.zeros(table.shape, table.dtype)
+    for name in table.dtype.names:
+        clean[name] = table[name]
+    return clean
 
 
 def _load(

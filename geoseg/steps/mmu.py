@@ -16,10 +16,10 @@ from geoseg.io.base import RasterReader
 from geoseg.io.mmu_files import CodeBlocks, load_changes, load_surveys, save_changes, save_survey
 from geoseg.ops.metric import Metric, measure_grid
 from geoseg.ops.mmu.balance import Balance
-from geoseg.ops.mmu.rules import MinimumUnit, Stage, stages
+from geoseg.ops.mmu.rules import LOWEST, MinimumUnit, Stage, stages
 from geoseg.ops.mmu.settling import Settling
 from geoseg.ops.mmu.survey import Survey, apply_changes, as_values, survey_block
-from geoseg.ops.regions import NODATA, as_codes
+from geoseg.ops.regions import as_codes
 
 _BLOCK = 1024
 
@@ -74,14 +74,16 @@ class _Block:
     unit: MinimumUnit
     stage: int = 0
     probabilities: Probabilities | None = None
-    nodata: int | None = NODATA  # type: ignore[assignment]  # is one
+    nodata: int | None = LOWEST
     _metric: Metric = field(init=False, repr=False)
     _stage: Stage = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         metric = measure_grid(self.grid)
         object.__setattr__(self, "_metric", metric)
-        object.__setattr__(self, "_stage", _stages(self.unit, metric, self.probabilities)[self.stage])
+        object.__setattr__(
+            self, "_stage", _stages(self.unit, metric, self.probabilities)[self.stage]
+        )
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -185,7 +187,11 @@ def reassign_array(
     array = np.asanyarray(array)
     _check(array, grid, unit, block)
     metric = measure_grid(grid)
-    layers = None if probabilities is None else Probabilities(_InMemory(probabilities[0]), probabilities[1])
+    layers = (
+        None
+        if probabilities is None
+        else Probabilities(_InMemory(probabilities[0]), probabilities[1])
+    )
     before = codes = as_codes(array, nodata)
     balance: Balance | None = None
     for stage in _stages(unit, metric, layers):
@@ -249,5 +255,8 @@ def _check(array: NDArray[Any], grid: GeoBox, unit: MinimumUnit, block: int) -> 
     if block < 1:
         raise InputError(f"block: found {block}, expected at least 1")
     for code in unit.fill_holes:
-        if array.dtype.kind != "b" and not np.iinfo(array.dtype).min <= code <= np.iinfo(array.dtype).max:
+        if (
+            array.dtype.kind != "b"
+            and not np.iinfo(array.dtype).min <= code <= np.iinfo(array.dtype).max
+        ):
             raise InputError(f"fill_holes: class {code} does not fit into {array.dtype}")

@@ -39,16 +39,16 @@ def _add_corners(contacts: Any, recent: Any, used: int, square: Any, big: Any) -
     here, right, below, across = square
     if _matter(big, here, across):
         # Where one of the others is alike, they touch at a side, too.
-        other = right != here and right != across and below != here and below != across
-        used = _add(contacts, recent, used, (here, across), 0) if other else used
+        apart = right not in (here, across) and below not in (here, across)
+        used = _add(contacts, recent, used, (here, across), 0) if apart else used
     if _matter(big, right, below):
-        other = here != right and here != below and across != right and across != below
-        used = _add(contacts, recent, used, (right, below), 0) if other else used
+        apart = here not in (right, below) and across not in (right, below)
+        used = _add(contacts, recent, used, (right, below), 0) if apart else used
     return used
 
 
 @entry
-def _contacts(labels: Any, big: Any, border: Any, diagonal: bool, contacts: Any) -> Any:
+def _contacts(labels: Any, big: Any, border: Any, diagonal: Any, contacts: Any) -> Any:
     height, width = labels.shape[0] - 2, labels.shape[1] - 2
     recent = np.full(_RECENT, -1, np.int64)
     used = 0

@@ -93,7 +93,7 @@ def _linked(graph: Any) -> Any:
 def _other(graph: Any, half: int) -> int:
     """The region at the other end of a contact."""
     contact = graph[1][half >> 1]
-    return _root(graph[0], contact.a if half & 1 else contact.b)
+    return int(_root(graph[0], contact.a if half & 1 else contact.b))
 
 
 @helper
@@ -101,6 +101,12 @@ def _waits(regions: Any, label: int) -> bool:
     """Whether a label is the root of a closed small region that is not decided."""
     region = regions[label]
     return region.parent == label and not (region.big or region.open or region.settled)
+
+
+@helper
+def _keyed(regions: Any, label: int) -> Any:
+    """The key of a region, and the region."""
+    return regions[label].area, regions[label].first, np.int64(label)
 
 
 @helper
@@ -188,10 +194,10 @@ def give_away(graph: Any, rule: Any) -> int:
     heap = [(np.int64(0), np.int64(0), np.int64(0)) for _ in range(0)]
     for k in range(len(regions)):
         if _waits(regions, k):
-            heap.append((regions[k].area, regions[k].first, np.int64(k)))
+            heap.append(_keyed(regions, k))  # noqa: PERF401 - for numba
     heapify(heap)
     given = 0
-    while len(heap):
+    while heap:
         area, _, label = heappop(heap)
         if not _waits(regions, label) or regions[label].area != area:
             continue  # it has grown, or belongs to another one, since it was put there
@@ -204,5 +210,5 @@ def give_away(graph: Any, rule: Any) -> int:
         one = _give(graph, lists, rule, label, at + LOWEST)
         given += 1
         if _waits(regions, one):
-            heappush(heap, (regions[one].area, regions[one].first, np.int64(one)))
+            heappush(heap, _keyed(regions, one))
     return given

@@ -145,4 +145,6 @@ def _runs(a: NDArray[np.int32], b: NDArray[np.int32], length: int) -> NDArray[np
 
 def changes_of(finished: Finished) -> NDArray[np.bool_]:
     """Which of the pieces that are decided become another class."""
-    return (finished.codes != NODATA) & (finished.codes != finished.pieces["code"])
+    becomes, was = finished.codes, finished.pieces["code"]
+    changed: NDArray[np.bool_] = (becomes != NODATA) & (becomes != was)
+    return changed

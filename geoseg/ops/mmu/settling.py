@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,7 +134,7 @@ class Settling:
             base += len(part.regions)
         beside, above = self._stage.border
         diagonal = self._stage.diagonal
-        for left, right in zip(sides, sides[1:], strict=False):
+        for left, right in pairwise(sides):
             contacts.append(seam(left[3], right[2], beside, diagonal=diagonal))
         first, last = (np.concatenate([side[k] for side in sides]) for k in (0, 1))
         contacts.append(seam(self._front, first, above, diagonal=diagonal))
@@ -184,4 +185,3 @@ def _check(survey: Survey, at: tuple[int, int], row: list[Survey], shape: tuple[
             f"{at[0]}, column {at[1]} came {window} of a raster of {survey.shape}, wanted is one "
             f"of {shape}"
         )
-
