@@ -174,7 +174,9 @@ def write_land_cover(path: Path, size: int, *, seed: int = 7) -> None:
     ) as file:
         for top in range(0, size, 512):
             rows = min(512, size - top)
-            file.write(land_cover(top, 0, rows, size, seed=seed), 1, window=Window(0, top, size, rows))
+            file.write(
+                land_cover(top, 0, rows, size, seed=seed), 1, window=Window(0, top, size, rows)
+            )
 
 
 def main() -> None:
