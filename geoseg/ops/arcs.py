@@ -85,7 +85,7 @@ def _edges(padded: Any, i: int, j: int) -> int:
 @helper
 def _code_row(upper: Any, lower: Any, codes: Any) -> int:
     """Edges and stops along one row of vertices, without a branch: many vertices at once."""
-    edges = 0
+    edges: Any = 0
     for j in range(len(codes)):
         east, south = upper[j + 1] != lower[j + 1], lower[j] != lower[j + 1]
         west, north = upper[j] != lower[j], upper[j] != upper[j + 1]
