@@ -142,10 +142,8 @@ class Stage:
         """What is labelled: the classes; or all but the class with holes, nodata in its place."""
         if self.hole_of is None:
             return codes
-        swapped = codes.copy()
-        swapped[codes == self.hole_of] = NODATA
-        swapped[codes == NODATA] = self.hole_of
-        return swapped
+        other = np.where(codes == NODATA, np.int16(self.hole_of), codes)
+        return np.where(codes == self.hole_of, NODATA, other)
 
     def codes_of(self, layer: NDArray[np.int16]) -> NDArray[np.int16]:
         """The classes that :meth:`layer` made ``layer`` of."""
