@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -48,10 +48,14 @@ class Stored:
 
 
 class Passing:
-    """Polygons on their way to one file; ``codes`` are the classes seen so far among them."""
+    """Polygons on their way to one file; ``codes`` are the classes seen so far among them.
 
-    def __init__(self, polygons: Polygons) -> None:
+    ``at_end`` is called after the last of them.
+    """
+
+    def __init__(self, polygons: Polygons, *, at_end: Callable[[], None] | None = None) -> None:
         self._batches = in_background(polygons)
+        self._at_end = at_end
         self.schema = polygons.schema
         self.codes: set[int] = set()
 
@@ -60,6 +64,8 @@ class Passing:
         for batch in self._batches:
             self.codes.update(batch.column("class_code").unique().to_pylist())
             yield batch
+        if self._at_end is not None:
+            self._at_end()
 
     def close(self) -> None:
         """Make no more of them."""
