@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
+from geoseg.api.sources import CodeSource, PercentSource
 from geoseg.grid import GeoBox, Window
 from geoseg.io.base import RasterReader
 from geoseg.io.mmu_files import CodeBlocks
@@ -18,28 +19,6 @@ from geoseg.ops.regions import NODATA
 from geoseg.run.base import BlockWork, Job
 
 Task = Literal["survey", "rewrite"]
-
-
-class CodeSource(Protocol):
-    """Class codes that a worker can open. Small and picklable."""
-
-    @property
-    def nodata(self) -> int | None:
-        """The code of pixels without a class; None if all have one."""
-
-    def open(self) -> RasterReader:
-        """Open them."""
-
-
-class PercentSource(Protocol):
-    """Probabilities of classes that a worker can open. Small and picklable."""
-
-    @property
-    def codes(self) -> tuple[int, ...]:
-        """The class of each layer."""
-
-    def open(self) -> Any:
-        """Something whose ``read(window)`` gives ``(layer, y, x)``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,13 +116,13 @@ def _do_stage(
 ) -> Balance:
     from geoseg.steps.mmu import settle_blocks  # noqa: PLC0415 (numba takes a second)
 
-    run(replace(step, key=f"{step.key}-survey-{step.stage}"), f"{name}: survey")
+    run(replace(step, key=f"{step.key}-survey-{step.stage}"), f"{name} survey")
     layers = () if step.percent is None else step.percent.codes
     balance = settle_blocks(
         step.folder, step.grid, windows, step.unit, stage=step.stage, layers=layers
     )
     rewrite = replace(step, key=f"{step.key}-rewrite-{step.stage}", task="rewrite")
-    run(rewrite, f"{name}: rewrite")
+    run(rewrite, f"{name} rewrite")
     return balance
 
 

@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.api import fingerprint
-from geoseg.api.minimum import CodeSource, UnitJob, balance_record, reassign
+from geoseg.api.minimum import UnitJob, balance_record, reassign
 from geoseg.api.outlining import Outlining, areas_record, outlining
 from geoseg.api.places import check_folder
 from geoseg.api.polygons import Passing, write_polygons
+from geoseg.api.sources import CodeSource
 from geoseg.errors import InputError, ProductError
 from geoseg.grid import GeoBox, Window, blocks
 from geoseg.io.arcs import load_all_arcs

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from geoseg.errors import InputError
 from geoseg.grid import GeoBox
 from geoseg.io.vector import LAND_USE, Theme
 from geoseg.legend import Legend
@@ -41,11 +40,7 @@ class Outlining:
 
 
 def outlining(vector: Vector, legend: Legend, grid: GeoBox, *, title: str) -> Outlining:
-    """The numbers of ``vector`` for a raster on ``grid`` whose classes ``legend`` has.
-
-    Raises:
-        InputError: Areas are given partly in pixels, partly on the ground.
-    """
+    """The numbers of ``vector`` for a raster on ``grid`` whose classes ``legend`` has."""
     ground = ground_of(measure_grid(grid))
     codes = _codes(legend, vector.classes) if vector.classes else ()
     least = {} if vector.small == "merge" else _by_code(vector.min_area, legend)
@@ -90,11 +85,6 @@ def _unit(vector: Vector, legend: Legend) -> MinimumUnit | None:
         wanted = {*_codes(legend, vector.classes), *_codes(legend, named(vector.fill_holes))}
         holes = {code: area for code, area in holes.items() if code in wanted}
     units = {area.unit == "px" for area in (*small.values(), *holes.values())}
-    if len(units) > 1:
-        raise InputError(
-            "output.vector: min_area and fill_holes: some areas are in px, others are not; give "
-            "all in px, or all on the ground"
-        )
     return MinimumUnit(
         areas={code: area.square_metres(1.0) for code, area in small.items()},
         unit="px" if units == {True} else "m2",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, Literal, Self, TypedDict
 
-from pydantic import Field, PlainSerializer, PlainValidator, ValidationError
+from pydantic import Field, PlainSerializer, PlainValidator, ValidationError, model_validator
 from pydantic.json_schema import WithJsonSchema
 
 from geoseg.errors import InputError
@@ -189,6 +189,18 @@ class Vector(Section):
     """Whether pixels that only touch at a corner belong together (8) or not (4)."""
     formats: Some[Literal["gpkg", "geoparquet", "flatgeobuf", "pmtiles"]] = ("gpkg", "geoparquet")
     """File formats."""
+
+    @model_validator(mode="after")
+    def _one_kind_of_areas(self) -> Self:
+        small = self.min_area if self.small == "merge" else {}
+        areas = [area for area in (*small.values(), *self.fill_holes.values()) if area.value]
+        if len({area.unit == "px" for area in areas}) > 1:
+            raise UnfitError(
+                "expected all areas in px, or all on the ground, as in 'min_area'",
+                " and ".join(str(area) for area in areas),
+                at=("fill_holes" if self.fill_holes else "min_area",),
+            )
+        return self
 
     @property
     def reassigns(self) -> bool:

@@ -90,6 +90,8 @@ def test_settings_reach_into_it():
         ({"smooth": "round"}, ("smooth: expected corners or chaikin",)),
         ({"square_within": "0 m"}, ("square_within: expected a length above 0",)),
         ({"square_within": "1 ha"}, ("square_within: expected a length like",)),
+        ({"min_area": "4 px", "fill_holes": "1 ha"}, ("fill_holes: expected all areas in px",)),
+        ({"min_area": {"A": "4 px", "others": "1 ha"}}, ("min_area: expected all areas in px",)),
         ({"layers": {}}, ("layers: expected layers and their classes",)),
         ({"layers": {"a b": []}}, ("a layer's name", "found 'a b'")),
         ({"layers": {"a": [], "A": []}}, ("layers.A: expected each layer only once",)),
