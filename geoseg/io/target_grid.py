@@ -65,7 +65,10 @@ def place_scene(
     Raises:
         SceneError: The scene has no CRS, or does not lie where the wished grid can be.
         AreaError: The area cannot be read.
+        ValueError: The scene is clipped already: its area is in the CRS that it had.
     """
+    if scene.area is not None:
+        raise ValueError(f"scene {scene.id} has an area; place it before it is clipped")
     grid = target_grid(scene, wish, area=area)
     if same_grid(grid, scene.grid):
         return scene
