@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from math import ceil, floor, hypot, isfinite
 
 import numpy as np
+import shapely
 from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.crs import CRS
@@ -15,7 +16,7 @@ from pyproj.exceptions import ProjError
 from geoseg.errors import SceneError
 from geoseg.grid import GeoBox
 from geoseg.io.area import AreaRef, lonlat_bounds
-from geoseg.io.grids import DEGREE, metres_per_unit, same_grid
+from geoseg.io.grids import DEGREE, covers, metres_per_unit, same_grid, shift_between
 from geoseg.io.headers import read_header
 from geoseg.io.refs import MaskRef
 from geoseg.ops.metric import measure_grid
@@ -90,7 +91,7 @@ def target_grid(scene: Scene, wish: GridWish, *, area: AreaRef | None = None) ->
         return _grid_like(scene, wish.like)
     crs = _crs(scene, wish, area)
     height, width = _resolution(scene, wish, crs)
-    xs, ys = _outline(scene, crs)
+    xs, ys = _outline(scene, scene.grid, crs)
     west, east = _snapped(xs, width, wish.anchor[0])
     south, north = _snapped(ys, height, wish.anchor[1])
     shape = north - south, east - west
@@ -101,6 +102,34 @@ def target_grid(scene: Scene, wish: GridWish, *, area: AreaRef | None = None) ->
         )
     x, y = wish.anchor[0] + west * width, wish.anchor[1] + north * height
     return GeoBox(shape, Affine(width, 0, x, 0, -height, y), crs)
+
+
+def where_data_can_be(scene: Scene) -> bytes | None:
+    """A polygon (WKB in the grid's CRS) around the files of all bands; None: they fill the grid.
+
+    What lies outside has no pixel of some band, so that nothing there is valid.
+    """
+    others = {band.grid for band in scene.bands.values()}
+    if all(shift_between(grid, scene.grid) is not None for grid in others):
+        others = {grid for grid in others if not covers(grid, scene.grid)}
+    if not others or scene.grid.crs is None:
+        return None
+    shapes = []
+    for grid in others:
+        try:
+            xs, ys = _outline(scene, grid, scene.grid.crs)
+        except SceneError:
+            continue
+        shape = shapely.Polygon(np.column_stack([xs, ys])) if len(xs) == len(ys) else None
+        if shape is None or not shape.is_valid:
+            shape = shapely.box(xs.min(), ys.min(), xs.max(), ys.max())
+        shapes.append(shape)
+    if not shapes:
+        return None
+    a = scene.grid.affine
+    # Sides are drawn with chords, and kernels round.
+    wide = shapely.buffer(shapely.intersection_all(shapes), 2 * hypot(a.a, a.b, a.d, a.e))
+    return bytes(shapely.to_wkb(wide))
 
 
 def _snapped(values: Points, step: float, anchor: float) -> tuple[int, int]:
@@ -118,7 +147,7 @@ def _grid_like(scene: Scene, file: str) -> GeoBox:
     if grid.crs is None:
         raise SceneError(f"grid.like: {file}: has no CRS")
     back = ~grid.affine
-    xs, ys = _outline(scene, grid.crs)
+    xs, ys = _outline(scene, scene.grid, grid.crs)
     cols, rows = back.a * xs + back.b * ys + back.c, back.d * xs + back.e * ys + back.f
     height, width = grid.shape
     if cols.max() <= 0 or rows.max() <= 0 or cols.min() >= width or rows.min() >= height:
@@ -207,11 +236,15 @@ def _metres(crs: CRS) -> float:
     return DEGREE if crs.geographic else metres_per_unit(crs)
 
 
-def _outline(scene: Scene, crs: CRS) -> tuple[Points, Points]:
-    """Places around a scene in ``crs``; longitudes go on beyond ±180° rather than jump."""
-    grid = scene.grid
+def _outline(scene: Scene, grid: GeoBox, crs: CRS) -> tuple[Points, Points]:
+    """Places around a grid of ``scene`` in ``crs``.
+
+    Longitudes go on beyond ±180° rather than jump. Around a pole, only bounds are told.
+    """
     height, width = grid.shape
-    if crs == _own(scene):
+    if grid.crs is None:
+        raise SceneError(f"scene {scene.id}: has no CRS, so that no grid can be chosen for it")
+    if crs == grid.crs:
         points = [grid.affine @ at for at in ((0, 0), (width, 0), (width, height), (0, height))]
         return np.array([p[0] for p in points]), np.array([p[1] for p in points])
     along = np.linspace(0, 1, 2 * _PER_SIDE, endpoint=False)
@@ -219,7 +252,7 @@ def _outline(scene: Scene, crs: CRS) -> tuple[Points, Points]:
     cols = np.concatenate([along, one, 1 - along, zero, [0.0]]) * width
     rows = np.concatenate([zero, along, one, 1 - along, [0.0]]) * height
     try:
-        change = Transformer.from_crs(_own(scene).proj, crs.proj, always_xy=True)
+        change = Transformer.from_crs(grid.crs.proj, crs.proj, always_xy=True)
         xs, ys = change.transform(*_at(grid, cols, rows))
     except ProjError as error:
         raise SceneError(
