@@ -108,10 +108,12 @@ class ScenePixels:
         wide = Window(window.y0 - r, window.x0 - r, window.y1 + r, window.x1 + r)
         wide &= full_window(self.grid)
         numbers, there = self._mask_numbers(mask, wide)
-        found = dilated(hidden(numbers, mask.kind, mask.values), r)
-        if there is not None:
+        found = hidden(numbers, mask.kind, mask.values)
+        if there is None:
+            found = dilated(found, r)
+        else:
             # Where the mask's file ends nothing is known: hidden, but no reason to grow.
-            found |= ~there
+            found = dilated(found & there, r) | ~there
         return found[window.within(wide).slices]
 
     def _mask_numbers(

@@ -52,6 +52,10 @@ def _written(value: object) -> Any:
     return [str(side) for side in value] if isinstance(value, tuple) else value
 
 
+def _as_list(value: object) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
 def _snap(value: object) -> Literal[True] | tuple[float, float]:
     if value is True:
         return True
@@ -84,6 +88,7 @@ Resolution = Annotated[
 Snap = Annotated[
     Literal[True] | tuple[float, float],
     PlainValidator(_snap),
+    PlainSerializer(_as_list),
     WithJsonSchema(
         {
             "anyOf": [

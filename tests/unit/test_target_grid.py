@@ -244,6 +244,20 @@ def test_masks_hide_as_far_on_the_ground():
     assert none.dilate == 0
 
 
+@pytest.mark.parametrize("wish", [GridWish("EPSG:3035", (10.0, 10.0)), GridWish(like="like.tif")])
+def test_the_end_of_a_mask_does_not_grow(tmp_path, monkeypatch, wish):
+    """Number 0 is hidden, and 0 is what GDAL gives beside a file; so it must not be dilated."""
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "like.tif", np.zeros((60, 70), np.uint8), transform=NORTH_UP @ Affine.translation(-9, -8))  # fmt: skip
+    path = write(tmp_path / "a.tif", np.ones((40, 50), np.uint8))
+    scl = np.full((40, 50), 4, np.uint8)
+    scl[20, 25] = 0
+    path_of_mask = write(tmp_path / "scl.tif", scl)
+    mask = Mask(path_of_mask, 1, grid_of(path_of_mask), "values", (0,), dilate=3)
+    _, valid = read(place_scene(scene_of(path, [mask]), wish))
+    assert 2000 - valid.sum() == pytest.approx(29, abs=0 if wish.like else 9)
+
+
 ZONES = {
     "its own": ((500_000, 5_900_000), UTM, None, 32629),
     "its own at the rim": ((900_000, 5_900_000), UTM, None, 32629),
