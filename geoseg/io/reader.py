@@ -109,11 +109,12 @@ class ScenePixels:
         wide &= full_window(self.grid)
         numbers, there = self._mask_numbers(mask, wide)
         found = hidden(numbers, mask.kind, mask.values)
-        if there is None:
-            found = dilated(found, r)
-        else:
-            # Where the mask's file ends nothing is known: hidden, but no reason to grow.
-            found = dilated(found & there, r) | ~there
+        # Where the mask's file ends nothing is known: hidden, but no reason to grow.
+        if there is not None:
+            found &= there
+        found = dilated(found, r)
+        if there is not None:
+            found |= ~there
         return found[window.within(wide).slices]
 
     def _mask_numbers(
