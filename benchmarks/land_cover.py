@@ -1,5 +1,7 @@
 """A land-cover map made from numbers: any size, and any window of it on its own.
 
+    python benchmarks/land_cover.py map.tif [--size 10980]
+
 Ten classes in patches of many scales, field parcels, thin rivers and roads, and speckle along the
 borders, as in maps of a pixel-wise classifier; 0 is nodata (a swath edge and clouds). Each pixel
 depends on its row, its column and the seed alone, so a small map is a corner of a large one.
@@ -7,12 +9,19 @@ depends on its row, its column and the seed alone, so a small map is a corner of
 
 from __future__ import annotations
 
+import argparse
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import rasterio
+from affine import Affine
 from numba import njit, prange
 from numpy.typing import NDArray
+from rasterio.windows import Window
 
+TRANSFORM = Affine(10, 0, 499980, 0, -10, 5300040)
+CRS = "EPSG:32633"
 CLASSES = 10
 _RIVERS, _ROADS = CLASSES, CLASSES + 1  # fields of noise beside those of the classes
 _STEP = 8  # pixels between the nodes of coarse noise
@@ -154,3 +163,31 @@ def land_cover(top: int, left: int, height: int, width: int, *, seed: int = 7) -
     rows, cols = height // _STEP + 3, width // _STEP + 3
     coarse = _coarse(top // _STEP, left // _STEP, rows, cols, seed)
     return _fine(coarse, top, left, height, width, seed)
+
+
+def write_land_cover(path: Path, size: int, *, seed: int = 7) -> None:
+    """Write the first ``size`` rows and columns as a tiled GeoTIFF of 10 m pixels, in strips."""
+    profile = {"dtype": "uint8", "count": 1, "height": size, "width": size, "nodata": 0}
+    stored = {"tiled": True, "blockxsize": 512, "blockysize": 512, "compress": "deflate"}
+    with rasterio.open(
+        path, "w", driver="GTiff", crs=CRS, transform=TRANSFORM, **profile, **stored
+    ) as file:
+        for top in range(0, size, 512):
+            rows = min(512, size - top)
+            file.write(
+                land_cover(top, 0, rows, size, seed=seed), 1, window=Window(0, top, size, rows)
+            )
+
+
+def main() -> None:
+    """Write a map."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("path", type=Path)
+    parser.add_argument("--size", type=int, default=10980)
+    parser.add_argument("--seed", type=int, default=7)
+    options = parser.parse_args()
+    write_land_cover(options.path, options.size, seed=options.seed)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,147 +1,265 @@
-"""Polygons of a land-cover map: geoseg against rasterio with geopandas, in one run.
+"""From a class raster to a GeoPackage of polygons: geoseg, GDAL, rasterio with geopandas.
 
-    python benchmarks/polygons.py [--size 4096] [--block 1024] [--threads 1]
+    python benchmarks/polygons.py [--size 4096 10980] [--map worldcover.tif] [--repeat 3]
 
-Each contender runs in a process of its own on the same map, to a GeoPackage. Printed are seconds
-of wall and CPU time from the map in memory to the polygons in memory (for geoseg an Arrow table,
-for rasterio a GeoDataFrame) and to the file, and the peak memory of the process, of which the
-imports and the map are shown apart. Machine code is compiled before, and that is printed, too.
+Each contender is a process of its own (and its children) that reads the same GeoTIFF and writes a
+GeoPackage with a spatial index, one after the other; of several rounds the least counts. Measured
+are CPU time (user and system, children included), wall time, and the peak memory of the largest
+process and of all together. How many polygons were written, and what they cover, must be equal.
+The machine code of geoseg is compiled before, as after a first use.
+
+``generalized`` needs to be told how: ``--generalize="--min-area 0.5ha --simplify 10m"``.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import resource
+import os
+import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
-from affine import Affine
-from land_cover import land_cover
-from numpy.typing import NDArray
+import psutil
+import pyogrio
+import rasterio
+import shapely
+from land_cover import write_land_cover
 
-TRANSFORM = Affine(10, 0, 499980, 0, -10, 5300040)
-CRS = "EPSG:32633"
-Seconds = dict[str, float]
-
-
-@contextmanager
-def stopwatch(into: dict[str, Seconds], name: str) -> Iterator[None]:
-    wall, cpu = time.perf_counter(), time.process_time()
-    yield
-    into[name] = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+GDAL = ("/usr/bin/python3", "/usr/bin/gdal_polygonize.py")
+SLOW = ("rasterio", "coverage_simplify")
+LARGEST_SLOW = 11_000  # pixels a side; beyond, what holds all polygons as objects is left out
+LARGEST_CHECKED = 11_000
+BASELINES = ("gdal", "rasterio")
+SIZES = ("VmRSS", "VmHWM")
 
 
-def peak_megabytes() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+class Cost(NamedTuple):
+    """What a contender took."""
+
+    cpu: float  # seconds
+    wall: float  # seconds
+    largest: float  # MB of the largest process
+    together: float  # MB of all processes
+    file: float  # MB
 
 
-def run_geoseg(codes: NDArray[np.uint8], out: Path, options: argparse.Namespace) -> dict[str, Any]:
-    import pyarrow as pa  # noqa: PLC0415 - memory is compared
-    import pyogrio  # noqa: PLC0415 - memory is compared
-    from odc.geo.geobox import GeoBox  # noqa: PLC0415 - memory is compared
+@dataclass(frozen=True)
+class Result:
+    """The least of several rounds, and what was written."""
 
-    from geoseg.steps.vectorize import vectorize_array  # noqa: PLC0415 - memory is compared
-
-    stages: dict[str, Seconds] = {}
-    with stopwatch(stages, "compile"):
-        corner = codes[:600, :600]
-        grid = GeoBox(corner.shape, TRANSFORM, CRS)
-        vectorize_array(corner, grid, nodata=0, block=100).read_all()
-    grid = GeoBox(codes.shape, TRANSFORM, CRS)
-    before = peak_megabytes()
-
-    def polygons() -> Any:
-        return vectorize_array(codes, grid, nodata=0, block=options.block, threads=options.threads)
-
-    with stopwatch(stages, "memory"):
-        count = sum(batch.num_rows for batch in polygons())
-    peak = peak_megabytes()
-    with stopwatch(stages, "file"):
-        stream = polygons()
-        pyogrio.write_arrow(
-            pa.RecordBatchReader.from_batches(stream.schema, iter(stream)),
-            out,
-            driver="GPKG",
-            geometry_name="geometry",
-            geometry_type="Polygon",
-            crs=CRS,
-        )
-    return {"count": count, "stages": stages, "before": before, "peak": peak}
+    cost: Cost
+    polygons: int
+    area: float
 
 
-def run_rasterio(codes: NDArray[np.uint8], out: Path, _: argparse.Namespace) -> dict[str, Any]:
+def geoseg_in_process(raster: Path, out: Path, threads: int) -> None:
+    """Without command line and reporter, on ``threads`` besides the one that joins."""
+    from geoseg.io.class_raster import NO_CLASS, ClassRaster  # noqa: PLC0415 - memory is compared
+    from geoseg.io.geopackage import write_geopackage  # noqa: PLC0415 - memory is compared
+    from geoseg.steps.vectorize import vectorize_windows  # noqa: PLC0415 - memory is compared
+
+    source = ClassRaster(raster)
+    polygons = vectorize_windows(source.read, source.grid, nodata=NO_CLASS, threads=threads)
+    write_geopackage(out, {"land_use": polygons}, grid_crs=source.grid, styles={}, tags={})
+
+
+def one_thread(raster: Path, out: Path) -> None:
+    geoseg_in_process(raster, out, 1)
+
+
+def two_threads(raster: Path, out: Path) -> None:
+    geoseg_in_process(raster, out, 2)
+
+
+def rasterio_to_geopandas(raster: Path, out: Path, *, simplify: bool = False) -> None:
+    """As in the documentation of both: all polygons as objects, then to a file."""
     import geopandas  # noqa: PLC0415 - memory is compared
     from rasterio.features import shapes  # noqa: PLC0415 - memory is compared
     from shapely.geometry import shape  # noqa: PLC0415 - memory is compared
 
-    stages: dict[str, Seconds] = {}
-    before = peak_megabytes()
-    with stopwatch(stages, "memory"):
-        found = [
-            (shape(geometry), int(code))
-            for geometry, code in shapes(codes, codes != 0, transform=TRANSFORM)
-        ]
-        geometry, code = zip(*found, strict=True)
-        frame = geopandas.GeoDataFrame({"class_code": code}, geometry=list(geometry), crs=CRS)
-    peak = peak_megabytes()
-    with stopwatch(stages, "file"):
-        frame.to_file(out, driver="GPKG", engine="pyogrio")
-    for clock, seconds in stages["memory"].items():
-        stages["file"][clock] += seconds
-    return {"count": len(frame), "stages": stages, "before": before, "peak": peak}
+    with rasterio.open(raster) as file:
+        codes, mask = file.read(1), file.read_masks(1)
+        transform, crs = file.transform, file.crs
+    found = [(shape(g), int(code)) for g, code in shapes(codes, mask, transform=transform)]
+    geometry, code = zip(*found, strict=True)
+    frame = geopandas.GeoDataFrame({"class_code": code}, geometry=list(geometry), crs=crs)
+    if simplify:
+        frame["geometry"] = shapely.coverage_simplify(frame.geometry.values, 2 * transform.a)
+    frame.to_file(out, driver="GPKG", engine="pyogrio")
 
 
-CONTENDERS = {"geoseg": run_geoseg, "rasterio": run_rasterio}
+def coverage_simplify(raster: Path, out: Path) -> None:
+    rasterio_to_geopandas(raster, out, simplify=True)
 
 
-def compare(options: argparse.Namespace, folder: Path) -> None:
-    codes = folder / "codes.npy"
-    np.save(codes, land_cover(0, 0, options.size, options.size))
-    results = {}
-    for name in CONTENDERS:
-        command = [sys.executable, __file__, *sys.argv[1:], "--contender", name, "--map", codes]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        results[name] = json.loads(done.stdout)
-    print(
-        f"{options.size} x {options.size} px, blocks of {options.block}, {options.threads} threads"
-    )
+IN_PYTHON: dict[str, Callable[[Path, Path], None]] = {
+    "one-thread": one_thread,
+    "two-threads": two_threads,
+    "rasterio": rasterio_to_geopandas,
+    "coverage_simplify": coverage_simplify,
+}
+CONTENDERS = ("geoseg", "workers", "generalized", "gdal", *IN_PYTHON)
+EXACT = ("geoseg", "workers", "gdal", "one-thread", "two-threads", "rasterio")
+
+
+def command(name: str, raster: Path, out: Path, generalize: str) -> list[str] | str:
+    """What to run; or why it cannot be."""
+    ours = [sys.executable, "-m", "geoseg", "vectorize", str(raster), str(out), "-q"]
+    if name == "geoseg":
+        return ours
+    if name == "workers":
+        return [*ours, "--workers", "2"]
+    if name == "generalized":
+        return [*ours, *shlex.split(generalize)] if generalize else "needs --generalize"
+    if name == "gdal":
+        there = all(shutil.which(part) or Path(part).is_file() for part in GDAL)
+        missing = f"{GDAL[1]} is not there"
+        return [*GDAL, "-q", "-f", "GPKG", str(raster), str(out), "land_use"] if there else missing
+    return [sys.executable, __file__, "--contender", name, "--map", str(raster), "--out", str(out)]
+
+
+def run(arguments: list[str]) -> Cost:
+    """Run a process to its end, watching its memory and that of its children."""
+    began, together, largest = time.perf_counter(), 0.0, 0.0
+    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL)
+    watched = psutil.Process(process.pid)
+    while True:
+        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+        if pid:
+            break
+        now, peaks = resident(watched)
+        together, largest = max(together, now), max(largest, peaks)
+        time.sleep(0.01)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{shlex.join(arguments)} failed with {process.returncode}")
+    cpu, wall = usage.ru_utime + usage.ru_stime, time.perf_counter() - began
+    return Cost(cpu, wall, largest, max(together, largest), 0)
+
+
+def resident(process: psutil.Process) -> tuple[float, float]:
+    """MB of a process and its children together, and the peak so far of the largest.
+
+    What they share counts for each. A process that was started by a large one has that one's
+    peak in its ``ru_maxrss``; in ``VmHWM`` it has not.
+    """
+    total = largest = 0.0
+    for one in (process, *children(process)):
+        try:
+            lines = Path(f"/proc/{one.pid}/status").read_text().splitlines()
+        except OSError:
+            continue  # it has just ended
+        kilobytes = {
+            k: int(v.split()[0]) for k, v in (x.split(":", 1) for x in lines) if k in SIZES
+        }
+        total += kilobytes.get("VmRSS", 0) / 1024
+        largest = max(largest, kilobytes.get("VmHWM", 0) / 1024)
+    return total, largest
+
+
+def children(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.children(recursive=True)
+    except psutil.Error:
+        return []
+
+
+def written(path: Path, *, areas: bool) -> tuple[int, float]:
+    """Polygons in a file, and what they cover in the units of its CRS, summed batch by batch."""
+    if not areas:
+        return int(pyogrio.read_info(path, layer=0)["features"]), float("nan")
+    count, area = 0, 0.0
+    with pyogrio.open_arrow(path, layer=0, columns=[], use_pyarrow=True) as (meta, reader):
+        name = meta["geometry_name"] or "wkb_geometry"
+        for batch in reader:
+            geometries = batch.column(name).to_numpy(zero_copy_only=False)
+            count += len(geometries)
+            area += float(shapely.area(shapely.from_wkb(geometries)).sum())
+    return count, area
+
+
+def measure(name: str, raster: Path, options: argparse.Namespace, folder: Path) -> Result | str:
+    """A contender on a map; or why it was left out."""
+    with rasterio.open(raster) as file:
+        side = max(file.shape)
+    if name in SLOW and side > LARGEST_SLOW:
+        return f"not tried on more than {LARGEST_SLOW} px a side"
+    costs: list[Cost] = []
+    for _ in range(options.repeat):
+        out = folder / "out.gpkg"
+        out.unlink(missing_ok=True)
+        what = command(name, raster, out, options.generalize)
+        if isinstance(what, str):
+            return what
+        costs.append(run(what)._replace(file=out.stat().st_size / 1e6))
+    polygons, area = written(out, areas=side <= LARGEST_CHECKED)
+    return Result(Cost(*(min(column) for column in zip(*costs, strict=True))), polygons, area)
+
+
+def compare(raster: Path, options: argparse.Namespace, folder: Path) -> None:
+    """One table."""
+    with rasterio.open(raster) as file:
+        print(f"\n**{raster.stem}**, {file.height} x {file.width} px\n")
+    print("| | CPU s | wall s | largest MB | all MB | file MB | polygons | x CPU | x wall |")
+    print("|---" * 9 + "|")
+    found = {name: measure(name, raster, options, folder) for name in options.only}
+    bases = {name: found[name] for name in BASELINES if isinstance(found.get(name), Result)}
+    for name, result in found.items():
+        if isinstance(result, str):
+            print(f"| {name} | {result} |")
+            continue
+        cost = result.cost
+        times = ("/".join(f"{b.cost[k] / cost[k]:.1f}" for b in bases.values()) for k in (0, 1))
+        numbers = f"{cost.cpu:.1f} | {cost.wall:.1f} | {cost.largest:,.0f} | {cost.together:,.0f}"
+        counts = f"{cost.file:,.0f} | {result.polygons:,}"
+        print(f"| {name} | {numbers} | {counts} | {' | '.join(times)} |", flush=True)
+    print(f"\nx: times less than {'/'.join(bases) or 'nothing'}")
+    check({name: r for name, r in found.items() if name in EXACT and isinstance(r, Result)})
+
+
+def check(results: dict[str, Result]) -> None:
+    """All wrote the same."""
+    first = next(iter(results.values()), None)
     for name, result in results.items():
-        stages = ", ".join(
-            f"{stage} {s['wall']:.2f} s wall {s['cpu']:.2f} s CPU"
-            for stage, s in result["stages"].items()
-        )
-        print(f"{name:9}{result['count']:>9,} polygons; {stages}")
-        print(f"{'':9}peak {result['peak']:,.0f} MB, {result['before']:,.0f} MB before")
-    ours, theirs = (results[name]["stages"] for name in CONTENDERS)
-    for stage in ("memory", "file"):
-        ratios = (theirs[stage][clock] / ours[stage][clock] for clock in ("cpu", "wall"))
-        print("to {}: {:.1f} times less CPU, {:.1f} times less wall".format(stage, *ratios))
-    assert results["geoseg"]["count"] == results["rasterio"]["count"]
+        assert result.polygons == first.polygons, f"{name}: {result.polygons} polygons"
+        same = np.isclose(result.area, first.area, rtol=1e-12, equal_nan=True)
+        assert same, f"{name}: {result.area} instead of {first.area}"
 
 
 def main() -> None:
+    """Measure, print, check."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", type=int, default=4096)
-    parser.add_argument("--block", type=int, default=1024)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--contender", choices=CONTENDERS, help=argparse.SUPPRESS)
-    parser.add_argument("--map", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--size", type=int, nargs="*", default=[])
+    parser.add_argument("--map", type=Path, nargs="*", default=[])
+    parser.add_argument("--only", nargs="*", choices=CONTENDERS, default=CONTENDERS)
+    parser.add_argument("--repeat", type=int, default=1)
+    parser.add_argument("--generalize", default="", help="options of geoseg vectorize")
+    parser.add_argument("--contender", choices=IN_PYTHON, help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        if options.contender is None:
-            compare(options, Path(folder))
-            return
-        codes = np.load(options.map)
-        out = Path(folder, "polygons.gpkg")
-        print(json.dumps(CONTENDERS[options.contender](codes, out, options)))
+    if options.contender:
+        IN_PYTHON[options.contender](options.map[0], options.out)
+        return
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        small = folder / "small.tif"
+        write_land_cover(small, 300)
+        for contender in ("geoseg", "one-thread"):  # compiles
+            run(command(contender, small, folder / f"{contender}.gpkg", ""))
+        for size in options.size or ([] if options.map else [4096]):
+            write_land_cover(folder / f"land-cover-{size}.tif", size)
+            compare(folder / f"land-cover-{size}.tif", options, folder)
+        for raster in options.map:
+            compare(raster, options, folder)
 
 
 if __name__ == "__main__":

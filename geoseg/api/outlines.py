@@ -1,27 +1,30 @@
-"""Polygons of any class raster, traced block by block on worker processes."""
+"""Polygons of any class raster, traced block by block on threads or worker processes."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from geoseg.api import fingerprint
 from geoseg.api.places import check_folder
-from geoseg.api.polygons import store_polygons, wanted_polygons, write_polygons
+from geoseg.api.polygons import Passing, wanted_polygons, write_polygons
 from geoseg.errors import InputError, ProductError
-from geoseg.grid import GeoBox, blocks
+from geoseg.grid import GeoBox, Window, blocks
+from geoseg.io.arcs import load_all_arcs
 from geoseg.io.class_raster import NO_CLASS, ClassRaster, read_legend, unnamed
 from geoseg.legend import LEGENDS, LandClass, Legend
+from geoseg.ops.arcs import BlockArcs
+from geoseg.ops.metric import measure_grid
 from geoseg.run.base import BlockWork
-from geoseg.run.cluster import ClusterSpec, connect
 from geoseg.run.ledger import Ledger
 from geoseg.run.loop import run_blocks
-from geoseg.run.on_dask import OnDask
 from geoseg.run.reporter import Reporter, Silent
-from geoseg.steps.polygons import Wanted
+from geoseg.run.threads import each_block
+from geoseg.steps.polygons import Polygons, Wanted
+from geoseg.steps.vectorize import TraceBlock, Tracer
 from geoseg.workflow.units import Area
 
 BLOCK = 2048
@@ -40,8 +43,6 @@ class OutlineJob:
 
     def open(self) -> BlockWork:
         """Open the raster."""
-        from geoseg.steps.vectorize import TraceBlock  # noqa: PLC0415 (numba takes a second)
-
         raster = ClassRaster(self.raster, nodata=self.nodata)
         return TraceBlock(raster, self.grid, self.folder, nodata=NO_CLASS)
 
@@ -65,39 +66,67 @@ def outline(
     wanted = _wanted(tuple(c.value for c in chosen) if classes else (), min_area, connectivity)
     _check_out(raster, out)
     teller = reporter or Silent()
-    with _room(out) as work:
-        job = OutlineJob(
-            f"outline-{fingerprint.digest([str(raster.resolve()), str(work)])[:12]}",
-            raster.resolve(),
-            grid,
-            work / "arcs",
-            None if known is None else known.nodata,
+    source = _Source(raster.resolve(), grid, None if known is None else known.nodata)
+    with _room(out) as room:
+        traced = (
+            _on_threads(source, teller)
+            if workers is None
+            else _on_processes(source, room, workers, teller)
         )
-        _trace(job, work / "trace.jsonl", workers, teller)
-        stored = store_polygons(
-            work / "polygons.arrow", job.folder, grid, BLOCK, legend=names, wanted=wanted, extra={}
-        )
-        write_polygons(
-            stored,
-            out,
-            grid=grid,
-            classes=[c for c in chosen if c.value in stored.codes],
-            tags={"raster": raster.name, "software": fingerprint.software()},
-            title=raster.stem,
-        )
-    teller.done(f"{out}: {stored.kept} polygons, {stored.dropped} smaller ones left out")
-    return stored.kept
+        polygons = Polygons(traced, grid, measure_grid(grid), legend=names, wanted=wanted)
+        with closing(traced), closing(Passing(polygons)) as passing:
+            write_polygons(
+                passing,
+                out,
+                grid=grid,
+                classes=chosen,
+                tags={"raster": raster.name, "software": fingerprint.software()},
+                title=raster.stem,
+                styled="present",
+            )
+    teller.done(f"{out}: {polygons.kept} polygons, {polygons.dropped} smaller ones left out")
+    return polygons.kept
 
 
-def _trace(job: OutlineJob, ledger: Path, workers: int | None, reporter: Reporter) -> None:
-    """Trace all blocks on worker processes."""
-    windows = tuple(blocks((int(job.grid.shape[0]), int(job.grid.shape[1])), BLOCK))
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Where class codes come from: the file, its grid, and nodata if the file does not say."""
+
+    raster: Path
+    grid: GeoBox
+    nodata: int | None
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        return tuple(blocks((int(self.grid.shape[0]), int(self.grid.shape[1])), BLOCK))
+
+
+def _on_threads(source: _Source, reporter: Reporter) -> Generator[BlockArcs, None, None]:
+    """Trace the blocks on threads of this process, while they are joined: quickest to begin."""
+    windows = source.windows
+    raster = ClassRaster(source.raster, nodata=source.nodata)
+    trace = Tracer(raster.read, measure_grid(source.grid), NO_CLASS)
+    reporter.started(scenes=1, blocks=len(windows), dashboard=None)
+    yield from each_block(trace, windows, name="trace", reporter=reporter)
+
+
+def _on_processes(
+    source: _Source, room: Path, workers: int, reporter: Reporter
+) -> Generator[BlockArcs, None, None]:
+    """Trace all blocks on worker processes; their arcs lie on disk until they are joined."""
+    from geoseg.run.cluster import ClusterSpec, connect  # noqa: PLC0415 (distributed)
+    from geoseg.run.on_dask import OnDask  # noqa: PLC0415 (distributed)
+
+    windows, arcs = source.windows, room / "arcs"
+    digest = fingerprint.digest([str(source.raster), str(room)])[:12]
+    job = OutlineJob(f"outline-{digest}", source.raster, source.grid, arcs, source.nodata)
     with (
         connect(ClusterSpec(workers=workers), blocks=len(windows)) as cluster,
-        Ledger.open(ledger, job.key, {}) as done,
+        Ledger.open(room / "trace.jsonl", job.key, {}) as done,
     ):
         reporter.started(scenes=1, blocks=len(windows), dashboard=cluster.dashboard_link)
         run_blocks(OnDask(cluster.client), job, windows, done, reporter, name="trace")
+    yield from load_all_arcs(arcs, windows, (int(source.grid.shape[0]), int(source.grid.shape[1])))
 
 
 @contextmanager

@@ -1,25 +1,25 @@
-"""The polygons of a scene: assembled once, written to every format that is wanted."""
+"""Polygons on their way to files: stored for several formats, or straight into one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 
 from geoseg.errors import ProductError
 from geoseg.grid import GeoBox, blocks
-from geoseg.io.geopackage import write_geopackage
-from geoseg.io.geoparquet import write_geoparquet
-from geoseg.io.qml import polygon_qml, write_polygon_qml
+from geoseg.io.vector import LAND_USE, Theme, write_vector
 from geoseg.legend import LandClass, Legend
 from geoseg.ops.polygonize import Connectivity
-from geoseg.steps.polygons import Wanted
+from geoseg.run.threads import in_background
+from geoseg.steps.polygons import Polygons, Wanted
 from geoseg.steps.vectorize import assemble
 from geoseg.workflow.units import Area
 
-LAYER = "land_use"
+LAYER = LAND_USE
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,25 @@ class Stored:
         """The batches, one at a time; read, as a mapped file would count as memory."""
         with pa.OSFile(str(self.path)) as file:
             yield from pa.ipc.open_stream(file)
+
+
+class Passing:
+    """Polygons on their way to one file; ``codes`` are the classes seen so far among them."""
+
+    def __init__(self, polygons: Polygons) -> None:
+        self._batches = in_background(polygons)
+        self.schema = polygons.schema
+        self.codes: set[int] = set()
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        """The batches, made on a thread of their own; once."""
+        for batch in self._batches:
+            self.codes.update(batch.column("class_code").unique().to_pylist())
+            yield batch
+
+    def close(self) -> None:
+        """Make no more of them."""
+        self._batches.close()
 
 
 def wanted_polygons(codes: tuple[int, ...], area: Area, connectivity: Connectivity) -> Wanted:
@@ -91,25 +110,24 @@ def store_polygons(
 
 
 def write_polygons(
-    stored: Stored,
+    polygons: Stored | Passing,
     path: Path,
     *,
     grid: GeoBox,
     classes: Sequence[LandClass],
     tags: Mapping[str, object],
     title: str,
+    themes: Sequence[Theme] = (),
+    styled: Literal["all", "present"] = "all",
 ) -> None:
-    """Write a ``.gpkg`` (with its style in it) or a ``.parquet`` (with a ``.qml`` beside it)."""
-    fields = [name for name in stored.schema.names if name != "geometry"]
-    if path.suffix == ".gpkg":
-        write_geopackage(
-            path,
-            {LAYER: stored},
-            grid_crs=grid,
-            styles={LAYER: polygon_qml(classes, fields)},
-            tags=tags,
-            titles={LAYER: title},
-        )
-        return
-    write_geoparquet(path, stored, grid_crs=grid, tags=tags)
-    write_polygon_qml(path.with_suffix(".qml"), classes, fields)
+    """Write them as the suffix of ``path`` says; see :func:`geoseg.io.vector.write_vector`."""
+    write_vector(
+        path,
+        polygons,
+        grid=grid,
+        classes=classes,
+        tags=tags,
+        title=title,
+        themes=themes,
+        styled=styled,
+    )

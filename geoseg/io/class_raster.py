@@ -56,11 +56,12 @@ class ClassRaster:
             SceneError: It cannot be read, or holds a number that is no code.
         """
         values, hidden = self._read(window)
-        strange = values[((values < 0) | (values > 255)) & ~hidden]
-        if strange.size:
-            raise SceneError(f"{self.path}: holds {strange[0]}; class codes are 0 to 255")
+        if values.dtype != np.uint8 and (values.min() < 0 or values.max() > 255):
+            strange = values[((values < 0) | (values > 255)) & ~hidden]
+            if strange.size:
+                raise SceneError(f"{self.path}: holds {strange[0]}; class codes are 0 to 255")
         codes = values.astype(np.int16)
-        codes[hidden] = NO_CLASS
+        np.copyto(codes, NO_CLASS, where=hidden)
         return codes
 
     def _read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
@@ -69,7 +70,7 @@ class ClassRaster:
             if not hasattr(self._local, "source"):
                 self._local.source = rasterio.open(self.path, sharing=False)
             values = self._local.source.read(1, window=at)
-            hidden = np.zeros(values.shape, np.bool_)
+            hidden = np.zeros((), np.bool_)
             if self._masked:
                 hidden = self._local.source.read_masks(1, window=at) == 0
         except RasterioError as error:

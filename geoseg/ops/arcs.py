@@ -20,7 +20,7 @@ from geoseg.errors import PlanError
 from geoseg.grid import Window
 from geoseg.ops.kernels import entry, helper
 from geoseg.ops.metric import Metric
-from geoseg.ops.regions import NODATA, find_regions
+from geoseg.ops.regions import NODATA, find_runs
 
 ARC = np.dtype(
     [
@@ -38,8 +38,8 @@ LARGEST_BLOCK = 65_535
 """Rows or columns of a block: vertices are stored as uint16."""
 
 EAST, SOUTH, WEST, NORTH = 0, 1, 2, 3
-_DOWN = (0, 1, 0, -1)
-_ALONG = (1, 0, -1, 0)
+_DOWN = np.array([0, 1, 0, -1])
+_ALONG = np.array([1, 0, -1, 0])
 
 _STOP = np.uint8(16)
 _STOPS = np.array([i | (16 if i.bit_count() > 2 else 0) for i in range(16)], np.uint8)
@@ -83,6 +83,25 @@ def _edges(padded: Any, i: int, j: int) -> int:
 
 
 @helper
+def _code_row(upper: Any, lower: Any, codes: Any) -> int:
+    """Edges and stops along one row of vertices, without a branch: many vertices at once."""
+    edges: Any = 0
+    for j in range(len(codes)):
+        east, south = upper[j + 1] != lower[j + 1], lower[j] != lower[j + 1]
+        west, north = upper[j] != lower[j], upper[j] != upper[j + 1]
+        many = np.uint8(east) + np.uint8(south) + np.uint8(west) + np.uint8(north) > 2
+        codes[j] = (
+            np.uint8(east)
+            | np.uint8(south) << np.uint8(SOUTH)
+            | np.uint8(west) << np.uint8(WEST)
+            | np.uint8(north) << np.uint8(NORTH)
+            | np.uint8(many) << np.uint8(4)
+        )
+        edges += np.uint8(east) + np.uint8(south)
+    return edges
+
+
+@helper
 def _keep_owned(padded: Any, codes: Any, i: int, j: int, ends: Any) -> None:
     """Take the edges of other blocks from a vertex on the rim; it is a stop if there are any."""
     height, width = codes.shape[0] - 1, codes.shape[1] - 1
@@ -109,106 +128,200 @@ def vertex_codes(padded: Any, ends: Any) -> tuple[Any, int]:
         ends: Whether the raster ends below the block, and on its right.
 
     Returns:
-        ``(h + 1, w + 1)`` uint8, bits 0..3: owned edges, bit 4: a node; and the number of edges.
+        ``(h + 1, w + 1)`` uint8, bits 0..3: owned edges, bit 4: a node; and the number of edges,
+        of which a few on the rim may not be owned.
     """
     height, width = padded.shape[0] - 2, padded.shape[1] - 2
     codes = np.empty((height + 1, width + 1), np.uint8)
+    edges = 0
     for i in range(height + 1):
-        for j in range(width + 1):
-            codes[i, j] = _STOPS[_edges(padded, i, j)]
+        edges += _code_row(padded[i], padded[i + 1], codes[i])
     for j in range(width + 1):
         _keep_owned(padded, codes, 0, j, ends)
         _keep_owned(padded, codes, height, j, ends)
     for i in range(1, height):
         _keep_owned(padded, codes, i, 0, ends)
         _keep_owned(padded, codes, i, width, ends)
-    edges = 0
-    for i in range(height + 1):
-        for j in range(width + 1):
-            edges += (codes[i, j] & 1) + ((codes[i, j] >> SOUTH) & 1)
     return codes, edges
 
 
 @helper
-def _walk(codes: Any, vertices: Any, used: int, i: int, j: int) -> tuple[int, int, int]:
-    """Follow an arc from vertex ``(i, j)``, taking its edges away; returns its end too."""
-    at_i, at_j = i, j
-    direction = _FIRST[codes[i, j] & 15]
-    vertices[used, 0], vertices[used, 1] = i, j
+def _walk(codes: Any, steps: Any, vertices: Any, used: int, start: Any) -> int:
+    """Follow an arc, taking its edges away; returns where its vertices end.
+
+    Args:
+        codes: Of all vertices, one row after the other.
+        steps: How many of them one step leads on, by direction. Unsigned, as ``start``: an index
+            that cannot be negative is looked up sooner, and each step waits for the one before.
+        vertices: Where rows and columns are written to, from ``used`` on, of which the first is
+            there.
+        used: Vertices that are there.
+        start: The vertex where the arc begins.
+    """
+    direction = _FIRST[codes[start] & 15]
+    codes[start] = (codes[start] & ~(1 << direction)) | _STOP  # where a loop ends, too
+    at, row, col = start, np.int64(vertices[used, 0]), np.int64(vertices[used, 1])
     used += 1
     while True:
-        codes[at_i, at_j] &= ~(1 << direction)
-        at_i += _DOWN[direction]
-        at_j += _ALONG[direction]
-        codes[at_i, at_j] &= ~(1 << (direction ^ 2))
-        code = codes[at_i, at_j]
-        if code & _STOP or (at_i == i and at_j == j):
+        at += steps[direction]
+        row += _DOWN[direction]
+        col += _ALONG[direction]
+        code = codes[at] & ~(1 << (direction ^ 2))
+        vertices[used, 0], vertices[used, 1] = row, col
+        if code & _STOP:
             break
+        codes[at] = 0
         onwards = _FIRST[code]
-        if onwards != direction:
-            vertices[used, 0], vertices[used, 1] = at_i, at_j
-            used += 1
-            direction = onwards
-    vertices[used, 0], vertices[used, 1] = at_i, at_j
-    return used + 1, at_i, at_j
+        used += onwards != direction  # kept where the arc turns; no branch to be guessed wrong
+        direction = onwards
+    codes[at] = code
+    return used + 1
 
 
 @helper
-def _sides(labels: Any, i: int, j: int, direction: int) -> tuple[int, int]:
-    """Labels on the left and right of the edge that leaves a vertex in ``direction``."""
-    upper_left, upper_right = labels[i, j], labels[i, j + 1]
-    lower_left, lower_right = labels[i + 1, j], labels[i + 1, j + 1]
+def _label_at(runs: Any, near: Any, row: int, col: int) -> int:
+    """The label of a pixel of the block or beside it, as in :func:`trace_arcs`.
+
+    ``near`` is a place among the runs of that row, at or before the pixel's.
+    """
+    starts, rows, of, rim = runs
+    height, width = len(rows) - 1, starts[rows[1] - 1]
+    if row >= height or col >= width:
+        return 0
+    if row < 0:
+        return int(rim[col]) if col >= 0 else 0
+    if col < 0:
+        return int(rim[width + row])
+    while starts[near + 1] <= col:
+        near += 1
+    return int(of[near])
+
+
+@helper
+def _sides(runs: Any, near: Any, at: Any, direction: int) -> tuple[int, int]:
+    """Labels on the left and right of the edge that leaves vertex ``at`` in ``direction``.
+
+    ``near`` has a place among the runs of the row above and one for the row below.
+    """
+    i, j = at
     if direction == EAST:
-        return upper_right, lower_right
+        return _label_at(runs, near[0], i - 1, j), _label_at(runs, near[1], i, j)
     if direction == SOUTH:
-        return lower_right, lower_left
+        return _label_at(runs, near[1], i, j), _label_at(runs, near[1], i, j - 1)
     if direction == WEST:
-        return lower_left, upper_left
-    return upper_left, upper_right
+        return _label_at(runs, near[1], i, j - 1), _label_at(runs, near[0], i - 1, j - 1)
+    return _label_at(runs, near[0], i - 1, j - 1), _label_at(runs, near[0], i - 1, j)
 
 
 @helper
-def _node(nodes: Any, known: int, i: int, j: int) -> int:
-    """The number of a node, from 1; ``known + 1`` if it is new."""
-    if nodes[i, j] == 0:
-        nodes[i, j] = known + 1
-    return int(nodes[i, j])
+def _advance(runs: Any, near: Any, i: int, j: int) -> None:
+    """Move both places along to the runs of the pixels on the left of vertex ``(i, j)``."""
+    starts, rows = runs[0], runs[1]
+    for side in range(2):
+        row = i - 1 + side
+        if 0 <= row < len(rows) - 1:
+            near[side] = max(near[side], rows[row])
+            while starts[near[side] + 1] < j:
+                near[side] += 1
+
+
+@helper
+def _begin(arc: Any, codes: Any, runs: Any, near: Any, i: int, j: int) -> None:
+    """Note what lies on both sides of the arc that is going to leave vertex ``(i, j)``."""
+    _advance(runs, near, i, j)
+    arc.left, arc.right = _sides(runs, near, (i, j), _FIRST[codes[i, j] & 15])
+
+
+@helper
+def _find_stops(codes: Any) -> tuple[Any, Any]:
+    """Columns of the stops, row by row, and the place of each row's first one ``(h + 2,)``."""
+    cols = np.empty(codes.size, np.uint16)
+    rows = np.empty(codes.shape[0] + 1, np.int64)
+    used = 0
+    for i in range(codes.shape[0]):
+        rows[i] = used
+        for j in range(codes.shape[1]):
+            cols[used] = j
+            used += codes[i, j] >> 4
+    rows[codes.shape[0]] = used
+    return cols, rows
+
+
+@helper
+def _stop_at(cols: Any, rows: Any, i: int, j: int) -> int:
+    """The place of a stop among all; by halving, for a table of all vertices takes longer."""
+    low, high = rows[i], rows[i + 1]
+    while high - low > 1:
+        middle = (low + high) >> 1
+        if cols[middle] <= j:
+            low = middle
+        else:
+            high = middle
+    return int(low)
+
+
+@helper
+def _outer_labels(padded: Any) -> Any:
+    """Labels of the pixels above the block and on its left ``(w + h,)``."""
+    height, width = padded.shape[0] - 2, padded.shape[1] - 2
+    rim = np.zeros(width + height, np.int32)
+    for k in range(width):
+        rim[k] = 0 if padded[0, k + 1] == NODATA else -1 - k
+    for k in range(height):
+        rim[width + k] = 0 if padded[k + 1, 0] == NODATA else -1 - width - k
+    return rim
 
 
 @entry
-def trace_arcs(codes: Any, labels: Any, arcs: Any, vertices: Any) -> tuple[int, int]:
+def trace_arcs(codes: Any, padded: Any, runs: Any, arcs: Any, vertices: Any) -> tuple[int, int]:
     """Trace all arcs: first those that leave nodes, then the loops, both in reading order.
 
     Args:
         codes: What :func:`vertex_codes` made; used up.
-        labels: ``(h + 2, w + 2)``.
+        padded: Class codes ``(h + 2, w + 2)``.
+        runs: First columns, rows and labels of runs as from :func:`~geoseg.ops.regions.label_runs`.
         arcs: Room for :data:`ARC`, one for each edge.
         vertices: Room for vertices, two for each edge.
 
     Returns:
         How many arcs and vertices there are.
     """
-    nodes = np.zeros(codes.shape, np.int32)
+    across = codes.shape[1]
+    steps = np.array([1, across, -1, -across]).view(np.uint64)
+    flat = codes.reshape(-1)
+    runs = (*runs, _outer_labels(padded))
+    cols, rows = _find_stops(codes)
+    nodes = np.full(rows[-1], -1, np.int32)
     found = used = known = 0
-    for loops in range(2):
-        for i in range(codes.shape[0]):
-            for j in range(codes.shape[1]):
-                if loops == 0 and not codes[i, j] & _STOP:
-                    continue
-                while codes[i, j] & 15:
-                    arc = arcs[found]
-                    direction = _FIRST[codes[i, j] & 15]
-                    arc.left, arc.right = _sides(labels, i, j, direction)
-                    stop, end_i, end_j = _walk(codes, vertices, used, i, j)
-                    arc.source = arc.target = -1
-                    if loops == 0:
-                        arc.source = _node(nodes, known, i, j) - 1
-                        known = max(known, arc.source + 1)
-                        arc.target = _node(nodes, known, end_i, end_j) - 1
-                        known = max(known, arc.target + 1)
-                    arc.count = stop - used
-                    used = stop
-                    found += 1
+    near = np.zeros(2, np.int64)
+    for i in range(codes.shape[0]):
+        near[:] = 0
+        for k in range(rows[i], rows[i + 1]):
+            j = int(cols[k])
+            while codes[i, j] & 15:
+                arc = arcs[found]
+                _begin(arc, codes, runs, near, i, j)
+                if nodes[k] < 0:
+                    nodes[k], known = known, known + 1
+                vertices[used, 0], vertices[used, 1] = i, j
+                stop = _walk(flat, steps, vertices, used, np.uint64(i * across + j))
+                end = _stop_at(cols, rows, vertices[stop - 1, 0], vertices[stop - 1, 1])
+                if nodes[end] < 0:
+                    nodes[end], known = known, known + 1
+                arc.source, arc.target = nodes[k], nodes[end]
+                arc.count, used = stop - used, stop
+                found += 1
+    for i in range(codes.shape[0]):
+        near[:] = 0
+        for j in range(across):
+            if codes[i, j] & 15:
+                arc = arcs[found]
+                _begin(arc, codes, runs, near, i, j)
+                vertices[used, 0], vertices[used, 1] = i, j
+                stop = _walk(flat, steps, vertices, used, np.uint64(i * across + j))
+                arc.source = arc.target = -1
+                arc.count, used = stop - used, stop
+                found += 1
     return found, used
 
 
@@ -240,14 +353,18 @@ def trace_block(
     at = (window.y0, window.x0, *metric.shape)
     density = metric.row_density(window.y0, window.y1)
     padded = np.ascontiguousarray(padded, np.int16)
-    labels, regions = find_regions(padded, confidence, density, at)
+    runs, regions = find_runs(padded, confidence, density, at)
     ends = window.y1 == metric.shape[0], window.x1 == metric.shape[1]
     codes, edges = vertex_codes(padded, ends)
     arcs = np.empty(edges + 1, ARC)
     vertices = np.empty((2 * edges + 2, 2), np.uint16)
-    found, used = trace_arcs(codes, labels, arcs, vertices)
-    inner = labels[1:-1, 1:-1]
-    rim = np.concatenate([inner[0], inner[-1], inner[:, 0], inner[:, -1]])
+    starts, rows, labels = runs
+    found, used = trace_arcs(codes, padded, runs, arcs, vertices)
+    first, last = (
+        np.repeat(labels[rows[k] : rows[k + 1] - 1], np.diff(starts[rows[k] : rows[k + 1]]))
+        for k in (0, height - 1)
+    )
+    rim = np.concatenate([first, last, labels[rows[:-1]], labels[rows[1:] - 2]])
     return BlockArcs(
         window, metric.shape, regions, arcs[:found].copy(), vertices[:used].copy(), rim
     )

@@ -15,8 +15,10 @@ from geoseg.errors import InputError, ProductError
 from geoseg.grid import GeoBox
 from geoseg.legend import Legend
 from geoseg.ops.arcs import BlockArcs
+from geoseg.ops.boxes import SIDES, wkb_boxes
 from geoseg.ops.metric import Metric
-from geoseg.ops.polygonize import Connectivity, PolygonBatch, join
+from geoseg.ops.polygonize import Connectivity, PolygonBatch, add_areas, join
+from geoseg.ops.topology.shaping import Shaping
 
 _ROWS = 65_536
 _BYTES = 1 << 26
@@ -25,12 +27,13 @@ _HEX = np.frombuffer(b"0123456789abcdef", np.uint8)
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which polygons are made.
+    """Which polygons are made, and what becomes of their boundaries.
 
     Attributes:
         codes: Classes; all if empty.
         min_area: Square metres on the ground; smaller polygons are dropped, and counted.
         min_pixels: Polygons of fewer pixels are, too.
+        shaping: How boundaries are simplified and smoothed; as they are if None.
         connectivity: 4: pixels that touch at a corner only are separate polygons, as in GDAL's
             default. 8: they are one feature, a multipolygon.
     """
@@ -39,6 +42,7 @@ class Wanted:
     min_area: float = 0.0
     connectivity: Connectivity = 4
     min_pixels: int = 0
+    shaping: Shaping | None = None
 
     def __post_init__(self) -> None:
         if self.connectivity not in (4, 8):
@@ -62,17 +66,22 @@ class Polygons:
     perimeter_m               on the ellipsoid, along all rings
     pixels                    int64
     confidence_mean           percent; null where no pixel has a confidence
+    confidence_min            percent, uint8; null where no pixel has a confidence
+    valid_share               percent of the pixels that have a confidence; null where none has
     polygon_id                16 hex digits; from the grid, the first pixel and the class
     touches_edge              whether it has a pixel at the edge of the raster
+    xmin, ymin, xmax, ymax    what the geometry spans, in the CRS of the grid
     ========================  =================================================================
 
     On a grid without CRS areas and lengths are those of the plane.
 
     Attributes:
-        schema: Of the batches; its metadata has ``geometry_type``.
+        schema: Of the batches; its metadata has ``geometry_type`` and ``orientation``.
         kept: Polygons yielded so far.
         dropped: Polygons so far that were smaller than what is wanted.
         dropped_area_m2: What they cover.
+        written: For each class code so far, the square metres that its polygons have in pixels
+            (as in ``area_m2``) and in their geometries, which shaping may have changed.
     """
 
     def __init__(
@@ -91,6 +100,7 @@ class Polygons:
         self.schema = _schema(grid, self._wanted.connectivity)
         self.kept = self.dropped = 0
         self.dropped_area_m2 = 0.0
+        self._balance: dict[int, tuple[int, int]] = {}
         self._begun = False
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
@@ -109,10 +119,17 @@ class Polygons:
             self._metric,
             connectivity=self._wanted.connectivity,
             choose=self._choose,
+            shaping=self._wanted.shaping,
         )
         for batch in _rebatch((self._record_batch(b) for b in joined), self.schema):
             self.kept += batch.num_rows
             yield batch
+
+    @property
+    def written(self) -> dict[int, tuple[float, float]]:
+        """See the class."""
+        unit = self._metric.unit
+        return {code: (a * unit, b * unit) for code, (a, b) in sorted(self._balance.items())}
 
     def read_all(self) -> pa.Table:
         """All polygons at once."""
@@ -131,9 +148,12 @@ class Polygons:
 
     def _record_batch(self, batch: PolygonBatch) -> pa.RecordBatch:
         features = batch.features
+        add_areas(self._balance, batch)
         area = features["area"] * self._metric.unit
         with np.errstate(invalid="ignore"):
             confidence = features["confidence"] / features["measured"]
+        unseen = features["measured"] == 0
+        boxes = wkb_boxes(batch.wkb, batch.offsets)
         columns = [
             _binary(batch),
             pa.array(features["code"]),
@@ -142,9 +162,12 @@ class Polygons:
             pa.array(area / 1e4),
             pa.array(batch.perimeter),
             pa.array(features["pixels"]),
-            pa.array(confidence, mask=features["measured"] == 0),
+            pa.array(confidence, mask=unseen),
+            pa.array(features["confidence_min"], mask=unseen),
+            pa.array(features["measured"] * 100 / features["pixels"], mask=unseen),
             self._ids(features),
             pa.array(features["edge"]),
+            *(pa.array(side) for side in boxes.T.copy()),
         ]
         return pa.RecordBatch.from_arrays(columns, schema=self.schema)
 
@@ -181,10 +204,16 @@ def _schema(grid: GeoBox, connectivity: Connectivity) -> pa.Schema:
             pa.field("perimeter_m", pa.float64(), nullable=False),
             pa.field("pixels", pa.int64(), nullable=False),
             pa.field("confidence_mean", pa.float64()),
+            pa.field("confidence_min", pa.uint8()),
+            pa.field("valid_share", pa.float64()),
             pa.field("polygon_id", pa.string(), nullable=False),
             pa.field("touches_edge", pa.bool_(), nullable=False),
+            *(pa.field(side, pa.float64(), nullable=False) for side in SIDES),
         ],
-        {"geometry_type": "Polygon" if connectivity == 4 else "MultiPolygon"},
+        {
+            "geometry_type": "Polygon" if connectivity == 4 else "MultiPolygon",
+            "orientation": "counterclockwise",
+        },
     )
 
 

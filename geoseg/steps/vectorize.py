@@ -30,6 +30,31 @@ Read = Callable[[Window], NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
+class Tracer:
+    """Traces blocks of classes; several threads may call it at once.
+
+    Attributes:
+        classes: Gives class codes.
+        metric: How large the pixels of the whole raster are.
+        nodata: The code of pixels without a class; None if all have one.
+        confidence: Gives percents, 255 where there is none.
+    """
+
+    classes: Read
+    metric: Metric
+    nodata: int | None = None
+    confidence: Read | None = None
+
+    def __call__(self, block: Window) -> BlockArcs:
+        """Trace a block, reading one pixel more on each side where the raster has it."""
+        around = Window(block.y0 - 1, block.x0 - 1, block.y1 + 1, block.x1 + 1)
+        seen = around & Window(0, 0, *self.metric.shape)
+        codes = pad(as_codes(self.classes(seen), self.nodata), seen, block)
+        percent = None if self.confidence is None else self.confidence(block)
+        return trace_block(codes, block, self.metric, confidence=percent)
+
+
+@dataclass(frozen=True, slots=True)
 class TraceBlock:
     """Traces blocks of a class raster, once all their neighbours are written too.
 
@@ -49,15 +74,16 @@ class TraceBlock:
     folder: Path
     confidence: RasterReader | None = None
     nodata: int | None = 255
-    _metric: Metric = field(init=False, repr=False)
+    _trace: Tracer = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_metric", measure_grid(self.grid))
+        confidence = None if self.confidence is None else self.confidence.read
+        trace = Tracer(self.classes.read, measure_grid(self.grid), self.nodata, confidence)
+        object.__setattr__(self, "_trace", trace)
 
     def __call__(self, block: Window) -> dict[str, Any]:
         """Trace one block and save its arcs; says how much there was."""
-        confidence = None if self.confidence is None else self.confidence.read
-        traced = _trace(block, self._metric, self.classes.read, confidence, self.nodata)
+        traced = self._trace(block)
         path = save_arcs(self.folder, traced)
         return {
             "regions": len(traced.regions),
@@ -171,24 +197,13 @@ def vectorize_windows(
     if block < 1 or threads < 1:
         raise InputError(f"block {block} and threads {threads} must be at least 1")
     metric = measure_grid(grid)
-    trace = partial(_trace, metric=metric, classes=read, confidence=confidence, nodata=nodata)
+    trace = Tracer(read, metric, nodata, confidence)
     traced = _ahead(trace, blocks(metric.shape, block), threads)
     return Polygons(traced, grid, metric, legend=legend, wanted=wanted)
 
 
 def _read(array: NDArray[Any], window: Window) -> NDArray[Any]:
     return array[window.slices]
-
-
-def _trace(
-    block: Window, metric: Metric, classes: Read, confidence: Read | None, nodata: int | None
-) -> BlockArcs:
-    """Trace a block, reading one pixel more on each side where the raster has it."""
-    around = Window(block.y0 - 1, block.x0 - 1, block.y1 + 1, block.x1 + 1)
-    seen = around & Window(0, 0, *metric.shape)
-    codes = pad(as_codes(classes(seen), nodata), seen, block)
-    percent = None if confidence is None else confidence(block)
-    return trace_block(codes, block, metric, confidence=percent)
 
 
 def _check_array(what: str, array: NDArray[Any], grid: GeoBox, kinds: str, wanted: str) -> None:

@@ -64,7 +64,7 @@ def categories(root):
 
 
 def vectorize(raster, out, *options):
-    assert run(["vectorize", str(raster), str(out), "--workers", "1", "-q", *options]) == 0
+    assert run(["vectorize", str(raster), str(out), "-q", *options]) == 0
     assert [p for p in out.parent.iterdir() if p.suffix == ".part"] == []
     return out
 
@@ -210,6 +210,21 @@ def test_one_pixel_from_python(tmp_path):
     raster = write(tmp_path / "in.tif", np.full((1, 1), 7, np.uint8))
     assert geoseg.vectorize(raster, tmp_path / "deep/er/out.gpkg", workers=1) == 1
     assert polygons(tmp_path / "deep/er/out.gpkg") == shapes(raster)
+
+
+def test_worker_processes_and_threads_write_the_same_bytes(tmp_path):
+    raster = write(tmp_path / "in.tif", codes((2100, 45)), nodata=0)
+    assert vectorize(raster, tmp_path / "a.gpkg", "--workers", "2").read_bytes() == (
+        vectorize(raster, tmp_path / "b.gpkg").read_bytes()
+    )
+
+
+def test_numbers_that_are_no_codes_are_refused_by_threads_too(tmp_path):
+    values = codes().astype(np.int16)
+    values[77, 88] = -3
+    raster = write(tmp_path / "in.tif", values, nodata=-9999)
+    told = refused(tmp_path, raster, error=SceneError)
+    assert "holds -3; class codes are 0 to 255" in told
 
 
 @pytest.mark.parametrize("wrong", [300, -3])
