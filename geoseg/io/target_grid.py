@@ -256,8 +256,9 @@ def _outline(scene: Scene, grid: GeoBox, crs: CRS) -> tuple[Points, Points]:
         return np.array([p[0] for p in points]), np.array([p[1] for p in points])
     along = np.linspace(0, 1, 2 * _PER_SIDE, endpoint=False)
     zero, one = np.zeros_like(along), np.ones_like(along)
-    cols = np.concatenate([along, one, 1 - along, zero, [0.0]]) * width
-    rows = np.concatenate([zero, along, one, 1 - along, [0.0]]) * height
+    # A trace inside: 180 degrees east are 180 degrees west, and maps of the world end there.
+    cols = _inside(np.concatenate([along, one, 1 - along, zero, [0.0]]), width)
+    rows = _inside(np.concatenate([zero, along, one, 1 - along, [0.0]]), height)
     try:
         change = Transformer.from_crs(grid.crs.proj, crs.proj, always_xy=True)
         xs, ys = change.transform(*_at(grid, cols, rows))
@@ -274,6 +275,11 @@ def _outline(scene: Scene, grid: GeoBox, crs: CRS) -> tuple[Points, Points]:
         return _around(grid, crs, xs, ys)
     _check_uncut(scene, crs, xs, ys)
     return xs, ys
+
+
+def _inside(share: Points, size: int) -> Points:
+    trace = _HAIR / 10
+    return trace + share * (size - 2 * trace)
 
 
 def _at(grid: GeoBox, cols: Points, rows: Points) -> tuple[Points, Points]:

@@ -342,6 +342,14 @@ def test_around_a_pole_there_are_all_longitudes(tmp_path):
     assert target_grid(south, GridWish("EPSG:4326")).boundingbox.bottom == pytest.approx(-90, abs=1)
 
 
+@pytest.mark.parametrize("crs", ["EPSG:6933", "EPSG:3857"])
+def test_maps_of_the_world_are_not_cut(crs):
+    world = on(GeoBox((120, 360), Affine(1, 0, -180, 0, -1, 60), "EPSG:4326"))
+    grid = target_grid(world, GridWish(crs, (100_000.0, 100_000.0)))
+    edge = Transformer.from_crs(4326, crs, always_xy=True).transform(179.999999, 0)[0]
+    assert grid.shape[1] == 2 * np.ceil(edge / 100_000)
+
+
 def test_what_is_refused(tmp_path):
     here = on(GeoBox((100, 100), NORTH_UP, UTM))
     across = on(GeoBox((300, 300), Affine(100, 0, 720_000, 0, -100, 5_000_000), "EPSG:32660"))
