@@ -151,20 +151,14 @@ class ScenePixels:
         moved = Window(window.y0 + dy, window.x0 + dx, window.y1 + dy, window.x1 + dx)
         part = moved & full_window(grid)
         with self._file(uri, grid, window) as dataset:
-            if not part:
-                dtype = dataset.dtypes[max(indexes[0], 1) - 1]
-                return np.zeros((len(indexes), *window.shape), dtype), np.zeros(window.shape, bool)
-            at = _to_rasterio(part)
-            if indexes == (0,):
-                numbers = dataset.read_masks(1, window=at)[None]
-            else:
-                numbers = dataset.read(list(indexes), window=at)
+            numbers = _stored(dataset, indexes, part)
         if part == moved:
             return numbers, None
         whole = np.zeros((len(indexes), *window.shape), numbers.dtype)
         there = np.zeros(window.shape, np.bool_)
-        slices = part.within(moved).slices
-        whole[:, *slices], there[slices] = numbers, True
+        if part:
+            slices = part.within(moved).slices
+            whole[:, *slices], there[slices] = numbers, True
         return whole, there
 
     def _mask_dtype(self, mask: Mask, window: Window) -> str:
@@ -258,6 +252,16 @@ class ScenePixels:
                 f"scene {self._scene.id}: {uri} cannot be read at rows {window.y0}-{window.y1}, "
                 f"columns {window.x0}-{window.x1}{reason}; if it is damaged, get it again"
             ) from error
+
+
+def _stored(dataset: DatasetReader, indexes: tuple[int, ...], part: Window) -> NDArray[Any]:
+    """Numbers ``(band, y, x)`` as they are in a file; none where ``part`` is empty."""
+    if not part:
+        dtype = dataset.dtypes[max(indexes[0], 1) - 1]
+        return np.zeros((len(indexes), 0, 0), dtype)
+    if indexes == (0,):
+        return dataset.read_masks(1, window=_to_rasterio(part))[None]  # type: ignore[no-any-return]  # rasterio is untyped
+    return dataset.read(list(indexes), window=_to_rasterio(part))  # type: ignore[no-any-return]  # rasterio is untyped
 
 
 def _groups(bands: Sequence[Band], grid: GeoBox) -> list[_Group]:

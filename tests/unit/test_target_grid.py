@@ -15,11 +15,11 @@ from rasterio.warp import reproject
 from rasters import DEGREES, NORTH_UP, ROTATED, SOUTH_UP, UTM, band_of, grid_of, write
 
 from geoseg.errors import SceneError
-from geoseg.grid import full_window
-from geoseg.io.area import AreaRef
+from geoseg.grid import blocks, full_window
+from geoseg.io.area import AreaRef, area_touches
 from geoseg.io.reader import ScenePixels
 from geoseg.io.refs import MaskRef
-from geoseg.io.target_grid import GridWish, place_scene, target_grid
+from geoseg.io.target_grid import GridWish, place_scene, target_grid, where_data_can_be
 from geoseg.io.vrt import Warp, _scales
 from geoseg.scene import Band, Mask, Scene
 
@@ -348,6 +348,31 @@ def test_maps_of_the_world_are_not_cut(crs):
     grid = target_grid(world, GridWish(crs, (100_000.0, 100_000.0)))
     edge = Transformer.from_crs(4326, crs, always_xy=True).transform(179.999999, 0)[0]
     assert grid.shape[1] == 2 * np.ceil(edge / 100_000)
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        GridWish("EPSG:32630"),
+        GridWish("EPSG:4326"),
+        GridWish(like="like.tif"),
+        GridWish(anchor=(3, 3)),
+    ],
+)
+def test_only_windows_without_data_are_left_out(tmp_path, monkeypatch, wish):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "like.tif", np.zeros((300, 400), np.uint8), transform=NORTH_UP @ Affine.translation(-90, -80))  # fmt: skip
+    path = write(tmp_path / "a.tif", np.ones((120, 150), np.uint8), transform=ROTATED)
+    scene = place_scene(scene_of(path), wish)
+    _, valid = read(scene)
+    area = where_data_can_be(scene)
+    left_out = 0
+    for window in blocks(scene.grid.shape, 16):
+        if not area_touches(area, scene.grid, window):
+            left_out += 1
+            assert not valid[window.slices].any()
+    assert left_out > 5
+    assert where_data_can_be(scene_of(path)) is None
 
 
 def test_what_is_refused(tmp_path):
