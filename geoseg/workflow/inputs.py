@@ -212,7 +212,7 @@ class AreaOfInterest(Section):
     file: FilePath | None = None
     """Vector file whose polygons are the area."""
     layer: Text | None = None
-    """Layer of the file; the first without it."""
+    """Layer of the file; may be left out where only one has polygons."""
     bbox: (
         Annotated[
             tuple[Number, Number, Number, Number],
