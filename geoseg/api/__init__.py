@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from geoseg.workflow import TrainingWorkflow, Workflow, from_data, load, load_training
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from geoseg.api.adjusting import AdjustedAreas
     from geoseg.api.designing import Design, Sample
     from geoseg.api.evaluation import Truth
+    from geoseg.api.outlines import Outlined
     from geoseg.api.planning import RunPlan
     from geoseg.api.results import RunResult
     from geoseg.api.scores import Evaluation
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from geoseg.models.registry import ModelPackage
     from geoseg.models.told import Told
     from geoseg.run.reporter import Reporter
+    from geoseg.workflow.vector import VectorSettings
 
 __all__ = [
     "add_model",
@@ -127,39 +129,40 @@ def vectorize(
     out: str | os.PathLike[str],
     *,
     legend: str | None = None,
-    classes: Sequence[str] = (),
-    min_area: str | None = None,
-    connectivity: int = 4,
+    confidence: str | os.PathLike[str] | None = None,
+    probabilities: str | os.PathLike[str] | None = None,
     workers: int | None = None,
     reporter: Reporter | None = None,
-) -> int:
+    **vector: Unpack[VectorSettings],
+) -> Outlined:
     """Outline the classes of any raster of codes as polygons, exact across blocks.
 
     Args:
         raster: One band of codes 0..255.
-        out: A ``.gpkg`` or ``.parquet`` file.
+        out: A ``.gpkg``, ``.parquet``, ``.fgb`` or ``.pmtiles`` file.
         legend: Name of a known legend; the raster's own category names and palette without it.
-        classes: Names of the classes to outline; all without it.
-        min_area: Leave out smaller polygons, e.g. ``"0.5 ha"``.
-        connectivity: 4 or 8: whether pixels that only touch at a corner belong together.
-        workers: Worker processes; one a core without it.
+        confidence: Percents on the same grid, for what is said of each polygon.
+        probabilities: Percents on the same grid, a band for each class, called as it.
+        workers: Worker processes; without it threads of this process.
         reporter: Told of progress; nobody is, without it.
+        vector: What else is asked of polygons, as in the section ``output.vector`` of workflows:
+            ``classes=["Water"]``, ``min_area="0.5 ha"``, ``simplify="8 m"``, ``smooth="corners"``...
 
     Returns:
-        How many polygons were written.
+        How many polygons were written, and what became of areas.
 
     Raises:
         InputError: The raster or a setting is wrong; nothing was written.
     """
-    from geoseg.api.outlines import outline  # noqa: PLC0415 (numba and rasterio)
+    from geoseg.api.outlines import Beside, outline  # noqa: PLC0415 (numba and rasterio)
+    from geoseg.workflow.vector import vector_of  # noqa: PLC0415 (not everybody needs it)
 
+    beside = Beside(legend, *(None if p is None else Path(p) for p in (confidence, probabilities)))
     return outline(
         Path(raster),
         Path(out),
-        legend=legend,
-        classes=tuple(classes),
-        min_area=min_area,
-        connectivity=connectivity,
+        beside=beside,
+        vector=vector_of(vector),
         workers=workers,
         reporter=reporter,
     )

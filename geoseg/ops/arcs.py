@@ -85,7 +85,7 @@ def _edges(padded: Any, i: int, j: int) -> int:
 @helper
 def _code_row(upper: Any, lower: Any, codes: Any) -> int:
     """Edges and stops along one row of vertices, without a branch: many vertices at once."""
-    edges: Any = 0
+    edges = 0
     for j in range(len(codes)):
         east, south = upper[j + 1] != lower[j + 1], lower[j] != lower[j + 1]
         west, north = upper[j] != lower[j], upper[j] != upper[j + 1]
@@ -97,7 +97,7 @@ def _code_row(upper: Any, lower: Any, codes: Any) -> int:
             | np.uint8(north) << np.uint8(NORTH)
             | np.uint8(many) << np.uint8(4)
         )
-        edges += np.uint8(east) + np.uint8(south)
+        edges += int(np.uint8(east) + np.uint8(south))
     return edges
 
 

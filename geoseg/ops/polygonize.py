@@ -249,11 +249,22 @@ class _Joiner:
         closed, self._open = joining.split_closed(self.tables, front, candidates, self._stamp)
         self._at = bottom, 0
         if self.shaper is not None:
+            closed = self._delay(closed, bottom, self.shaper.delay)
             new_arcs = self._arcs_began, int(self._count[1])
             for chains, lines, against in self.shaper.complete(self.tables, new_arcs, bottom):
                 self._reserve(np.array([0, 0, len(lines.vertices), 0]))
                 adopt_lines(self.tables, self._count, chains, tuple(lines), against)
         return closed
+
+    def _delay(self, closed: NDArray[np.int32], bottom: int, rows: int) -> NDArray[np.int32]:
+        """Keep features open whose boundaries are shaped later only; the order stays the same."""
+        if rows == 0 or bottom == self._shape[0]:
+            return closed
+        below = self.tables.regions["last"][closed] // self._shape[1] + 1
+        late = closed[below > bottom - rows]
+        self.tables.regions["stamp"][late] = self._stamp
+        self._open = np.concatenate([self._open, late])
+        return closed[below <= bottom - rows]
 
     def tidy(self) -> None:
         """Prepare for the next row of blocks; drop what is finished if that is worth it."""

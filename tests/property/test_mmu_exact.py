@@ -57,3 +57,7 @@ def test_regions_go_where_the_rule_says(data, array, name, block):
     )
     np.testing.assert_array_equal(found, wanted[0])
     assert (balance.reassigned, balance.isolated, balance.filled) == wanted[1:]
+    after = {code: pixels for code, pixels, _ in balance.after.tolist() if pixels}
+    assert after == {
+        c: n for c, n in zip(*np.unique(found, return_counts=True), strict=True) if c != NODATA
+    }

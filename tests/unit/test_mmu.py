@@ -7,11 +7,11 @@ from polygon_reference import grid_of, realistic
 from scipy import ndimage
 
 from geoseg.errors import BlockError, InputError
-from geoseg.grid import blocks
+from geoseg.grid import Window, blocks
 from geoseg.ops.metric import measure_grid
 from geoseg.ops.mmu.rules import PRESETS, MinimumUnit, stages
 from geoseg.ops.mmu.settling import Settling
-from geoseg.ops.mmu.survey import survey_block
+from geoseg.ops.mmu.survey import apply_changes, survey_block
 from geoseg.ops.regions import as_codes
 from geoseg.steps.mmu import reassign_array
 
@@ -253,6 +253,56 @@ def test_input_that_does_not_fit_is_named():
         reassign_array(array.astype(float), grid, MinimumUnit(10))
     with pytest.raises(InputError, match="class 300 does not fit into uint8"):
         reassign_array(array, grid, MinimumUnit(fill_holes={300: 1}))
+
+
+def strips(shape, height, width):
+    """Blocks that are not square, row by row."""
+    return [
+        Window(y, x, min(y + height, shape[0]), min(x + width, shape[1]))
+        for y in range(0, shape[0], height)
+        for x in range(0, shape[1], width)
+    ]
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 100), (100, 1), (7, 100), (1, 1), (3, 41)])
+@pytest.mark.parametrize("connectivity", [4, 8])
+def test_blocks_of_any_shape_give_the_same(height, width, connectivity):
+    array = realistic((45, 60), seed=8)
+    metric, codes = measure_grid(grid_of(array)), as_codes(array, 0)
+    unit = MinimumUnit(30, unit="px", connectivity=connectivity)
+    (stage,) = stages(unit, metric)
+    windows = strips(array.shape, height, width)
+    surveys = (survey_block(codes[w.slices], w, metric, stage) for w in windows)
+    new, settling, seen = codes.copy(), Settling(surveys, stage, metric), []
+    for window, changes in settling:
+        new[window.slices] = apply_changes(codes[window.slices], changes, stage)
+        seen.append(window)
+    assert sorted(map(str, seen)) == sorted(map(str, windows))
+    whole, balance = reassign_array(array, grid_of(array), unit, nodata=0)
+    np.testing.assert_array_equal(new, as_codes(whole, 0))
+    np.testing.assert_array_equal(settling.balance.moved, balance.moved)
+
+
+@pytest.mark.parametrize("stage", [0, 1])
+def test_what_is_held_does_not_grow_with_the_raster(stage):
+    array = realistic((600, 60), seed=4)
+    metric, codes = measure_grid(grid_of(array)), as_codes(array, 0)
+    unit = MinimumUnit(60, unit="px", fill_holes={3: 60})
+    stage = stages(unit, metric)[stage]
+    read = []
+
+    def surveys():
+        for window in blocks(array.shape, 20):
+            read.append(window)
+            yield survey_block(codes[window.slices], window, metric, stage)
+
+    settling, behind, held = Settling(surveys(), stage, metric), [], []
+    for done, _ in enumerate(settling, 1):
+        behind.append(len(read) - done)
+        held.append(len(settling._graph.regions) + len(settling._graph.pieces))
+    assert len(read) == done == 90
+    assert max(behind) <= 3 * 3 + 2  # three rows of blocks
+    assert max(held) < 150
 
 
 def test_blocks_must_come_in_order():

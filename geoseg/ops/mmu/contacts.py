@@ -16,7 +16,7 @@ _RECENT = 1 << 12  # contacts that are remembered, so that a border is one conta
 @helper
 def _add(contacts: Any, recent: Any, used: int, pair: Any, length: int) -> int:
     """Add to the contact of two regions; returns how many contacts there are."""
-    a, b = min(pair), max(pair)
+    a, b = min(pair[0], pair[1]), max(pair[0], pair[1])
     place = (a * 2654435761 ^ b * 40503) & (_RECENT - 1)
     at = recent[place]
     if at >= 0 and contacts[at].a == a and contacts[at].b == b:
@@ -34,15 +34,20 @@ def _matter(big: Any, a: int, b: int) -> bool:
 
 
 @helper
+def _differs(label: int, one: int, other: int) -> bool:
+    return label != one and label != other  # noqa: PLR1714 - tuples take long to compile
+
+
+@helper
 def _add_corners(contacts: Any, recent: Any, used: int, square: Any, big: Any) -> int:
     """Add what touches at the middle of 2 x 2 pixels only."""
     here, right, below, across = square
     if _matter(big, here, across):
         # Where one of the others is alike, they touch at a side, too.
-        apart = right not in (here, across) and below not in (here, across)
+        apart = _differs(right, here, across) and _differs(below, here, across)
         used = _add(contacts, recent, used, (here, across), 0) if apart else used
     if _matter(big, right, below):
-        apart = here not in (right, below) and across not in (right, below)
+        apart = _differs(here, right, below) and _differs(across, right, below)
         used = _add(contacts, recent, used, (right, below), 0) if apart else used
     return used
 
@@ -55,7 +60,8 @@ def _contacts(labels: Any, big: Any, border: Any, diagonal: Any, contacts: Any) 
     for i in range(1, height + 1):
         if used + 4 * width > len(contacts):
             larger = np.empty(2 * len(contacts) + 4 * width, contacts.dtype)
-            larger[:used] = contacts[:used]
+            for k in range(used):  # slices take long to compile
+                larger[k] = contacts[k]
             contacts = larger
         for j in range(1, width + 1):
             here = labels[i, j] - 1

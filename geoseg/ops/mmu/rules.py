@@ -13,7 +13,8 @@ the border has length 0. Pixels without a class neither give nor take.
 **Holes.** Afterwards, class by class: a connected set of pixels that are not of the class (of any
 class or none; connected at sides and corners if regions are connected at sides only, and the
 other way round) is a hole if it does not touch the rim of the raster and is no larger than the
-limit. It becomes the class, with everything in it.
+limit. It becomes the class, with everything in it. Where regions are connected at corners, one
+that reached a hole across a corner loses that part, and what stays outside may be small.
 
 **Why the order may differ.** Call a small region *ripe* if its key is below those of all small
 regions that it touches. (1) What becomes of a ripe region depends on its own pixels and on the
@@ -142,10 +143,8 @@ class Stage:
         """What is labelled: the classes; or all but the class with holes, nodata in its place."""
         if self.hole_of is None:
             return codes
-        swapped = codes.copy()
-        swapped[codes == self.hole_of] = NODATA
-        swapped[codes == NODATA] = self.hole_of
-        return swapped
+        other = np.where(codes == NODATA, np.int16(self.hole_of), codes)
+        return np.where(codes == self.hole_of, NODATA, other)
 
     def codes_of(self, layer: NDArray[np.int16]) -> NDArray[np.int16]:
         """The classes that :meth:`layer` made ``layer`` of."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from geoseg.errors import InputError
 from geoseg.grid import Window
 from geoseg.ops.arcs import pad
+from geoseg.ops.kernels import entry
 from geoseg.ops.metric import Metric
 from geoseg.ops.mmu.balance import MOVED, TOTAL, sum_by
 from geoseg.ops.mmu.contacts import find_contacts, sum_values
@@ -144,8 +146,18 @@ def apply_changes(
     labels, count = label_regions(pad(stage.layer(codes), block, block))
     becomes = np.full(count + 1, NODATA, np.int16)
     becomes[changes["label"]] = changes["code"]
-    new = becomes[labels[1:-1, 1:-1]]
-    return np.where(new == NODATA, codes, new)
+    new = np.array(codes, np.int16, order="C")
+    _overwrite(new, labels, becomes)
+    return new
+
+
+@entry
+def _overwrite(codes: Any, labels: Any, becomes: Any) -> None:
+    for i in range(codes.shape[0]):
+        for j in range(codes.shape[1]):
+            new = becomes[labels[i + 1, j + 1]]
+            if new != NODATA:
+                codes[i, j] = new
 
 
 def as_values(values: NDArray[np.generic]) -> NDArray[np.int64]:

@@ -39,6 +39,13 @@ class Lines(NamedTuple):
     closed: NDArray[np.bool_]  # (n,)
 
 
+def take(chains: Chains, which: NDArray[np.bool_]) -> Chains:
+    """Those chains of which ``which`` ``(n,)`` is true."""
+    sizes = np.diff(chains.begins)
+    begins = np.concatenate([[0], np.cumsum(sizes[which])])
+    return Chains(chains.halves[np.repeat(which, sizes)], begins, chains.closed[which])
+
+
 @entry
 def note_arcs(tables: Any, arcs: Any, width: int) -> None:
     """Keep the first vertex in row-major order of arcs that are new."""
@@ -129,7 +136,7 @@ def _collect(tables: Any, arc: int, bottom: int, halves: Any, used: int) -> tupl
 
 
 @entry
-def find_chains(tables: Any, arcs: Any, bottom: int) -> tuple[Any, Any, Any, Any]:
+def find_chains(tables: Any, arcs: Any, bottom: int) -> tuple[Any, Any, Any, Any, Any]:
     """The complete chains among raw arcs, and the arcs that are left.
 
     Args:
@@ -138,11 +145,13 @@ def find_chains(tables: Any, arcs: Any, bottom: int) -> tuple[Any, Any, Any, Any
         bottom: The last row of lattice vertices; -1 if all of it is known.
 
     Returns:
-        The three fields of :class:`Chains`, and arcs of incomplete chains.
+        The three fields of :class:`Chains`, the last lattice row of each ``(n,)``, and arcs of
+        incomplete chains.
     """
     halves = np.empty(len(arcs), np.int32)
     begins = np.empty(len(arcs) + 1, np.int64)
     closed = np.empty(len(arcs), np.bool_)
+    lasts = np.zeros(len(arcs), np.int64)
     pending = np.empty(len(arcs), np.int32)
     found = used = waiting = 0
     for a in arcs:
@@ -157,6 +166,8 @@ def find_chains(tables: Any, arcs: Any, bottom: int) -> tuple[Any, Any, Any, Any
                 waiting += 1
         if reason != _UNKNOWN:
             closed[found] = reason >= 0
+            for k in range(used, stop):
+                lasts[found] = max(lasts[found], _last_row(tables, halves[k] >> 1))
             if reason < 0:
                 _direct(tables, halves, used, stop)
             found += 1
@@ -168,8 +179,17 @@ def find_chains(tables: Any, arcs: Any, bottom: int) -> tuple[Any, Any, Any, Any
         halves[:used].copy(),
         begins[: found + 1].copy(),
         closed[:found].copy(),
+        lasts[:found].copy(),
         pending[:waiting],
     )
+
+
+@helper
+def _last_row(tables: Any, arc: int) -> Any:
+    last = np.int64(0)
+    for k in range(tables.arcs[arc].begin, tables.arcs[arc].stop):
+        last = max(last, np.int64(tables.vertices[k, 0]))
+    return last
 
 
 @helper

@@ -22,6 +22,11 @@ class Obstacles:
         self.top = 0
         self.bits: NDArray[np.uint64] = np.zeros((0, (width + 64) // 64), np.uint64)
 
+    @property
+    def view(self) -> tuple[NDArray[np.uint64], int]:
+        """What kernels take."""
+        return self.bits, self.top
+
     def move(self, top: int, bottom: int) -> None:
         """Cover rows ``top`` to ``bottom``; what is above is forgotten, what is new is empty."""
         moved = np.zeros((bottom - top + 1, self.bits.shape[1]), np.uint64)

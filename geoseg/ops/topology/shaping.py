@@ -31,12 +31,18 @@ class Shaping:
             them within two pixels of their tips, and leaves right angles between edges of more
             than four pixels, as buildings and fields have them; None: neither.
         rounds: How often corners are cut, 1 to 5.
+        square: Classes whose outlines get right angles, where they stand free and have a shape
+            for it, see :func:`geoseg.ops.topology.squaring.square`; as it is with buildings.
+            Others are simplified and smoothed as well.
+        square_within: Metres by which walls may be straightened, about 1.5 pixels.
     """
 
     simplify: Simplify | None = None
     amount: float = 0.0
     smooth: Smooth | None = None
     rounds: int = 2
+    square: tuple[int, ...] = ()
+    square_within: float = 0.0
 
     def __post_init__(self) -> None:
         if self.simplify not in (None, "visvalingam", "douglas-peucker"):
@@ -49,6 +55,8 @@ class Shaping:
             raise InputError(f"smooth {self.smooth!r} is neither 'chaikin' nor 'corners'")
         if not 1 <= self.rounds <= MOST_ROUNDS:
             raise InputError(f"smooth in {self.rounds} rounds: wanted are 1 to {MOST_ROUNDS}")
+        if self.square and not (isfinite(self.square_within) and self.square_within > 0):
+            raise InputError(f"square within {self.square_within} m: wanted is more than 0")
 
 
 class Ground(NamedTuple):
