@@ -1,7 +1,5 @@
 """Scenes on another grid: where pixels come to lie, what they hold, and what is refused."""
 
-from datetime import UTC, datetime
-
 import numpy as np
 import pytest
 import rasterio
@@ -397,6 +395,6 @@ def test_what_is_refused(tmp_path):
     for scene, wish, message in refused:
         with pytest.raises(SceneError, match=message):
             place_scene(scene, wish)
-    clipped = Scene("s", here.bands, here.grid, (), datetime.now(UTC), None, b"area")
+    clipped = Scene("s", here.bands, here.grid, (), None, None, b"area")
     with pytest.raises(ValueError, match="place it before it is clipped"):
         place_scene(clipped, GridWish("utm"))
