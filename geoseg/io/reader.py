@@ -50,7 +50,7 @@ class ScenePixels:
         self._scene = scene
         self._handles = Handles()
         self._checked: set[tuple[str, GeoBox]] = set()
-        self._area = None if scene.area is None else _edges(scene.area, scene.grid)
+        self._area = None if scene.area is None else area_edges(scene.area, scene.grid)
 
     @property
     def grid(self) -> GeoBox:
@@ -301,8 +301,8 @@ def _check_unchanged(uri: str, grid: GeoBox, dataset: DatasetReader) -> None:
         )
 
 
-def _edges(area: bytes, grid: GeoBox) -> NDArray[np.float64]:
-    """The edges of ``area`` in pixels."""
+def area_edges(area: bytes, grid: GeoBox) -> NDArray[np.float64]:
+    """The edges of ``area`` (WKB in the grid's CRS) in pixels."""
     back = ~grid.affine
     rings = shapely.get_rings(shapely.get_parts(shapely.from_wkb(area)))
     points = (shapely.get_coordinates(ring) for ring in rings)
