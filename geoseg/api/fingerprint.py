@@ -20,7 +20,7 @@ SAMPLE_BYTES = 2**20
 
 CODE = (
     "ops", "steps", "models", "io/reader.py", "io/vrt.py", "io/environment.py", "grid.py",
-    "scene.py",
+    "scene.py", "io/composite.py", "io/members.py", "io/combining.py",
 )  # fmt: skip
 """What of the package changes the pixels and polygons of a result."""
 

@@ -10,8 +10,10 @@ from typing import Any
 
 from geoseg.api import fingerprint
 from geoseg.api.accounts import Account, timing
+from geoseg.api.combining import combined_record
 from geoseg.api.jobs import WorkFolder
 from geoseg.api.layers import LayerRasters
+from geoseg.api.observations import observation_assets, observation_paths, write_observations
 from geoseg.api.outlining import SUFFIX_OF, Outlining, areas_record, outlining
 from geoseg.api.planning import RunPlan, SceneTask
 from geoseg.api.polygons import Stored, store_polygons, write_polygons
@@ -19,6 +21,7 @@ from geoseg.io.atomic import write_bytes
 from geoseg.io.cog import write_class_cog
 from geoseg.io.decimate import decimated_pixels, decimated_raster
 from geoseg.io.headers import stored_scales
+from geoseg.io.opening import open_pixels
 from geoseg.io.product_item import (
     ItemAsset,
     Processing,
@@ -34,7 +37,6 @@ from geoseg.io.qml import (
 )
 from geoseg.io.quicklook import PANEL, Picture, stretch_limits, write_quicklook
 from geoseg.io.rat import write_rat
-from geoseg.io.reader import ScenePixels
 from geoseg.legend import LandClass, Legend
 from geoseg.run.loop import Summary
 from geoseg.run.reporter import Reporter
@@ -78,6 +80,10 @@ class Products:
         wanted = {
             "classes": ("classes.tif", True),
             **{layer: (path.name, True) for layer, path in self._layers.paths(folder).items()},
+            **{
+                role: (path.name, True)
+                for role, path in observation_paths(self._scene, folder).items()
+            },
             **{
                 role: (f"polygons{SUFFIX_OF[name]}", name in formats)
                 for role, name in POLYGONS.items()
@@ -131,11 +137,14 @@ class Products:
         paths["item"].unlink(missing_ok=True)
         reporter.stage("products", blocks=len(paths), pixels=0)
         means = self._write_rasters(work, paths)
+        seen = write_observations(self._scene, work, self.task.directory, self._tags)
         reporter.advance(blocks=1 + len(means), pixels=0)
         polygons = self._write_polygons(work, paths, moved)
         reporter.advance(blocks=2, pixels=0)
         self._write_pictures(paths, account, polygons)
         record = self._record(account, polygons, summaries) | {"layers": means}
+        if self._scene.combined is not None:
+            record["combined"] = {**combined_record(self._scene.combined), "observations": seen}
         if polygons is not None:
             record["polygons"] |= self._shaped(polygons, moved)
         write_bytes(paths["run"], (json.dumps(record, indent=2, default=str) + "\n").encode())
@@ -238,7 +247,7 @@ class Products:
             return
         scene, card = self._scene, self.task.plan.card
         colors = natural_colors(card.bands)
-        pixels = ScenePixels(scene)
+        pixels = open_pixels(scene)
         try:
             image, valid = decimated_pixels(pixels, colors, PANEL)
         finally:
@@ -279,7 +288,7 @@ class Products:
         layers.append(ProjectLayer("Classes", str(paths["classes"]), classes, group="Maps"))
         layers += self._layers.project_layers(self.task.directory)
         bands = self._scene.select(colors)
-        if len({band.uri for band in bands}) == 1:
+        if self._scene.combined is None and len({band.uri for band in bands}) == 1:
             red, green, blue = (band.index for band in bands)
             style = image_style((red, green, blue), _as_qgis_reads(bands, limits))
             own = bands[0].grid
@@ -348,6 +357,7 @@ class Products:
         scene, card = self._scene, self.task.plan.card
         assets = {"classes": class_asset(paths["classes"], scene.grid, self._legend)}
         assets |= self._layers.assets(self.task.directory)
+        assets |= observation_assets(scene, self.task.directory)
         for role, (title, roles) in _TITLES.items():
             if role in paths:
                 assets[role] = ItemAsset(paths[role], title, roles)
@@ -356,7 +366,7 @@ class Products:
             item_id=f"{self.run.workflow.name}-{scene.id}",
             grid=scene.grid,
             assets=assets,
-            acquired=scene.acquired,
+            acquired=scene.acquired if scene.combined is None else scene.combined.times,
             processing=Processing(
                 fingerprint.software(), f"Segmented with {card.name} {card.version}"
             ),

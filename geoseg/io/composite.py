@@ -13,12 +13,16 @@ from geoseg.grid import GeoBox, Window, full_window
 from geoseg.io.base import Patch
 from geoseg.io.members import Members
 from geoseg.io.reader import area_edges
-from geoseg.ops.composite import REACH, clear_distance, median_of, preference, vegetation_index
+from geoseg.ops.composite import clear_distance, median_of, preference, vegetation_index
 from geoseg.ops.inside import inside
+from geoseg.ops.validity import REACH
 from geoseg.scene import Scene
 
 NDVI_BANDS = ("red", "nir")
 """What ``max_ndvi`` needs to see."""
+
+FAR_SEEING = frozenset({"best_pixel", "best_quality", "probability"})
+"""Rules for which it matters how far away the next hidden pixel is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +50,16 @@ class CombinedPixels:
     The most recent of equals wins. Only scenes that may have a pixel in a window are read, one
     after the other; all are held at once for ``median`` and ``best_pixel``, two for the others. A
     pixel does not depend on the window it is read with.
+
+    Attributes:
+        members: The scenes themselves.
     """
 
     def __init__(self, scene: Scene) -> None:
         assert scene.combined is not None, "there is nothing to combine"  # noqa: S101 (the caller has looked)
         self._scene, self._combined = scene, scene.combined
         self._bands = tuple(scene.bands)
-        self._members = Members(scene)
+        self.members = Members(scene)
         chosen = scene.bands.values()
         self._dtype = np.result_type(*(np.dtype(band.dtype) for band in chosen))
         self._scale = np.array([band.scale for band in chosen], np.float32)
@@ -74,9 +81,7 @@ class CombinedPixels:
         if not window or window & full_window(self.grid) != window:
             raise ValueError(f"{window} is not inside {tuple(self.grid.shape)} pixels")
         self._scene.select(bands)
-        wanted = np.ones(window.shape, np.bool_)
-        if self._area is not None:
-            wanted = inside(self._area, window)
+        wanted = self.wanted(window)
         values = np.zeros((len(self._bands), *window.shape), self._dtype)
         counts = np.zeros(window.shape, np.int32)
         if wanted.any():
@@ -93,9 +98,15 @@ class CombinedPixels:
             np.minimum(counts, 255).astype(np.uint8),
         )
 
+    def wanted(self, window: Window) -> NDArray[np.bool_]:
+        """Pixels ``(y, x)`` of ``window`` that lie in the scene's area."""
+        if self._area is None:
+            return np.ones(window.shape, np.bool_)
+        return inside(self._area, window)
+
     def close(self) -> None:
         """Let go of open files."""
-        self._members.close()
+        self.members.close()
 
     def _combine(self, window: Window, values: NDArray[Any], counts: NDArray[np.int32]) -> None:
         """Fill in ``values`` where there is an observation, and count them."""
@@ -103,7 +114,7 @@ class CombinedPixels:
             self._of_all(window, values, counts)
             return
         best = np.full(window.shape, -np.inf, np.float32)
-        for member in self._members.touching(window):
+        for member in self.members.touching(window):
             seen = self._seen(member, window)
             score = self._score(seen)
             better = seen.valid & (score >= best)
@@ -113,7 +124,7 @@ class CombinedPixels:
 
     def _of_all(self, window: Window, values: NDArray[Any], counts: NDArray[np.int32]) -> None:
         """What can only be said when all observations are known."""
-        members = self._members.touching(window)
+        members = self.members.touching(window)
         if not members:
             return
         every = np.empty((len(members), *values.shape), values.dtype)
@@ -149,11 +160,11 @@ class CombinedPixels:
 
     def _seen(self, member: int, window: Window) -> _Seen:
         """One scene in a window; read farther around where distances matter."""
-        if self._combined.rule not in {"best_pixel", "best_quality", "probability"}:
-            patch = self._members.read(member, self._bands, window)
+        if self._combined.rule not in FAR_SEEING:
+            patch = self.members.read(member, self._bands, window)
             return _Seen(self._unified(patch), patch.valid, None)
         wide = grown(window, self.grid)
-        patch = self._members.read(member, self._bands, wide)
+        patch = self.members.read(member, self._bands, wide)
         part = window.within(wide).slices
         distance = clear_distance(patch.valid)[part]
         return _Seen(self._unified(patch)[:, *part], patch.valid[part], distance)

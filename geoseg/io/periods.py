@@ -16,6 +16,9 @@ Period = Literal["all", "month", "quarter", "year"] | timedelta
 composites are: the last one of a year is shorter."""
 
 
+_NEVER = datetime(1, 1, 1, tzinfo=UTC)
+
+
 @dataclass(frozen=True, slots=True)
 class PeriodScenes:
     """Scenes of one period, oldest first.
@@ -64,7 +67,7 @@ def by_period(scenes: Sequence[Scene], period: Period, *, dated: bool) -> list[P
 
 def _order(scene: Scene) -> tuple[bool, datetime, str]:
     """Oldest first; those of the same moment by name, never by how they were listed."""
-    return scene.acquired is not None, _utc(scene.acquired or datetime.min), scene.id
+    return scene.acquired is not None, _utc(scene.acquired or _NEVER), scene.id
 
 
 def _period_of(scene: Scene, period: Period) -> tuple[str, datetime | None]:

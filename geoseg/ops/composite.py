@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.ops.kernels import entry, helper
+from geoseg.ops.validity import REACH
 
-REACH: Final = 64
-"""Pixels beyond which it does not matter how far away the next hidden pixel is."""
+Stored = NDArray[Any]
+Flags = NDArray[np.bool_]
 
 
 def median_of(values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[Any]:
@@ -65,9 +66,9 @@ def preference(
 ) -> NDArray[np.float32]:
     """How good an observation of each pixel is: far from what is hidden, and like the others.
 
-    The distance as a share of :data:`REACH`, less the sum over bands of the absolute differences
-    from the median, as a share of the sum of the medians (at most 1). Distance to clouds is one
-    of the scores of White et al. 2014 (doi:10.1080/07038992.2014.945827), closeness to the median
+    The distance as a share of ``REACH``, less the sum over bands of the absolute differences from
+    the median, as a share of the sum of the medians (at most 1). Distance to clouds is one of the
+    scores of White et al. 2014 (doi:10.1080/07038992.2014.945827), closeness to the median
     is the idea of medoids (Flood 2013, doi:10.3390/rs5126481).
 
     Args:
@@ -82,12 +83,12 @@ def preference(
     """
     out = np.empty(distance.shape, np.float32)
     scales, offsets = scale.astype(np.float64), offset.astype(np.float64)
-    _preferences(values, median, distance, scales, offsets, out)
+    _preferences(values, median, distance, scales, offsets, REACH, out)
     return out
 
 
 @helper
-def _sorted_valid(values, valid, at, y, x, found):  # type: ignore[no-untyped-def]  # numba
+def _sorted_valid(values: Stored, valid: Flags, at: int, y: int, x: int, found: Stored) -> int:
     """The valid numbers of a pixel in order, in the front of ``found``; how many there are."""
     count = 0
     for k in range(values.shape[0]):
@@ -104,7 +105,7 @@ def _sorted_valid(values, valid, at, y, x, found):  # type: ignore[no-untyped-de
 
 
 @entry
-def _medians_of_wholes(values, valid, out):  # type: ignore[no-untyped-def]  # numba
+def _medians_of_wholes(values: Stored, valid: Flags, out: Stored) -> None:
     found = np.empty(values.shape[0], values.dtype)
     for at in range(out.shape[0]):
         for y in range(out.shape[1]):
@@ -120,7 +121,7 @@ def _medians_of_wholes(values, valid, out):  # type: ignore[no-untyped-def]  # n
 
 
 @entry
-def _medians_of_reals(values, valid, out):  # type: ignore[no-untyped-def]  # numba
+def _medians_of_reals(values: Stored, valid: Flags, out: Stored) -> None:
     found = np.empty(values.shape[0], values.dtype)
     for at in range(out.shape[0]):
         for y in range(out.shape[1]):
@@ -133,7 +134,7 @@ def _medians_of_reals(values, valid, out):  # type: ignore[no-untyped-def]  # nu
 
 
 @entry
-def _squared_distances(valid, reach, out):  # type: ignore[no-untyped-def]  # numba
+def _squared_distances(valid: Flags, reach: int, out: Stored) -> None:
     """Down and up the columns first, then the lower envelope along rows, only as far as needed."""
     height, width = valid.shape
     rows = np.empty((height, width), np.int32)
@@ -158,7 +159,15 @@ def _squared_distances(valid, reach, out):  # type: ignore[no-untyped-def]  # nu
 
 
 @entry
-def _preferences(values, median, distance, scale, offset, out):  # type: ignore[no-untyped-def]  # numba
+def _preferences(
+    values: Stored,
+    median: Stored,
+    distance: NDArray[np.float32],
+    scale: NDArray[np.float64],
+    offset: NDArray[np.float64],
+    reach: int,
+    out: Stored,
+) -> None:
     for y in range(out.shape[0]):
         for x in range(out.shape[1]):
             apart, size = 0.0, 0.0
@@ -169,4 +178,4 @@ def _preferences(values, median, distance, scale, offset, out):  # type: ignore[
             share = 0.0
             if apart > 0.0:
                 share = min(apart / size, 1.0) if size > 0.0 else 1.0
-            out[y, x] = distance[y, x] / REACH - share
+            out[y, x] = distance[y, x] / reach - share
