@@ -55,6 +55,14 @@ def _composites(composite: Composite, scenes: Sequence[Scene], placing: Placing)
     ]
 
 
+def date_text(scene: Scene) -> str:
+    """When a scene was acquired; first and last date of several; empty where nobody knows."""
+    if scene.combined is None:
+        return "" if scene.acquired is None else f"{scene.acquired:%Y-%m-%d}"
+    times = scene.combined.times
+    return "" if times is None else "/".join(dict.fromkeys(f"{time:%Y-%m-%d}" for time in times))
+
+
 def combined_record(combined: Combined) -> dict[str, Any]:
     """What ``run.json`` says of the scenes that one was combined of."""
     return {

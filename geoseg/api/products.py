@@ -10,7 +10,7 @@ from typing import Any
 
 from geoseg.api import fingerprint
 from geoseg.api.accounts import Account, timing
-from geoseg.api.combining import combined_record
+from geoseg.api.combining import combined_record, date_text
 from geoseg.api.jobs import WorkFolder
 from geoseg.api.layers import LayerRasters
 from geoseg.api.observations import observation_assets, observation_paths, write_observations
@@ -185,14 +185,14 @@ class Products:
             "GEOSEG_FINGERPRINT": self.fingerprint,
             "TIFFTAG_SOFTWARE": f"geoseg {software['geoseg']}",
         }
-        if scene.acquired is not None:
+        if scene.acquired is not None and scene.combined is None:
             tags["ACQUISITIONDATETIME"] = scene.acquired.isoformat()
         return tags
 
     @property
     def _title(self) -> str:
-        when = "" if self._scene.acquired is None else f", {self._scene.acquired:%Y-%m-%d}"
-        return f"{self.run.workflow.name}: {self._scene.id}{when}"
+        when = date_text(self._scene)
+        return f"{self.run.workflow.name}: {self._scene.id}{when and f', {when}'}"
 
     def _write_rasters(
         self, work: WorkFolder, paths: Mapping[str, Path]
@@ -214,7 +214,6 @@ class Products:
         made, scene = self.outlining, self._scene
         if made is None:
             return None
-        date = "" if scene.acquired is None else f"{scene.acquired:%Y-%m-%d}"
         stored = store_polygons(
             work.root / "polygons.arrow",
             work.arcs,
@@ -222,7 +221,7 @@ class Products:
             self.task.plan.block,
             legend=self._legend,
             wanted=made.wanted,
-            extra={"date": date, "scene": scene.id},
+            extra={"date": date_text(scene), "scene": scene.id},
         )
         settings = self.run.workflow.canonical()["output"]["vector"]
         told = {"settings": settings, **self._shaped(stored, moved)}
