@@ -173,7 +173,8 @@ def plan_scene(
         count,
         predicted / sum(b.shape[0] * b.shape[1] for b in kept),
         ceil(sum(_area(hull(c)) for c in chips) * _bytes_read(scene, card)),
-        (_planes(card, wish) + (wish.refinement is not None)) * sum(_area(b) for b in kept),
+        (_planes(card, wish) + (wish.refinement is not None) + (scene.combined is not None))
+        * sum(_area(b) for b in kept),
         memory_needed(scene, card, lattice, wish, block, resources),
         wish.layers,
         wish.refinement,
@@ -245,13 +246,15 @@ def combining_bytes(scene: Scene, card: ModelCard, edge: int, block: int) -> int
         return 0
     wide = edge if combined.rule in {"median", "max_ndvi", "latest"} else edge + 2 * REACH
     dtype = np.result_type(*(np.dtype(band.dtype) for band in scene.bands.values()))
-    pixel = len(scene.bands) * dtype.itemsize + 6  # and validity, distance, whether it is better
-    held = deepest(combined.windows, wide) if combined.rule in {"median", "best_pixel"} else 1
+    pixel = len(scene.bands) * dtype.itemsize
+    held = deepest(combined.windows, wide) if combined.rule in {"median", "best_pixel"} else 0
+    # With validity and distance of each; what is read, made of it and combined, with its scores.
+    pixels = held * (pixel + 5) + 3 * (pixel + 12)
     scores = 0
     if combined.predicted and combined.rule == "probability":
         # A sum, what is added to it, and one scene's own.
         scores = block * block * 12 * len(card.legend.classes)
-    return wide * wide * pixel * (held + 2) + scores
+    return wide * wide * pixels + scores
 
 
 def _refine_bytes(

@@ -1,5 +1,6 @@
 """Scenes made one: periods, a grid for all, one scale, and only few files open."""
 
+import tracemalloc
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -18,7 +19,9 @@ from geoseg.io.combining import Combination, Placing, combine_scenes, deepest
 from geoseg.io.opening import open_pixels
 from geoseg.io.periods import by_period
 from geoseg.io.target_grid import GridWish
+from geoseg.plan import bytes_per_pixel, combining_bytes
 from geoseg.scene import Scene
+from geoseg.testing import fake_card
 
 MEDIAN = Combination("median")
 
@@ -190,3 +193,27 @@ def open_files(folder):
     """How many files of ``folder`` this process holds open."""
     links = Path("/proc/self/fd").iterdir()
     return sum(str(link.readlink()).startswith(str(folder)) for link in links if link.is_symlink())
+
+
+@pytest.mark.parametrize("rule", ["median", "best_pixel", "max_ndvi", "latest"])
+def test_a_window_takes_the_memory_that_was_planned(tmp_path, rule):
+    random = np.random.default_rng(3)
+    scenes = []
+    for k in range(6):
+        values = random.integers(1, 4000, (2, 400, 400)).astype(np.uint16)
+        path = write(tmp_path / f"{k}.tif", values, nodata=7)
+        bands = {"red": band_of(path, 1, scale=1e-4), "nir": band_of(path, 2, scale=1e-4)}
+        grid = bands["red"].grid
+        scenes.append(Scene(f"{k}", bands, grid, (), datetime(2024, 1, k + 1, tzinfo=UTC)))
+    scene = combine_scenes(scenes, Combination(rule), name="c", acquired=None)
+    card = fake_card("two", bands=("red", "nir"))
+    pixels = open_pixels(scene)
+    pixels.read(["red", "nir"], Window(0, 0, 30, 40))  # compiles
+    tracemalloc.start()
+    patch = pixels.read(["red", "nir"], Window(70, 70, 326, 326))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    pixels.close()
+    planned = combining_bytes(scene, card, 256, 256) + 256**2 * (bytes_per_pixel(scene, card) + 2)
+    assert patch.values.nbytes < peak <= planned
+    assert planned < 2.5 * peak, "no more than it takes, by far"
