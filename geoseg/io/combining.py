@@ -14,6 +14,7 @@ from math import ceil, floor, hypot
 import numpy as np
 import shapely
 from affine import Affine
+from odc.geo.crs import CRS
 
 from geoseg.errors import SceneError
 from geoseg.grid import GeoBox, Window, full_window
@@ -124,7 +125,10 @@ def _as_wish(grid: GeoBox) -> GridWish:
     assert crs is not None, "checked before"  # noqa: S101 (for the type checker)
     unit = 1.0 if crs.geographic else metres_per_unit(crs)
     sides = hypot(a.b, a.e) * unit, hypot(a.a, a.d) * unit
-    return GridWish(crs=crs.to_wkt(), resolution=sides, degrees=crs.geographic, anchor=(a.c, a.f))
+    # The shortest way to write the same: people read it in plans.
+    code = f"EPSG:{crs.epsg}"
+    text = code if crs.epsg is not None and CRS(code) == crs else crs.to_wkt()
+    return GridWish(crs=text, resolution=sides, degrees=crs.geographic, anchor=(a.c, a.f))
 
 
 def _around(grids: Sequence[GeoBox], name: str) -> GeoBox:

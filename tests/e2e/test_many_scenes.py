@@ -196,6 +196,18 @@ def test_each_period_is_planned_as_a_scene_of_its_own(tmp_path, dates, model, co
     assert len({task.directory for task in found.tasks}) == len(ids)
 
 
+def test_the_plan_says_which_scenes_are_combined(tmp_path, dates, model, capfd):
+    path = workflow(tmp_path, dates, model, mosaic="latest")
+    assert run(["plan", str(path)]) == 0
+    assert "2 scenes combined by latest after the model: june, september" in capfd.readouterr().out
+    assert run(["plan", str(path), "--json"]) == 0
+    (told,) = json.loads(capfd.readouterr().out)["scenes"]
+    once = plan_of(workflow(tmp_path, dates, model, composite="latest")).tasks[0].plan
+    assert told["combined"]["scenes"] == ["june", "september"]
+    assert told["crs"] == "EPSG:32629"
+    assert told["chips"] == 2 * once.chips, "each chip is predicted in both scenes"
+
+
 def test_ndvi_asks_for_bands_that_the_model_does_not(tmp_path, dates):
     colors = {"bands": ("red", "green"), "mean": (0.1,) * 2, "std": (0.1,) * 2}
     model = write_package(tmp_path, "colors", **colors)
