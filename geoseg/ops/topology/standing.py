@@ -1,12 +1,14 @@
 """Outlines of buildings that stand free, made square, and the room that is kept for them.
 
-A square outline runs within ``reach`` pixels of the one that was traced. An outline stands free if
-no other boundary of the original map is nearer than twice that. All lattice vertices within
-``reach`` of it become obstacles to whatever is simplified or smoothed afterwards: by the argument
-of :mod:`geoseg.ops.topology.simplify`, no line gets into the area that they fill, as it would have
-to pass one of them. So square outlines meet nothing, and the areas of two never overlap.
+A square outline runs within so many pixels of the one that was traced: its reach. An outline
+stands free if no other boundary of the original map lies within its reach, and no boundary of
+another building within twice its reach. All lattice vertices within reach become obstacles to
+whatever is simplified or smoothed afterwards: by the argument of
+:mod:`geoseg.ops.topology.simplify`, no line gets into the area that they fill, as it would have to
+pass one of them. The areas of two buildings that stand free do not overlap, as they are farther
+apart than twice the larger reach. So square outlines meet nothing.
 
-Whether an outline stands free is known once all rows within twice ``reach`` are; those that could
+Whether an outline stands free is known once all rows within twice its reach are; lines that could
 come near it wait until then, see :class:`geoseg.ops.topology.shaper.Shaper`.
 """
 
@@ -105,10 +107,11 @@ def square_lines(lines: Any, rules: Any, edges: Any, walls: Any) -> tuple[Any, A
 
     Args:
         lines: As in :class:`geoseg.ops.topology.chains.Lines`, int64; loops only.
-        rules: Metres between rows and between columns, tolerance in metres, ``reach`` in pixels,
-            rows or columns that a loop and what is kept free around it have at most, and height
-            and width of the raster.
-        edges: Bits of all lattice vertices on boundaries, and the lattice row of the first.
+        rules: Metres between rows and between columns, tolerance in metres, the largest reach in
+            pixels, rows or columns that a loop and the room around have at most, and height and
+            width of the raster.
+        edges: Bits of all lattice vertices on boundaries, and of those on boundaries of
+            buildings; each with the lattice row of the first.
         walls: Those of obstacles; around loops that are made square more of them are set.
 
     Returns:
@@ -128,15 +131,21 @@ def square_lines(lines: Any, rules: Any, edges: Any, walls: Any) -> tuple[Any, A
         if inside and max(height, width) <= largest:
             own = np.zeros((height, width), np.bool_)
             _draw(line, (top, left), own)
-            if _stands_free(own, (top, left), edges, 2 * reach):
-                ring = line[:-1].astype(np.float64)
-                # The last vertex of the room is for closing the ring.
-                room = out[used : used + len(ring)]
-                corners, _ = square_ring(ring, down, right, tolerance, room)
-                if corners > 0:
-                    square[c] = True
-                    _keep_room(own, (top, left), walls, reach)
-                    out[used + corners] = out[used]
-                    used += corners + 1
+            ring = line[:-1].astype(np.float64)
+            # The last vertex of the room is for closing the ring.
+            room = out[used : used + len(ring)]
+            corners, metres = square_ring(ring, down, right, tolerance, room)
+            # Half a pixel from any point of the outline there is a lattice vertex of it.
+            mine = int(np.ceil(metres / min(down, right) + 0.5))
+            if (
+                corners > 0
+                and mine <= reach
+                and _stands_free(own, (top, left), edges[0], mine)
+                and _stands_free(own, (top, left), edges[1], 2 * mine)
+            ):
+                square[c] = True
+                _keep_room(own, (top, left), walls, mine)
+                out[used + corners] = out[used]
+                used += corners + 1
         starts[c + 1] = used
     return out[:used].copy(), starts, square
