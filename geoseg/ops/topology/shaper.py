@@ -78,7 +78,9 @@ class Shaper:
             found = splicing.take(found, ~square & ready)
         for part in _parts(tables, found):
             vertices, begins, against = splicing.gather_lines(tables, tuple(part))
-            yield part, self._shape_lines(Lines(vertices, begins, part.closed)), against
+            sharp = self._is_of_buildings(tables, part.halves[part.begins[:-1]] >> 1)
+            lines = self._shape_lines(Lines(vertices, begins, part.closed), sharp)
+            yield part, lines, against
         self._forget(tables, bottom)
 
     def renumber(self, arcs: NDArray[np.int32]) -> None:
@@ -136,6 +138,8 @@ class Shaper:
         """Whether a class that is made square lies on a side of arcs."""
         arcs = tables.arcs[which]
         wanted = np.zeros(len(arcs), np.bool_)
+        if not self._shaping.square:
+            return wanted
         for side in ("left", "right"):
             labels = arcs[side]
             codes = tables.regions["code"][np.maximum(labels, 0)]
@@ -159,7 +163,7 @@ class Shaper:
             chosen = Lines(out, kept, part.closed[square])
             yield (splicing.take(part, square), chosen, against[square]), some[square]
 
-    def _shape_lines(self, lines: Lines) -> Lines:
+    def _shape_lines(self, lines: Lines, sharp: NDArray[np.bool_]) -> Lines:
         shaping, ground, walls = self._shaping, self._ground, self._obstacles.view
         keep = np.ones(len(lines.vertices), np.bool_)
         if shaping.simplify is not None:
@@ -170,7 +174,7 @@ class Shaper:
             keep = simplify_lines(tuple(lines), rules, walls, self._shape)
         rounds = shaping.rounds if shaping.smooth else 0
         rules = shaping.smooth == "corners", rounds, tuple(ground)
-        vertices, begins = smooth_lines(tuple(lines), keep, (rules, walls, self._shape))
+        vertices, begins = smooth_lines(tuple(lines), keep, sharp, (rules, walls, self._shape))
         return Lines(vertices, begins, lines.closed)
 
 
