@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from geoseg.api.vectorizing import vectorize
 from geoseg.workflow import TrainingWorkflow, Workflow, from_data, load, load_training
 
 if TYPE_CHECKING:
@@ -120,49 +121,6 @@ def predict(
     }
     workflow = from_data(data, name="predict", overrides=overrides)
     return run(workflow, reporter=reporter, force=force)
-
-
-def vectorize(
-    raster: str | os.PathLike[str],
-    out: str | os.PathLike[str],
-    *,
-    legend: str | None = None,
-    classes: Sequence[str] = (),
-    min_area: str | None = None,
-    connectivity: int = 4,
-    workers: int | None = None,
-    reporter: Reporter | None = None,
-) -> int:
-    """Outline the classes of any raster of codes as polygons, exact across blocks.
-
-    Args:
-        raster: One band of codes 0..255.
-        out: A ``.gpkg`` or ``.parquet`` file.
-        legend: Name of a known legend; the raster's own category names and palette without it.
-        classes: Names of the classes to outline; all without it.
-        min_area: Leave out smaller polygons, e.g. ``"0.5 ha"``.
-        connectivity: 4 or 8: whether pixels that only touch at a corner belong together.
-        workers: Worker processes; one a core without it.
-        reporter: Told of progress; nobody is, without it.
-
-    Returns:
-        How many polygons were written.
-
-    Raises:
-        InputError: The raster or a setting is wrong; nothing was written.
-    """
-    from geoseg.api.outlines import outline  # noqa: PLC0415 (numba and rasterio)
-
-    return outline(
-        Path(raster),
-        Path(out),
-        legend=legend,
-        classes=tuple(classes),
-        min_area=min_area,
-        connectivity=connectivity,
-        workers=workers,
-        reporter=reporter,
-    )
 
 
 def add_model(

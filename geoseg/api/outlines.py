@@ -14,7 +14,8 @@ from geoseg.api.polygons import Passing, wanted_polygons, write_polygons
 from geoseg.errors import InputError, ProductError
 from geoseg.grid import GeoBox, Window, blocks
 from geoseg.io.arcs import load_all_arcs
-from geoseg.io.class_raster import NO_CLASS, ClassRaster, read_legend, unnamed
+from geoseg.io.class_raster import NO_CLASS, ClassRaster, read_legend, unnamed, unnamed_class
+from geoseg.io.vector import SUFFIXES
 from geoseg.legend import LEGENDS, LandClass, Legend
 from geoseg.ops.arcs import BlockArcs
 from geoseg.ops.metric import measure_grid
@@ -28,7 +29,6 @@ from geoseg.steps.vectorize import TraceBlock, Tracer
 from geoseg.workflow.units import Area
 
 BLOCK = 2048
-SUFFIXES = (".gpkg", ".parquet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +59,12 @@ def outline(
     reporter: Reporter | None,
 ) -> int:
     """See :func:`geoseg.api.vectorize`."""
-    known = None if legend is None else _known(legend)
+    known = None if legend is None else known_legend(legend)
     grid = ClassRaster(raster).grid
     names = _named(raster, known)
-    chosen = _chosen(raster, names, classes)
-    wanted = _wanted(tuple(c.value for c in chosen) if classes else (), min_area, connectivity)
-    _check_out(raster, out)
+    chosen = chosen_classes(raster, names, classes)
+    wanted = parse_wanted(tuple(c.value for c in chosen) if classes else (), min_area, connectivity)
+    check_out(out, raster)
     teller = reporter or Silent()
     source = _Source(raster.resolve(), grid, None if known is None else known.nodata)
     with _room(out) as room:
@@ -79,10 +79,9 @@ def outline(
                 passing,
                 out,
                 grid=grid,
-                classes=chosen,
+                classes=chosen if out.suffix == ".pmtiles" else passing.present(chosen),
                 tags={"raster": raster.name, "software": fingerprint.software()},
                 title=raster.stem,
-                styled="present",
             )
     teller.done(f"{out}: {polygons.kept} polygons, {polygons.dropped} smaller ones left out")
     return polygons.kept
@@ -142,17 +141,27 @@ def _room(out: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _check_out(raster: Path, out: Path) -> None:
+def check_out(out: Path, raster: Path | None = None) -> None:
+    """Refuse names that polygons cannot be written to.
+
+    Raises:
+        InputError: It has no known suffix, is a folder or the raster, or lies where none may.
+    """
     if out.suffix not in SUFFIXES:
         raise InputError(f"{out}: write to a file that ends in {' or '.join(SUFFIXES)}")
     if out.is_dir():
         raise InputError(f"{out}: is a folder; name a file")
-    if out.exists() and out.samefile(raster):
+    if raster is not None and out.exists() and out.samefile(raster):
         raise InputError(f"{out}: is the raster itself; name another file")
     check_folder(out.parent, what=str(out))
 
 
-def _known(name: str) -> Legend:
+def known_legend(name: str) -> Legend:
+    """The legend of that name.
+
+    Raises:
+        InputError: There is none.
+    """
     if name not in LEGENDS:
         raise InputError(
             f"legend {name!r}: there is none of that name; known: {', '.join(LEGENDS)}"
@@ -174,8 +183,19 @@ def _named(raster: Path, known: Legend | None) -> Legend:
     return Legend(known.name, (*known.classes, *others), NO_CLASS)
 
 
-def _chosen(raster: Path, legend: Legend, names: tuple[str, ...]) -> tuple[LandClass, ...]:
-    """The classes called ``names``; the codes that nobody has named are not worth a list."""
+def all_classes(nodata: int | None) -> tuple[LandClass, ...]:
+    """Every code but ``nodata``, as classes that nobody has named."""
+    return tuple(unnamed_class(code) for code in range(256) if code != nodata)
+
+
+def chosen_classes(
+    raster: Path | str, legend: Legend, names: tuple[str, ...]
+) -> tuple[LandClass, ...]:
+    """The classes called ``names``; the codes that nobody has named are not worth a list.
+
+    Raises:
+        InputError: ``raster`` has no class of such a name.
+    """
     known = {name.casefold() for name in legend.names}
     for name in names:
         if name.casefold() not in known:
@@ -188,7 +208,12 @@ def _chosen(raster: Path, legend: Legend, names: tuple[str, ...]) -> tuple[LandC
     return legend.select(names)
 
 
-def _wanted(codes: tuple[int, ...], min_area: str | None, connectivity: int) -> Wanted:
+def parse_wanted(codes: tuple[int, ...], min_area: str | None, connectivity: int) -> Wanted:
+    """Which polygons are made.
+
+    Raises:
+        InputError: The area cannot be read, or the connectivity is neither 4 nor 8.
+    """
     try:
         area = Area.parse(min_area) if min_area is not None else Area(0.0, "m2")
     except ValueError as error:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import overload
 
 import pyarrow as pa
 
 from geoseg.errors import ProductError
 from geoseg.grid import GeoBox, blocks
-from geoseg.io.geopackage import write_geopackage
-from geoseg.io.geoparquet import write_geoparquet
-from geoseg.io.qml import polygon_qml, write_polygon_qml
+from geoseg.io.vector import LAND_USE, Theme, write_vector
 from geoseg.legend import LandClass, Legend
 from geoseg.ops.polygonize import Connectivity
 from geoseg.run.threads import in_background
@@ -21,7 +19,7 @@ from geoseg.steps.polygons import Polygons, Wanted
 from geoseg.steps.vectorize import assemble
 from geoseg.workflow.units import Area
 
-LAYER = "land_use"
+LAYER = LAND_USE
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +61,31 @@ class Passing:
             self.codes.update(batch.column("class_code").unique().to_pylist())
             yield batch
 
+    def present(self, classes: Sequence[LandClass]) -> Sequence[LandClass]:
+        """Those of ``classes`` that have occurred by the time one looks."""
+        return _Present(classes, self.codes)
+
     def close(self) -> None:
         """Make no more of them."""
         self._batches.close()
+
+
+class _Present(Sequence[LandClass]):
+    def __init__(self, classes: Sequence[LandClass], codes: set[int]) -> None:
+        self._classes, self._codes = classes, codes
+
+    def _now(self) -> list[LandClass]:
+        return [c for c in self._classes if c.value in self._codes]
+
+    def __len__(self) -> int:
+        return len(self._now())
+
+    @overload
+    def __getitem__(self, at: int) -> LandClass: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[LandClass]: ...
+    def __getitem__(self, at: int | slice) -> LandClass | Sequence[LandClass]:
+        return self._now()[at]
 
 
 def wanted_polygons(codes: tuple[int, ...], area: Area, connectivity: Connectivity) -> Wanted:
@@ -119,50 +139,7 @@ def write_polygons(
     classes: Sequence[LandClass],
     tags: Mapping[str, object],
     title: str,
-    styled: Literal["all", "present"] = "all",
+    themes: Sequence[Theme] = (),
 ) -> None:
-    """Write a ``.gpkg`` (with its style in it) or a ``.parquet`` (with a ``.qml`` beside it).
-
-    ``styled`` says which of ``classes`` the style has: all, or those that occur.
-    """
-    style = _Style(polygons, classes, styled)
-    if path.suffix == ".gpkg":
-        write_geopackage(
-            path,
-            {LAYER: polygons},
-            grid_crs=grid,
-            styles=style,
-            tags=tags,
-            titles={LAYER: title},
-        )
-        return
-    write_geoparquet(path, polygons, grid_crs=grid, tags=tags)
-    write_polygon_qml(path.with_suffix(".qml"), style.classes, style.fields)
-
-
-class _Style(Mapping[str, str]):
-    """QML by layer, drawn when it is asked for: which classes occur is known after the last one."""
-
-    def __init__(
-        self,
-        polygons: Stored | Passing,
-        classes: Sequence[LandClass],
-        styled: Literal["all", "present"],
-    ) -> None:
-        self._polygons, self._classes, self._all = polygons, classes, styled == "all"
-        self.fields = [name for name in polygons.schema.names if name != "geometry"]
-
-    @property
-    def classes(self) -> list[LandClass]:
-        return [c for c in self._classes if self._all or c.value in self._polygons.codes]
-
-    def __getitem__(self, layer: str) -> str:
-        if layer != LAYER:
-            raise KeyError(layer)
-        return polygon_qml(self.classes, self.fields)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter((LAYER,))
-
-    def __len__(self) -> int:
-        return 1
+    """Write them as the suffix of ``path`` says; see :func:`geoseg.io.vector.write_vector`."""
+    write_vector(path, polygons, grid=grid, classes=classes, tags=tags, title=title, themes=themes)

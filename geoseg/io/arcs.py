@@ -16,7 +16,7 @@ from geoseg.io.atomic import replacing
 from geoseg.ops.arcs import ARC, BlockArcs
 from geoseg.ops.regions import REGION
 
-_VERSION = 1
+_VERSION = 2  # 2: regions know their lowest confidence
 _TABLES = {
     "regions": REGION,
     "arcs": ARC,

@@ -112,6 +112,11 @@ def unnamed(code: int) -> str:
     return f"Class {code}"
 
 
+def unnamed_class(code: int) -> LandClass:
+    """A class that nobody has named or coloured."""
+    return LandClass(code, unnamed(code), _color(code))
+
+
 def _header(path: Path) -> Header:
     _check_crs(path)
     header = read_header(str(path))

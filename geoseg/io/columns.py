@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from geoseg.ops.boxes import SIDES
+
 GEOMETRY = "geometry"
 CLASS_CODE = "class_code"
 CLASS_NAME = "class_name"
@@ -36,7 +38,12 @@ KNOWN: dict[str, Column] = {
     "pixels": Column("Pixels", "Number of pixels"),
     "confidence_mean": Column("Confidence", "Mean confidence of the pixels", "%"),
     "confidence_min": Column("Lowest confidence", "Lowest confidence of the pixels", "%"),
+    "valid_share": Column("Observed", "Share of the pixels that have a confidence", "%"),
     "touches_edge": Column("At the edge", "Whether it is cut off by the edge of the raster"),
+    "xmin": Column("West", "Least x of the geometry, in its CRS"),
+    "ymin": Column("South", "Least y of the geometry, in its CRS"),
+    "xmax": Column("East", "Greatest x of the geometry, in its CRS"),
+    "ymax": Column("North", "Greatest y of the geometry, in its CRS"),
     "date": Column("Date", "Day of acquisition"),
     "scene": Column("Scene", "Identifier of the scene"),
 }
@@ -51,7 +58,11 @@ SCHEMA = pa.schema(
         pa.field("perimeter_m", pa.float64()),
         pa.field("pixels", pa.int64()),
         pa.field("confidence_mean", pa.float64()),
+        pa.field("confidence_min", pa.uint8()),
+        pa.field("valid_share", pa.float64()),
         pa.field("polygon_id", pa.string()),
+        pa.field("touches_edge", pa.bool_()),
+        *(pa.field(side, pa.float64()) for side in SIDES),
     ]
 )
 """What a layer without a single polygon looks like; others are as their batches say."""
@@ -60,6 +71,11 @@ SCHEMA = pa.schema(
 def geometry_type(schema: pa.Schema) -> str:
     """``Polygon`` or ``MultiPolygon``, as the metadata of the batches says."""
     return str((schema.metadata or {}).get(b"geometry_type", b"Polygon").decode())
+
+
+def runs_counterclockwise(schema: pa.Schema) -> bool:
+    """Whether the metadata of the batches says that exteriors do, and holes clockwise."""
+    return (schema.metadata or {}).get(b"orientation") == b"counterclockwise"
 
 
 def describe(name: str) -> Column:

@@ -14,20 +14,29 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
 
 from geoseg.errors import ProductError
 from geoseg.grid import GeoBox
 from geoseg.io.atomic import replacing
-from geoseg.io.columns import GEOMETRY, SCHEMA, regroup
+from geoseg.io.columns import GEOMETRY, SCHEMA, regroup, runs_counterclockwise
 from geoseg.io.geopackage import crs_text
+from geoseg.io.table_rows import bytes_of, placed
+from geoseg.ops.boxes import SIDES
 
 _BBOX = "bbox"
-_CORNERS = ("xmin", "ymin", "xmax", "ymax")
-_TYPES = {3: "Polygon", 6: "MultiPolygon"}  # shapely.GeometryType
-_BOX_TYPE = pa.struct([pa.field(corner, pa.float64(), nullable=False) for corner in _CORNERS])
+_TYPES = (
+    "Unknown",
+    "Point",
+    "LineString",
+    "Polygon",
+    "MultiPoint",
+    "MultiLineString",
+    "MultiPolygon",
+    "GeometryCollection",
+)  # by their number in WKB
+_BOX_TYPE = pa.struct([pa.field(side, pa.float64(), nullable=False) for side in SIDES])
 
 
 def write_geoparquet(
@@ -66,9 +75,9 @@ def write_geoparquet(
             ) as writer:
                 extent = _write_groups(writer, () if first is None else chain((first,), groups))
                 # Extent and types are only known now; the footer is written last anyway.
-                geo = json.dumps(_geo(crs, extent), sort_keys=True)
+                geo = json.dumps(_geo(crs, extent, schema), sort_keys=True)
                 writer.add_key_value_metadata({"geo": geo, "geoseg": told})
-        except (pa.ArrowException, shapely.errors.ShapelyError) as error:
+        except pa.ArrowException as error:
             raise ProductError(f"{path}: cannot be written: {error}") from error
     return extent.rows
 
@@ -88,34 +97,40 @@ class _Extent:
         self.types: set[int] = set()
         self.rows = 0
 
-    def add(self, geometries: NDArray[Any], boxes: NDArray[np.float64]) -> None:
+    def add(self, geometry: pa.Array, boxes: NDArray[np.float64]) -> None:
         self.rows += len(boxes)
-        self.types.update(np.unique(shapely.get_type_id(geometries)).tolist())
-        self.box[:2] = np.minimum(self.box[:2], boxes[:, :2].min(axis=0))
-        self.box[2:] = np.maximum(self.box[2:], boxes[:, 2:].max(axis=0))
+        begins, wkb = bytes_of(geometry)
+        first = begins[:-1][np.diff(begins) > 0]
+        self.types.update(np.unique(wkb[first + 1]).tolist())
+        self.box[:2] = np.fmin(self.box[:2], np.fmin.reduce(boxes[:, :2]))
+        self.box[2:] = np.fmax(self.box[2:], np.fmax.reduce(boxes[:, 2:]))
 
 
 def _with_box(schema: pa.Schema) -> pa.Schema:
-    return schema.remove_metadata().append(pa.field(_BBOX, _BOX_TYPE, nullable=False))
+    """One column of boxes, instead of four of their sides."""
+    fields = [field for field in schema if field.name not in SIDES]
+    return pa.schema([*fields, pa.field(_BBOX, _BOX_TYPE, nullable=False)])
 
 
 def _add_box(batch: pa.RecordBatch, extent: _Extent) -> pa.RecordBatch:
-    geometries = shapely.from_wkb(batch.column(GEOMETRY).to_numpy(zero_copy_only=False))
-    boxes = shapely.bounds(geometries)
-    extent.add(geometries, boxes)
-    columns = [pa.array(boxes[:, i], pa.float64()) for i in range(4)]
-    box = pa.StructArray.from_arrays(columns, fields=list(_BOX_TYPE))
-    return pa.RecordBatch.from_arrays([*batch.columns, box], schema=_with_box(batch.schema))
+    batch, boxes = placed(batch)
+    extent.add(batch.column(GEOMETRY), boxes)
+    sides = [pa.array(side) for side in boxes.T.copy()]
+    box = pa.StructArray.from_arrays(sides, fields=list(_BOX_TYPE))
+    columns = [batch.column(name) for name in batch.schema.names if name not in SIDES]
+    return pa.RecordBatch.from_arrays([*columns, box], schema=_with_box(batch.schema))
 
 
-def _geo(crs: CRS, extent: _Extent) -> dict[str, Any]:
+def _geo(crs: CRS, extent: _Extent, schema: pa.Schema) -> dict[str, Any]:
     column: dict[str, Any] = {
         "encoding": "WKB",
-        "geometry_types": sorted(_TYPES.get(t, "Unknown") for t in extent.types),
+        "geometry_types": sorted(_TYPES[t] for t in extent.types),
         "crs": crs.to_json_dict(),
         "edges": "planar",
-        "covering": {_BBOX: {corner: [_BBOX, corner] for corner in _CORNERS}},
+        "covering": {_BBOX: {side: [_BBOX, side] for side in SIDES}},
     }
+    if runs_counterclockwise(schema):
+        column["orientation"] = "counterclockwise"
     if extent.types:
         column["bbox"] = extent.box.tolist()
     return {"version": "1.1.0", "primary_column": GEOMETRY, "columns": {GEOMETRY: column}}

@@ -102,6 +102,7 @@ def _unite_features(tables: Any, a: int, b: int) -> None:
     kept.area += joined.area
     kept.confidence += joined.confidence
     kept.measured += joined.measured
+    kept.confidence_min = min(kept.confidence_min, joined.confidence_min)
     if kept.head < 0:
         kept.head, kept.tail = joined.head, joined.tail
     elif joined.head >= 0:

@@ -24,6 +24,7 @@ REGION = np.dtype(
         ("area", np.int64),  # counts of Metric.unit
         ("confidence", np.int64),  # sum of percents
         ("measured", np.int64),  # pixels that have a confidence
+        ("confidence_min", np.uint8),  # least of the percents, NO_CONFIDENCE where there is none
     ],
     align=True,
 )
@@ -182,6 +183,7 @@ def _add_confidence(region: Any, row: Any, start: int, stop: int) -> None:
     for j in range(start, stop):
         if row[j] != NO_CONFIDENCE:
             region.confidence += row[j]
+            region.confidence_min = min(region.confidence_min, row[j])
             region.measured += 1
 
 
@@ -208,7 +210,7 @@ def measure_regions(runs: Any, confidence: Any, density: Any, at: Any, regions: 
         density: Counts of area per pixel ``(h, nodes)`` along each row of the raster, at nodes
             evenly spread over its width.
         at: First row and column of the block, height and width of the raster.
-        regions: Zeros of :data:`REGION` ``(n,)``, to be filled.
+        regions: Zeros of :data:`REGION` ``(n,)``, but for ``confidence_min``, to be filled.
     """
     starts, rows, codes, labels = runs
     top, left, shape = at[0], at[1], (at[2], at[3])
@@ -241,6 +243,7 @@ def find_runs(
     """Runs (first columns, rows, labels) and regions ``(n,)`` of a block; see the kernels above."""
     starts, rows, codes, labels, count = label_runs(padded)
     regions = np.zeros(count, REGION)
+    regions["confidence_min"] = NO_CONFIDENCE
     percent = np.zeros((0, 0), np.uint8) if confidence is None else confidence
     # Read-only or strided arrays would be compiled for anew.
     percent = np.require(percent, np.uint8, ["C", "W"])

@@ -15,6 +15,7 @@ from geoseg.errors import InputError, ProductError
 from geoseg.grid import GeoBox
 from geoseg.legend import Legend
 from geoseg.ops.arcs import BlockArcs
+from geoseg.ops.boxes import SIDES, wkb_boxes
 from geoseg.ops.metric import Metric
 from geoseg.ops.polygonize import Connectivity, PolygonBatch, join
 
@@ -62,14 +63,17 @@ class Polygons:
     perimeter_m               on the ellipsoid, along all rings
     pixels                    int64
     confidence_mean           percent; null where no pixel has a confidence
+    confidence_min            percent, uint8; null where no pixel has a confidence
+    valid_share               percent of the pixels that have a confidence; null where none has
     polygon_id                16 hex digits; from the grid, the first pixel and the class
     touches_edge              whether it has a pixel at the edge of the raster
+    xmin, ymin, xmax, ymax    what the geometry spans, in the CRS of the grid
     ========================  =================================================================
 
     On a grid without CRS areas and lengths are those of the plane.
 
     Attributes:
-        schema: Of the batches; its metadata has ``geometry_type``.
+        schema: Of the batches; its metadata has ``geometry_type`` and ``orientation``.
         kept: Polygons yielded so far.
         dropped: Polygons so far that were smaller than what is wanted.
         dropped_area_m2: What they cover.
@@ -134,6 +138,8 @@ class Polygons:
         area = features["area"] * self._metric.unit
         with np.errstate(invalid="ignore"):
             confidence = features["confidence"] / features["measured"]
+        unseen = features["measured"] == 0
+        boxes = wkb_boxes(batch.wkb, batch.offsets)
         columns = [
             _binary(batch),
             pa.array(features["code"]),
@@ -142,9 +148,12 @@ class Polygons:
             pa.array(area / 1e4),
             pa.array(batch.perimeter),
             pa.array(features["pixels"]),
-            pa.array(confidence, mask=features["measured"] == 0),
+            pa.array(confidence, mask=unseen),
+            pa.array(features["confidence_min"], mask=unseen),
+            pa.array(features["measured"] * 100 / features["pixels"], mask=unseen),
             self._ids(features),
             pa.array(features["edge"]),
+            *(pa.array(side) for side in boxes.T.copy()),
         ]
         return pa.RecordBatch.from_arrays(columns, schema=self.schema)
 
@@ -181,10 +190,16 @@ def _schema(grid: GeoBox, connectivity: Connectivity) -> pa.Schema:
             pa.field("perimeter_m", pa.float64(), nullable=False),
             pa.field("pixels", pa.int64(), nullable=False),
             pa.field("confidence_mean", pa.float64()),
+            pa.field("confidence_min", pa.uint8()),
+            pa.field("valid_share", pa.float64()),
             pa.field("polygon_id", pa.string(), nullable=False),
             pa.field("touches_edge", pa.bool_(), nullable=False),
+            *(pa.field(side, pa.float64(), nullable=False) for side in SIDES),
         ],
-        {"geometry_type": "Polygon" if connectivity == 4 else "MultiPolygon"},
+        {
+            "geometry_type": "Polygon" if connectivity == 4 else "MultiPolygon",
+            "orientation": "counterclockwise",
+        },
     )
 
 

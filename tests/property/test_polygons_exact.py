@@ -58,6 +58,8 @@ def test_polygons_are_those_of_gdal(array, block, transform, nodata):
     assert not any(shapely.is_ccw(hole) for p in ours for hole in p.interiors)
     area = table["pixels"].to_numpy() * abs(transform.determinant)
     np.testing.assert_allclose(shapely.area(ours), area, rtol=1e-9)
+    boxes = np.stack([table[side].to_numpy() for side in ("xmin", "ymin", "xmax", "ymax")], axis=1)
+    np.testing.assert_array_equal(boxes, shapely.bounds(ours).reshape(-1, 4))
 
 
 @settings(max_examples=100, deadline=None)
@@ -124,3 +126,26 @@ def test_attributes_add_up(array, block, connectivity):
         assert row["touches_edge"] == bool(np.any(edge[inside]))
         measured = confidence[inside & (confidence != 255)]
         assert row["confidence_mean"] == (measured.mean() if measured.size else None)
+        assert row["confidence_min"] == (measured.min() if measured.size else None)
+        share = 100 * measured.size / row["pixels"]
+        assert row["valid_share"] == (share if measured.size else None)
+
+
+@settings(max_examples=60, deadline=None)
+@given(rasters(), st.integers(1, 41), st.integers(1, 41), st.integers(0, 2**32 - 1))
+def test_the_same_polygon_has_the_same_id_whatever_else_is_there(array, one, other, seed):
+    rng = np.random.default_rng(seed)
+    changed = np.where(rng.random(array.shape) < 0.02, rng.integers(0, 5, array.shape), array)
+    ids = [
+        dict(as_pairs(vectorize_array(a, grid_of(array), nodata=0, block=block).read_all()))
+        for a, block in ((array, one), (changed.astype(np.uint8), other))
+    ]
+    both = ids[0].keys() & ids[1].keys()
+    assert {key: ids[0][key] for key in both} == {key: ids[1][key] for key in both}
+    assert all(len(set(known.values())) == len(known) for known in ids)
+
+
+def as_pairs(table):
+    """Each polygon's shape and class, and its id."""
+    keys = zip(table["geometry"].to_pylist(), table["class_code"].to_pylist(), strict=True)
+    return zip(keys, table["polygon_id"].to_pylist(), strict=True)
