@@ -12,6 +12,7 @@ import pyogrio
 import pytest
 import rasterio
 import rasterio.features
+import rasterio.shutil
 import shapely
 from affine import Affine
 from class_rasters import NAMES, PALETTE, TABLE, codes, name, paint
@@ -279,6 +280,20 @@ def test_rasters_that_are_not_of_classes(tmp_path):
     cut = tmp_path / "cut.tif"
     cut.write_bytes(Path(floats).read_bytes()[:30_000])
     assert "truncated" in refused(tmp_path, cut)
+
+
+@pytest.mark.parametrize("driver", ["COG", "GTiff"])
+@pytest.mark.parametrize("kept", [450, 600, 1_000, 3_000, 10_000, 0.5, -10])
+def test_a_file_that_is_cut_off_is_said_to_be(tmp_path, driver, kept):
+    whole, cut = tmp_path / "whole.tif", tmp_path / "cut.tif"
+    source = write(tmp_path / "in.tif", codes((900, 1100)), nodata=0)
+    options = {"blocksize": 128} if driver == "COG" else {"tiled": True}
+    rasterio.shutil.copy(source, whole, driver=driver, compress="deflate", **options)
+    data = whole.read_bytes()
+    cut.write_bytes(data[: int(kept * len(data)) if isinstance(kept, float) else kept])
+    told = refused(tmp_path, cut, error=SceneError)
+    assert "truncated" in told or "cut short or damaged" in told
+    assert geoseg.vectorize(whole, tmp_path / "out.gpkg") > 0
 
 
 @pytest.mark.qgis

@@ -4,7 +4,7 @@ import json
 
 import geopandas
 import numpy as np
-import odc.geo.xr  # noqa: F401 (teaches xarray where it lies)
+import odc.geo.xr
 import pyogrio
 import pytest
 import rasterio
