@@ -82,11 +82,10 @@ class Outlines:
                 passing,
                 out,
                 grid=self.grid,
-                classes=self._classes
-                if out.suffix == ".pmtiles"
-                else passing.present(self._classes),
+                classes=self._classes,
                 tags={"software": fingerprint.software()},
                 title=out.stem,
+                styled="present",
             )
         return self._polygons.kept
 

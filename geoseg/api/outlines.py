@@ -79,9 +79,10 @@ def outline(
                 passing,
                 out,
                 grid=grid,
-                classes=chosen if out.suffix == ".pmtiles" else passing.present(chosen),
+                classes=chosen,
                 tags={"raster": raster.name, "software": fingerprint.software()},
                 title=raster.stem,
+                styled="present",
             )
     teller.done(f"{out}: {polygons.kept} polygons, {polygons.dropped} smaller ones left out")
     return polygons.kept

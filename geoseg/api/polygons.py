@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
+from typing import Literal
 
 import pyarrow as pa
 
@@ -48,44 +48,19 @@ class Stored:
 
 
 class Passing:
-    """Polygons on their way to one file; ``codes`` are the classes seen so far among them."""
+    """Polygons on their way to one file, made while the file is written."""
 
     def __init__(self, polygons: Polygons) -> None:
         self._batches = in_background(polygons)
         self.schema = polygons.schema
-        self.codes: set[int] = set()
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         """The batches, made on a thread of their own; once."""
-        for batch in self._batches:
-            self.codes.update(batch.column("class_code").unique().to_pylist())
-            yield batch
-
-    def present(self, classes: Sequence[LandClass]) -> Sequence[LandClass]:
-        """Those of ``classes`` that have occurred by the time one looks."""
-        return _Present(classes, self.codes)
+        return self._batches
 
     def close(self) -> None:
         """Make no more of them."""
         self._batches.close()
-
-
-class _Present(Sequence[LandClass]):
-    def __init__(self, classes: Sequence[LandClass], codes: set[int]) -> None:
-        self._classes, self._codes = classes, codes
-
-    def _now(self) -> list[LandClass]:
-        return [c for c in self._classes if c.value in self._codes]
-
-    def __len__(self) -> int:
-        return len(self._now())
-
-    @overload
-    def __getitem__(self, at: int) -> LandClass: ...
-    @overload
-    def __getitem__(self, at: slice) -> Sequence[LandClass]: ...
-    def __getitem__(self, at: int | slice) -> LandClass | Sequence[LandClass]:
-        return self._now()[at]
 
 
 def wanted_polygons(codes: tuple[int, ...], area: Area, connectivity: Connectivity) -> Wanted:
@@ -140,6 +115,16 @@ def write_polygons(
     tags: Mapping[str, object],
     title: str,
     themes: Sequence[Theme] = (),
+    styled: Literal["all", "present"] = "all",
 ) -> None:
     """Write them as the suffix of ``path`` says; see :func:`geoseg.io.vector.write_vector`."""
-    write_vector(path, polygons, grid=grid, classes=classes, tags=tags, title=title, themes=themes)
+    write_vector(
+        path,
+        polygons,
+        grid=grid,
+        classes=classes,
+        tags=tags,
+        title=title,
+        themes=themes,
+        styled=styled,
+    )

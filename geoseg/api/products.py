@@ -38,6 +38,7 @@ from geoseg.legend import LandClass, Legend
 from geoseg.run.loop import Summary
 from geoseg.run.reporter import Reporter
 from geoseg.scene import Band, Scene, natural_colors
+from geoseg.workflow.vector import OTHERS, area_of
 
 DRAWN_POLYGONS = 50_000
 """More polygons than that are noise in a quicklook."""
@@ -173,7 +174,7 @@ class Products:
         if vector is None:
             return None
         codes = tuple(c.value for c in self._classes) if vector.classes else ()
-        wanted = wanted_polygons(codes, vector.min_area, vector.connectivity)
+        wanted = wanted_polygons(codes, area_of(vector.min_area, OTHERS), vector.connectivity)
         date = "" if scene.acquired is None else f"{scene.acquired:%Y-%m-%d}"
         stored = store_polygons(
             work.root / "polygons.arrow",

@@ -118,13 +118,14 @@ def _rows(
     keys: _Integers, kinds: NDArray[np.uint8], numbers: _Integers, blobs: NDArray[np.uint8]
 ) -> Rows:
     nothing = np.zeros(0, np.uint8)
+    nothing.flags.writeable = False  # as with what Arrow holds, lest kernels are compiled anew
     return Rows(
         np.ascontiguousarray(keys, np.int64),
         kinds,
         numbers,
         np.zeros(numbers.shape, np.bool_),
         np.zeros((2, len(keys) + 1), np.int64),
-        nothing,
+        np.zeros(0, np.uint8),
         blobs,
         np.zeros(len(keys) + 1, np.int64),
         nothing,

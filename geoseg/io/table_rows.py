@@ -44,14 +44,15 @@ def placed(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, NDArray[np.float64]]:
 
 
 def bytes_of(column: pa.Array) -> _Bytes:
-    """Where texts or blobs begin ``(n + 1,)``, and their bytes, of which none is copied."""
+    """Where texts or blobs begin ``(n + 1,)``, and their bytes: not copied, not to be changed."""
     wide = pa.types.is_large_string(column.type) or pa.types.is_large_binary(column.type)
     _, places, data = column.buffers()
     if not len(column):
-        return np.zeros(1, np.int64), np.zeros(0, np.uint8)
+        return np.zeros(1, np.int64), np.frombuffer(b"", np.uint8)
     stored = np.frombuffer(places, np.int64 if wide else np.int32)
     begins = np.asarray(stored[column.offset : column.offset + len(column) + 1], np.int64)
-    values = np.zeros(0, np.uint8) if data is None else np.frombuffer(data, np.uint8)
+    values = np.frombuffer(b"" if data is None else data, np.uint8)
+    values.flags.writeable = False
     return begins, values
 
 
@@ -84,7 +85,7 @@ def rows_of(batch: pa.RecordBatch, boxes: NDArray[np.float64], *, first: int, sr
         np.concatenate([np.zeros(0, np.uint8), *table.texts]),
         _heads(boxes, srs),
         begins,
-        _frozen(wkb),
+        wkb,
     )
 
 
@@ -159,10 +160,3 @@ def _heads(boxes: NDArray[np.float64], srs: int) -> NDArray[np.uint8]:
     heads["flags"] = _LITTLE_FLAG | _BOX_FLAG | np.where(np.isnan(boxes[:, 0]), _EMPTY_FLAG, 0)
     heads["box"] = boxes[:, [0, 2, 1, 3]]
     return heads.view(np.uint8).reshape(len(boxes), _HEAD.itemsize)
-
-
-def _frozen(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The same memory, not to be written to: kernels are compiled for that or for the other."""
-    view = values.view()
-    view.flags.writeable = False
-    return view

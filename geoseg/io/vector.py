@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +21,7 @@ from geoseg.legend import LandClass
 
 SUFFIXES = (".gpkg", ".parquet", ".fgb", ".pmtiles")
 LAND_USE = "land_use"
+Styled = Literal["all", "present"]
 
 
 class PolygonSource(Protocol):
@@ -69,6 +70,7 @@ def write_vector(
     tags: Mapping[str, object],
     title: str,
     themes: Sequence[Theme] = (),
+    styled: Styled = "all",
 ) -> dict[str, int]:
     """Write polygons to a file whose suffix says how, with everything that shows them as meant.
 
@@ -79,11 +81,11 @@ def write_vector(
         path: One of :data:`SUFFIXES`.
         polygons: Batches as :class:`geoseg.steps.polygons.Polygons` yields them.
         grid: What they were made of.
-        classes: In the order of the legend; those that a style shows. Looked at when all polygons
-            are written, but for web tiles.
+        classes: In the order of the legend; those that a style shows.
         tags: Provenance, JSON-able.
         title: What the file shows; that of a theme without one, too.
         themes: Layers; one of all polygons, called ``land_use``, if there are none.
+        styled: Which of ``classes`` a style shows: all, or those that occur.
 
     Returns:
         Number of polygons by layer name.
@@ -92,26 +94,32 @@ def write_vector(
         InputError: There is no such format, or two themes have the same name.
         ProductError: It cannot be written, or the grid has no CRS.
     """
+    fields = attributes(polygons.schema)
     if path.suffix == ".gpkg":
         layers = themes or (Theme(LAND_USE),)
-        about = _about(path, layers, classes, attributes(polygons.schema), title=title, tags=tags)
+        _check_names(path, layers)
+        styles = _Styles(layers, classes, fields, styled)
+        titles = {theme.name: theme.title or title for theme in layers}
         schemas = {theme.name: polygons.schema for theme in layers}
-        parts = split_themes(polygons, layers)
+        parts = styles.watch(split_themes(polygons, layers))
+        about = About(styles, titles, tags)
         return write_layers(path, schemas, parts, grid_crs=grid, about=about)
+    seen = _Styles((Theme(LAND_USE),), classes, fields, styled)
+    watched = _Watched(polygons, seen)
     if path.suffix == ".pmtiles":
         count = write_pmtiles(
-            path, polygons, layer=LAND_USE, grid=grid, classes=classes, title=title
+            path, watched, layer=LAND_USE, grid=grid, classes=classes, title=title
         )
         return {LAND_USE: count}
     if path.suffix == ".parquet":
-        count = write_geoparquet(path, polygons, grid_crs=grid, tags=tags)
+        count = write_geoparquet(path, watched, grid_crs=grid, tags=tags)
     elif path.suffix == ".fgb":
         count = write_flatgeobuf(
-            path, polygons, layer=LAND_USE, grid_crs=grid, tags=tags, title=title
+            path, watched, layer=LAND_USE, grid_crs=grid, tags=tags, title=title
         )
     else:
         raise InputError(f"{path}: write to a file that ends in {' or '.join(SUFFIXES)}")
-    write_polygon_qml(path.with_suffix(".qml"), classes, attributes(polygons.schema))
+    write_polygon_qml(path.with_suffix(".qml"), seen.classes(LAND_USE), fields)
     return {LAND_USE: count}
 
 
@@ -129,38 +137,61 @@ def split_themes(
                 yield theme.name, batch.filter(pa.array(wanted))
 
 
-def _about(
-    path: Path,
-    themes: Sequence[Theme],
-    classes: Sequence[LandClass],
-    fields: Sequence[str],
-    *,
-    title: str,
-    tags: Mapping[str, object],
-) -> About:
+def _check_names(path: Path, themes: Sequence[Theme]) -> None:
     names = [theme.name.lower() for theme in themes]
     if len(set(names)) < len(names):
         raise InputError(f"{path}: two themes have the same name: {', '.join(sorted(names))}")
-    return About(
-        _Styles({theme.name: theme for theme in themes}, classes, fields),
-        {theme.name: theme.title or title for theme in themes},
-        tags,
-    )
+
+
+class _Styles(Mapping[str, str]):
+    """QML by layer, drawn when asked for: which classes occur is known after the last polygon."""
+
+    def __init__(
+        self,
+        themes: Sequence[Theme],
+        classes: Sequence[LandClass],
+        fields: Sequence[str],
+        styled: Styled,
+    ) -> None:
+        self._themes = {theme.name: theme for theme in themes}
+        self._classes, self._fields, self._all = classes, fields, styled == "all"
+        self._seen: dict[str, set[int]] = {theme.name: set() for theme in themes}
+
+    def watch(
+        self, parts: Iterable[tuple[str, pa.RecordBatch]]
+    ) -> Iterator[tuple[str, pa.RecordBatch]]:
+        """The same batches, with an eye on their classes."""
+        for name, batch in parts:
+            if not self._all:
+                self._seen[name].update(batch.column(CLASS_CODE).unique().to_pylist())
+            yield name, batch
+
+    def classes(self, layer: str) -> list[LandClass]:
+        """Those that the style of a layer shows."""
+        known = self._themes[layer].classes(self._classes)
+        return [c for c in known if self._all or c.value in self._seen[layer]]
+
+    def __getitem__(self, layer: str) -> str:
+        return polygon_qml(self.classes(layer), self._fields)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._themes)
+
+    def __len__(self) -> int:
+        return len(self._themes)
 
 
 @dataclass(frozen=True, slots=True)
-class _Styles(Mapping[str, str]):
-    """QML by layer, drawn when it is asked for: which classes occur is known at the end."""
+class _Watched:
+    """Polygons of one layer on their way to a file."""
 
-    themes: Mapping[str, Theme]
-    classes: Sequence[LandClass]
-    fields: Sequence[str]
+    polygons: PolygonSource
+    styles: _Styles
 
-    def __getitem__(self, name: str) -> str:
-        return polygon_qml(self.themes[name].classes(self.classes), self.fields)
+    @property
+    def schema(self) -> pa.Schema:
+        return self.polygons.schema
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.themes)
-
-    def __len__(self) -> int:
-        return len(self.themes)
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        for _, batch in self.styles.watch((LAND_USE, batch) for batch in self.polygons):
+            yield batch

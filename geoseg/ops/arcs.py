@@ -97,7 +97,7 @@ def _code_row(upper: Any, lower: Any, codes: Any) -> int:
             | np.uint8(north) << np.uint8(NORTH)
             | np.uint8(many) << np.uint8(4)
         )
-        edges += int(east) + int(south)
+        edges += int(np.uint8(east) + np.uint8(south))
     return edges
 
 

@@ -80,6 +80,8 @@ def wkb_boxes(wkb: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[np.
     """
     boxes = np.tile(np.array([np.inf, np.inf, -np.inf, -np.inf]), (len(offsets) - 1, 1))
     point = np.empty(2)
+    wkb = wkb.view()
+    wkb.flags.writeable = False  # one kernel for what is Arrow's and for what is not
     stranger = _find_boxes(wkb, offsets, boxes, (point, point.view(np.uint8)))
     if stranger >= 0:
         raise InputError(f"geometry {stranger} is not little-endian WKB of two dimensions")

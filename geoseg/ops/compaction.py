@@ -14,12 +14,14 @@ GONE = -2
 
 
 @entry
-def compact(tables: Any, count: Any, stamp: int) -> tuple[Any, Any]:
+def compact(tables: Any, count: Any, stamp: int) -> tuple[Any, Any, Any]:
     """Close the gaps that finished regions and arcs left in ``tables``, in place.
 
     Returns:
-        New numbers of regions and of nodes, -1 for those that are gone; ``count`` is updated.
+        New numbers of regions, nodes and arcs, -1 for those that are gone; ``count`` is updated.
     """
+    if len(tables.firsts):
+        _unlink_merged(tables, count, stamp)
     region_map = _compact_regions(tables.regions, count, stamp)
     arc_map = _compact_arcs(tables, count, region_map)
     node_map = _compact_nodes(tables, count, arc_map)
@@ -31,7 +33,28 @@ def compact(tables: Any, count: Any, stamp: int) -> tuple[Any, Any]:
         region = tables.regions[k]
         region.head = _renumbered(arc_map, region.head)
         region.tail = _renumbered(arc_map, region.tail)
-    return region_map, node_map
+    return region_map, node_map, arc_map
+
+
+@helper
+def _unlink_merged(tables: Any, count: Any, stamp: int) -> None:
+    """Take arcs that others have swallowed out of the lists of open features."""
+    for k in range(count[3]):
+        region = tables.regions[k]
+        if region.feature != k or region.stamp != stamp:
+            continue
+        half, kept = region.head, -1
+        while half >= 0:
+            if not tables.arcs[half >> 1].done & (1 << (half & 1)):
+                if kept < 0:
+                    region.head = half
+                else:
+                    tables.links[kept] = half
+                kept = half
+            half = tables.links[half]
+        region.tail = kept
+        if kept >= 0:
+            tables.links[kept] = -1
 
 
 @helper
@@ -74,15 +97,19 @@ def _compact_arcs(tables: Any, count: Any, region_map: Any) -> Any:
             arc_map[a] = kept
             kept += 1
     used = 0
+    # Vertices lie in the order of their arcs, but for those of arcs that have been shaped.
+    shaped = len(tables.firsts) > 0
+    source = tables.vertices[: count[2]].copy() if shaped else tables.vertices
     for a in range(count[1]):
         if arc_map[a] < 0:
             continue
         tables.arcs[arc_map[a]] = tables.arcs[a]
+        if len(tables.firsts):
+            tables.firsts[arc_map[a]] = tables.firsts[a]
         arc = tables.arcs[arc_map[a]]
         begin = used
         for k in range(arc.begin, arc.stop):
-            tables.vertices[used, 0] = tables.vertices[k, 0]
-            tables.vertices[used, 1] = tables.vertices[k, 1]
+            tables.vertices[used, 0], tables.vertices[used, 1] = source[k, 0], source[k, 1]
             used += 1
         arc.begin, arc.stop = begin, used
         arc.left = region_map[arc.left] if arc.left >= 0 else -1

@@ -32,6 +32,9 @@ OPEN_ARC = np.dtype(
         ("begin", np.int64),  # vertices
         ("stop", np.int64),
         ("done", np.uint8),  # bit 0, 1: the half-arc forwards, backwards is not needed any more
+        ("leaves", np.uint8),  # direction in which it leaves its source; not of loops
+        ("arrives", np.uint8),  # direction in which it arrives at its target; not of loops
+        ("state", np.uint8),  # of shaping, see :mod:`geoseg.ops.topology.chains`
     ],
     align=True,
 )
@@ -47,7 +50,8 @@ class Tables(NamedTuple):
     arcs: NDArray[np.void]
     links: NDArray[np.int32]  # (2 * arcs,) the next half-arc of the same feature, -1 at the end
     nodes: NDArray[np.int32]  # (n, 4) half-arc that leaves in each direction; -1: no edge
-    vertices: NDArray[np.int32]  # (v, 2) row, column
+    vertices: NDArray[Any]  # (v, 2) row, column; int32, or float64 where arcs are shaped
+    firsts: NDArray[np.int64]  # (arcs,) first vertex as row * (width + 1) + col; (0,) unless shaped
 
 
 @helper
@@ -157,8 +161,8 @@ def _rim_place(row: int, col: int, height: int, width: int) -> int:
 
 
 @helper
-def _attach(tables: Any, end: Any, half: int, vertices: Any, at: Any) -> int:
-    """Note at its node that ``half`` starts there; returns the node.
+def _attach(tables: Any, end: Any, half: int, vertices: Any, at: Any) -> tuple[int, int]:
+    """Note at its node that ``half`` starts there; returns the node, and where it heads.
 
     ``end`` holds the known nodes of the block, of its rim, and how many nodes there are;
     ``at`` is the local node, the vertex there and the next one, height and width of the block.
@@ -178,7 +182,7 @@ def _attach(tables: Any, end: Any, half: int, vertices: Any, at: Any) -> int:
         rim[place] = known[node]
     leaves = direction(row, col, vertices[after, 0], vertices[after, 1])
     tables.nodes[known[node], leaves] = half
-    return int(known[node])
+    return int(known[node]), leaves
 
 
 @entry
@@ -207,10 +211,11 @@ def absorb_arcs(tables: Any, block: Any, labels: Any, rim: Any, count: Any, shap
             a = count[1]
             end = known, rim, count
             at = arc.source, begin, begin + 1, height, width
-            source = _attach(tables, end, 2 * a, vertices, at)
+            source, leaves = _attach(tables, end, 2 * a, vertices, at)
             at = arc.target, stop - 1, stop - 2, height, width
-            target = _attach(tables, end, 2 * a + 1, vertices, at)
+            target, back = _attach(tables, end, 2 * a + 1, vertices, at)
             tables.arcs[a].source, tables.arcs[a].target = source, target
+            tables.arcs[a].leaves, tables.arcs[a].arrives = leaves, back ^ 2
             if diagonal:
                 _unite_if_full(tables, source)
                 _unite_if_full(tables, target)
@@ -230,7 +235,7 @@ def _add_arc(tables: Any, arc: Any, count: Any, base: int, labels: Any) -> None:
     mine.right = _resolve(arc.right, base, labels)
     mine.source = mine.target = -1
     mine.begin, mine.stop = count[2], count[2] + arc.count
-    mine.done = 0
+    mine.done = mine.leaves = mine.arrives = mine.state = 0
     for side in range(2):
         label = mine.right if side else mine.left
         half = 2 * count[1] + side

@@ -30,6 +30,8 @@ class Metric:
         shape: Height and width of the grid in pixels.
         density: ``(rows + 1, cols + 1)``; square metres that a pixel covers at each node.
         steps: ``(rows + 1, cols + 1, 2)``; metres per pixel going down and going right.
+        skew: ``(rows + 1, cols + 1)``; the dot product of these two steps on the ground, square
+            metres: 0 where they are at right angles.
         unit: Square metres of one count. Areas are summed as whole counts, for integers give the
             same sum in any order. A power of two, so small that the whole grid takes 62 bits.
     """
@@ -37,6 +39,7 @@ class Metric:
     shape: tuple[int, int]
     density: Floats
     steps: Floats
+    skew: Floats
     unit: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -73,8 +76,8 @@ def measure_grid(grid: GeoBox) -> Metric:
     for axis in (0, 1):
         while cells[axis] < min(_MOST, grid.shape[axis]) and _error(measure, cells, axis):
             cells[axis] *= 2
-    density, steps = measure.at_nodes(cells)
-    return Metric((int(grid.shape[0]), int(grid.shape[1])), density, steps)
+    density, steps, skew = measure.at_nodes(cells)
+    return Metric((int(grid.shape[0]), int(grid.shape[1])), density, steps, skew)
 
 
 def _error(measure: _Tangents, cells: list[int], axis: int) -> bool:
@@ -91,25 +94,26 @@ class _Tangents:
     def __init__(self, grid: GeoBox) -> None:
         self._shape = grid.shape
         self._affine = a = grid.affine
-        self._planar = hypot(a.b, a.e), hypot(a.a, a.d), abs(a.determinant)
+        dot = a.a * a.b + a.d * a.e
+        self._planar = hypot(a.b, a.e), hypot(a.a, a.d), abs(a.determinant), dot
         crs = None if grid.crs is None else grid.crs.proj
         self._to_earth = _transformer(crs)
         self._ellipsoid = None if crs is None else crs.ellipsoid
         self._step = 0.5
         if self._to_earth is None:
             factor = _unit_factor(crs)
-            down, right, area = self._planar
-            self._planar = down * factor, right * factor, area * factor**2
+            down, right, area, dot = self._planar
+            self._planar = down * factor, right * factor, area * factor**2, dot * factor**2
         else:
-            _, steps = self._measure(*(np.array([n / 2.0]) for n in grid.shape))
+            _, steps, _ = self._measure(*(np.array([n / 2.0]) for n in grid.shape))
             self._step = min(0.5, _LONGEST_STEP / 2 / float(steps.max()))
 
-    def at_nodes(self, cells: list[int]) -> tuple[Floats, Floats]:
-        """Density and steps at the nodes of a mesh."""
+    def at_nodes(self, cells: list[int]) -> tuple[Floats, Floats, Floats]:
+        """Density, steps and skew at the nodes of a mesh."""
         rows, cols = (np.linspace(0, n, k + 1) for n, k in zip(self._shape, cells, strict=True))
         return self._measure(*np.meshgrid(rows, cols, indexing="ij"))
 
-    def _measure(self, row: Floats, col: Floats) -> tuple[Floats, Floats]:
+    def _measure(self, row: Floats, col: Floats) -> tuple[Floats, Floats, Floats]:
         if self._to_earth is None:
             down = right = np.zeros((*row.shape, 3)) * np.nan
         else:
@@ -122,6 +126,7 @@ class _Tangents:
         return (
             np.where(good, area, self._planar[2]),
             np.where(good[..., None], steps, self._planar[:2]),
+            np.where(good, np.sum(down * right, axis=-1), self._planar[3]),
         )
 
     def _place(self, row: Floats, col: Floats) -> Floats:

@@ -17,6 +17,10 @@ from geoseg.ops.compaction import compact
 from geoseg.ops.joining import OPEN_ARC, OPEN_REGION, Tables
 from geoseg.ops.metric import Metric
 from geoseg.ops.regions import REGION
+from geoseg.ops.topology.chains import adopt_lines
+from geoseg.ops.topology.measures import measure_shaped
+from geoseg.ops.topology.shaper import Shaper
+from geoseg.ops.topology.shaping import Shaping
 from geoseg.ops.wkb import to_wkb
 
 Connectivity = Literal[4, 8]
@@ -37,12 +41,15 @@ class PolygonBatch:
         offsets: ``(n + 1,)`` where each geometry begins in ``wkb``.
         wkb: Bytes, one geometry after the other: polygons for 4-connectivity, multipolygons for
             8-connectivity.
+        written: ``(n,)`` int64; area of the geometry in counts of ``Metric.unit``. That of the
+            pixels unless boundaries are shaped.
     """
 
     features: NDArray[np.void]
     perimeter: NDArray[np.float64]
     offsets: NDArray[np.int64]
     wkb: NDArray[np.uint8]
+    written: NDArray[np.int64]
 
 
 def join(
@@ -52,6 +59,7 @@ def join(
     *,
     connectivity: Connectivity = 4,
     choose: Choose | None = None,
+    shaping: Shaping | None = None,
 ) -> Iterator[PolygonBatch]:
     """Join blocks to polygons, and yield polygons as soon as their last pixel is passed.
 
@@ -70,11 +78,15 @@ def join(
         metric: How large pixels are.
         connectivity: 4 or 8.
         choose: Which features are wanted; all if None.
+        shaping: How boundaries are simplified and smoothed; as they are if None. Features, their
+            order and all that is measured in pixels stay the same, and neighbours go on sharing
+            their boundary, those that are not wanted too.
 
     Raises:
         BlockError: A block is missing or out of order.
     """
-    joiner = _Joiner(metric.shape, diagonal=connectivity == 8)
+    shaper = None if shaping is None else Shaper(metric, shaping)
+    joiner = _Joiner(metric.shape, diagonal=connectivity == 8, shaper=shaper)
     for block in blocks:
         joiner.add(block)
         if block.window.x1 == metric.shape[1]:
@@ -105,9 +117,24 @@ def _emit(
             continue
         chosen, room = features[part], (int(halves[part].sum()), int(vertices[part].sum()))
         found, lattice = rings.walk(table, chosen, room, metric.shape[1])
-        perimeter = rings.measure_perimeters(found, lattice, metric, len(part))
+        plain = _plain(table.regions[chosen])
+        if joiner.shaper is None:
+            perimeter = rings.measure_perimeters(found, lattice, metric, len(part))
+            written = plain["area"]
+        else:
+            perimeter, written = measure_shaped(found, lattice, metric, plain)
         offsets, wkb = to_wkb(found, lattice, affine, len(part), multi=joiner.diagonal)
-        yield PolygonBatch(_plain(table.regions[chosen]), perimeter, offsets, wkb)
+        yield PolygonBatch(plain, perimeter, offsets, wkb, written)
+
+
+def add_areas(balance: dict[int, tuple[int, int]], batch: PolygonBatch) -> None:
+    """Add what the pixels and the geometries of each class cover, in counts of ``Metric.unit``."""
+    codes = batch.features["code"]
+    for code in np.unique(codes):
+        chosen = codes == code
+        pixels, written = balance.get(int(code), (0, 0))
+        pixels += int(batch.features["area"][chosen].sum())
+        balance[int(code)] = pixels, written + int(batch.written[chosen].sum())
 
 
 def _plain(features: NDArray[np.void]) -> NDArray[np.void]:
@@ -121,20 +148,24 @@ def _plain(features: NDArray[np.void]) -> NDArray[np.void]:
 class _Joiner:
     """What is in flight between the first and the last block."""
 
-    def __init__(self, shape: tuple[int, int], *, diagonal: bool) -> None:
-        self.diagonal = diagonal
+    def __init__(
+        self, shape: tuple[int, int], *, diagonal: bool, shaper: Shaper | None = None
+    ) -> None:
+        self.diagonal, self.shaper = diagonal, shaper
         self._shape = shape
         self.tables = Tables(
             np.empty(0, OPEN_REGION),
             np.empty(0, OPEN_ARC),
             np.empty(0, np.int32),
             np.empty((0, 4), np.int32),
-            np.empty((0, 2), np.int32),
+            np.empty((0, 2), np.int32 if shaper is None else np.float64),
+            np.empty(0, np.int64),
         )
         self._count = np.zeros(4, np.int64)  # nodes, arcs, vertices, regions
         self._tidied = np.zeros(4, np.int64)
         self._open = np.empty(0, np.int32)
         self._row_began = 0  # regions in flight
+        self._arcs_began = 0
         self._stamp = 1
         self._at = 0, 0  # where the next block should begin
         self._bottom = 0  # of the row of blocks at hand
@@ -217,7 +248,23 @@ class _Joiner:
         closed: NDArray[np.int32]
         closed, self._open = joining.split_closed(self.tables, front, candidates, self._stamp)
         self._at = bottom, 0
+        if self.shaper is not None:
+            closed = self._delay(closed, bottom, self.shaper.delay)
+            new_arcs = self._arcs_began, int(self._count[1])
+            for chains, lines, against in self.shaper.complete(self.tables, new_arcs, bottom):
+                self._reserve(np.array([0, 0, len(lines.vertices), 0]))
+                adopt_lines(self.tables, self._count, chains, tuple(lines), against)
         return closed
+
+    def _delay(self, closed: NDArray[np.int32], bottom: int, rows: int) -> NDArray[np.int32]:
+        """Keep features open whose boundaries are shaped later only; the order stays the same."""
+        if rows == 0 or bottom == self._shape[0]:
+            return closed
+        below = self.tables.regions["last"][closed] // self._shape[1] + 1
+        late = closed[below > bottom - rows]
+        self.tables.regions["stamp"][late] = self._stamp
+        self._open = np.concatenate([self._open, late])
+        return closed[below <= bottom - rows]
 
     def tidy(self) -> None:
         """Prepare for the next row of blocks; drop what is finished if that is worth it."""
@@ -226,12 +273,14 @@ class _Joiner:
         self._nodes_next[:] = -1
         # Tables may grow by half before they are compacted: the time stays linear.
         if np.any(self._count > self._tidied * 3 // 2 + _FEWEST):
-            regions, nodes = compact(self.tables, self._count, self._stamp)
+            regions, nodes, arcs = compact(self.tables, self._count, self._stamp)
             self._labels = _renumbered(self._labels, regions)
             self._open = _renumbered(self._open, regions)
             self._nodes = _renumbered(self._nodes, nodes)
+            if self.shaper is not None:
+                self.shaper.renumber(arcs)
             self._tidied = self._count.copy()
-        self._row_began = int(self._count[3])
+        self._row_began, self._arcs_began = int(self._count[3]), int(self._count[1])
         self._stamp += 1
 
     def check_complete(self) -> None:
@@ -252,6 +301,7 @@ class _Joiner:
             _grown(table.links, 2 * arcs),
             _grown(table.nodes, nodes),
             _grown(table.vertices, vertices),
+            table.firsts if self.shaper is None else _grown(table.firsts, arcs),
         )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.ops.joining import Tables, direction, left_of
+from geoseg.ops.joining import Tables, left_of
 from geoseg.ops.kernels import entry, helper
 from geoseg.ops.metric import Metric
 
@@ -52,11 +52,9 @@ def _after(tables: Any, half: int) -> int:
     if arc.source < 0:
         return half
     if half & 1:
-        node, here, before = arc.source, arc.begin, arc.begin + 1
+        node, heading = arc.source, arc.leaves ^ 2
     else:
-        node, here, before = arc.target, arc.stop - 1, arc.stop - 2
-    v = tables.vertices
-    heading = direction(v[before, 0], v[before, 1], v[here, 0], v[here, 1])
+        node, heading = arc.target, arc.arrives
     left = tables.nodes[node, (heading + 3) & 3]
     ahead = tables.nodes[node, heading]
     right = tables.nodes[node, (heading + 1) & 3]
@@ -99,28 +97,70 @@ def _walk_ring(tables: Any, first: int, out: Any, begin: int) -> int:
     return used
 
 
+@helper
+def _copy_ring(tables: Any, first: int, out: Any, begin: int) -> tuple[int, Any]:
+    """Write the vertices of a ring of shaped arcs as they are.
+
+    Returns:
+        Where they end, and the first vertex that the ring had before it was shaped.
+    """
+    used, half = begin, first
+    start = np.int64(1) << 62
+    while True:
+        arc = tables.arcs[half >> 1]
+        arc.done |= 1 << (half & 1)
+        start = min(start, tables.firsts[half >> 1])
+        for k in range(arc.stop - arc.begin - 1):
+            at = arc.stop - 1 - k if half & 1 else arc.begin + k
+            out[used, 0], out[used, 1] = tables.vertices[at, 0], tables.vertices[at, 1]
+            used += 1
+        half = _after(tables, half)
+        if half == first:
+            return used, start
+
+
+@helper
+def _note_shaped(ring: Any, out: Any, begin: int, stop: int, start: int) -> None:
+    """Say where a ring of shaped arcs is, and where it begins."""
+    ring.begin, ring.stop, ring.pivot, ring.start = begin, stop, begin, start
+    for at in range(begin + 1, stop):
+        row, first = out[at, 0], out[ring.pivot, 0]
+        if row < first or (row == first and out[at, 1] < out[ring.pivot, 1]):
+            ring.pivot = at
+
+
 @entry
 def _walk_features(tables: Any, features: Any, width: int, rings: Any, out: Any) -> tuple[int, int]:
     """Walk all rings of ``features``; returns how many rings and vertices were written."""
     found = used = 0
+    shaped = len(tables.firsts) > 0
     for k in range(len(features)):
         first = tables.regions[features[k]].head
         while first >= 0:
             if not tables.arcs[first >> 1].done & (1 << (first & 1)):
                 ring = rings[found]
-                stop = _walk_ring(tables, first, out, used)
                 ring.feature, ring.region = k, left_of(tables, first)
-                ring.begin, ring.stop = _drop_straight_start(out, used, stop), stop
-                ring.pivot = ring.begin
-                ring.start = np.int64(1) << 62
-                for at in range(ring.begin, stop):
-                    place = np.int64(out[at, 0]) * (width + 1) + out[at, 1]
-                    if place < ring.start:
-                        ring.pivot, ring.start = at, place
+                if shaped:
+                    stop, start = _copy_ring(tables, first, out, used)
+                    _note_shaped(ring, out, used, stop, start)
+                else:
+                    stop = _walk_ring(tables, first, out, used)
+                    _note_exact(ring, out, _drop_straight_start(out, used, stop), stop, width)
                 used = stop
                 found += 1
             first = tables.links[first]
     return found, used
+
+
+@helper
+def _note_exact(ring: Any, out: Any, begin: int, stop: int, width: int) -> None:
+    """Say where a ring is, and where it begins."""
+    ring.begin, ring.stop, ring.pivot = begin, stop, begin
+    ring.start = np.int64(1) << 62
+    for at in range(begin, stop):
+        place = np.int64(out[at, 0]) * (width + 1) + np.int64(out[at, 1])
+        if place < ring.start:
+            ring.pivot, ring.start = at, place
 
 
 @helper
@@ -166,7 +206,7 @@ def count_half_arcs(
 
 def walk(
     tables: Tables, features: NDArray[np.int32], room: tuple[int, int], width: int
-) -> tuple[NDArray[np.void], NDArray[np.int32]]:
+) -> tuple[NDArray[np.void], NDArray[Any]]:
     """The rings of closed features; their half-arcs are done with afterwards.
 
     Rings come by feature, then by polygon, then by their first vertex in row-major order, which
@@ -179,10 +219,11 @@ def walk(
         width: Columns of the raster.
 
     Returns:
-        Rings ``(n,)`` of :data:`RING` and the vertices ``(v, 2)`` they refer to.
+        Rings ``(n,)`` of :data:`RING` and the vertices ``(v, 2)`` they refer to: int32, or
+        float64 if arcs are shaped.
     """
     rings = np.empty(room[0], RING)
-    vertices = np.empty((room[1] + 1, 2), np.int32)
+    vertices = np.empty((room[1] + 1, 2), tables.vertices.dtype)
     found, _ = _walk_features(tables, features, width, rings, vertices)
     rings = rings[:found]
     _, polygon = np.unique(rings["region"], return_inverse=True)

@@ -75,7 +75,7 @@ def _write_wkb(out: Any, rings: Any, heads: Any, vertices: Any, affine: Any, scr
 
 def to_wkb(
     rings: NDArray[np.void],
-    vertices: NDArray[np.int32],
+    vertices: NDArray[Any],
     affine: Affine,
     features: int,
     *,

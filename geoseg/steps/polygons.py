@@ -17,7 +17,8 @@ from geoseg.legend import Legend
 from geoseg.ops.arcs import BlockArcs
 from geoseg.ops.boxes import SIDES, wkb_boxes
 from geoseg.ops.metric import Metric
-from geoseg.ops.polygonize import Connectivity, PolygonBatch, join
+from geoseg.ops.polygonize import Connectivity, PolygonBatch, add_areas, join
+from geoseg.ops.topology.shaping import Shaping
 
 _ROWS = 65_536
 _BYTES = 1 << 26
@@ -26,12 +27,13 @@ _HEX = np.frombuffer(b"0123456789abcdef", np.uint8)
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which polygons are made.
+    """Which polygons are made, and what becomes of their boundaries.
 
     Attributes:
         codes: Classes; all if empty.
         min_area: Square metres on the ground; smaller polygons are dropped, and counted.
         min_pixels: Polygons of fewer pixels are, too.
+        shaping: How boundaries are simplified and smoothed; as they are if None.
         connectivity: 4: pixels that touch at a corner only are separate polygons, as in GDAL's
             default. 8: they are one feature, a multipolygon.
     """
@@ -40,6 +42,7 @@ class Wanted:
     min_area: float = 0.0
     connectivity: Connectivity = 4
     min_pixels: int = 0
+    shaping: Shaping | None = None
 
     def __post_init__(self) -> None:
         if self.connectivity not in (4, 8):
@@ -77,6 +80,8 @@ class Polygons:
         kept: Polygons yielded so far.
         dropped: Polygons so far that were smaller than what is wanted.
         dropped_area_m2: What they cover.
+        written: For each class code so far, the square metres that its polygons have in pixels
+            (as in ``area_m2``) and in their geometries, which shaping may have changed.
     """
 
     def __init__(
@@ -95,6 +100,7 @@ class Polygons:
         self.schema = _schema(grid, self._wanted.connectivity)
         self.kept = self.dropped = 0
         self.dropped_area_m2 = 0.0
+        self._balance: dict[int, tuple[int, int]] = {}
         self._begun = False
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
@@ -113,10 +119,17 @@ class Polygons:
             self._metric,
             connectivity=self._wanted.connectivity,
             choose=self._choose,
+            shaping=self._wanted.shaping,
         )
         for batch in _rebatch((self._record_batch(b) for b in joined), self.schema):
             self.kept += batch.num_rows
             yield batch
+
+    @property
+    def written(self) -> dict[int, tuple[float, float]]:
+        """See the class."""
+        unit = self._metric.unit
+        return {code: (a * unit, b * unit) for code, (a, b) in sorted(self._balance.items())}
 
     def read_all(self) -> pa.Table:
         """All polygons at once."""
@@ -135,6 +148,7 @@ class Polygons:
 
     def _record_batch(self, batch: PolygonBatch) -> pa.RecordBatch:
         features = batch.features
+        add_areas(self._balance, batch)
         area = features["area"] * self._metric.unit
         with np.errstate(invalid="ignore"):
             confidence = features["confidence"] / features["measured"]

@@ -8,8 +8,9 @@ from dataclasses import replace
 from geoseg.workflow.bands import expand_band
 from geoseg.workflow.faults import UnfitError, show
 from geoseg.workflow.model import expand_model
-from geoseg.workflow.schema import expand_cluster, expand_vector
+from geoseg.workflow.schema import expand_cluster
 from geoseg.workflow.source import Entry, Items, Keys, Node, Path, Place, Scalar, dotted
+from geoseg.workflow.vector import expand_vector
 
 # Sections that may be written as one value. Laying keys over such a value needs the long way.
 _SHORT: Mapping[Path, Callable[[object], object]] = {

@@ -7,7 +7,7 @@ import json
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from geoseg.workflow.bands import Section
 from geoseg.workflow.faults import UnfitError, show
@@ -15,20 +15,15 @@ from geoseg.workflow.fields import (
     AutoPixels,
     Dashboard,
     DirectoryTemplate,
-    Distinct,
     Memory,
-    MinArea,
     OrElse,
-    Some,
     SomeAutoPixels,
-    Text,
-    one_of,
 )
 from geoseg.workflow.inputs import AreaOfInterest, Input
 from geoseg.workflow.model import ModelChoice, expand_model
 from geoseg.workflow.postprocess import Step, check_order
 from geoseg.workflow.template import expand_directory
-from geoseg.workflow.units import Area
+from geoseg.workflow.vector import OptionalVector, Vector, expand_vector
 from geoseg.workflow.whole import Whole
 
 
@@ -78,26 +73,6 @@ class Raster(Section):
     """Write the probability of each class, in percent, one band each."""
 
 
-class Vector(Section):
-    """Polygons."""
-
-    classes: Distinct[Text] = ()
-    """Names of the classes to outline; all without it."""
-    min_area: MinArea = Area(0.0, "m2")
-    """Smaller polygons are left out."""
-    connectivity: Annotated[Literal[4, 8], one_of(4, 8)] = 4
-    """Whether pixels that only touch at a corner belong together (8) or not (4)."""
-    formats: Some[Literal["gpkg", "geoparquet"]] = ("gpkg", "geoparquet")
-    """File formats."""
-
-
-def expand_vector(value: object) -> object:
-    """The long way to write ``true`` (all polygons) or ``false`` (none)."""
-    if value is True:
-        return {}
-    return None if value is False else value
-
-
 class Output(Section):
     """Products and their folder."""
 
@@ -106,12 +81,7 @@ class Output(Section):
     the scene's file) are filled in. Relative to the folder that geoseg is started in."""
     raster: Raster = Raster()
     """Raster products."""
-    vector: Annotated[
-        Vector | None,
-        BeforeValidator(expand_vector),
-        PlainSerializer(lambda vector: False if vector is None else vector),
-        OrElse({"type": "boolean"}),
-    ] = Vector()
+    vector: Annotated[OptionalVector, BeforeValidator(expand_vector)] = Vector()
     """Polygons; false for none."""
     quicklook: bool = True
     """Write a PNG of scene, map and polygons."""

@@ -40,12 +40,12 @@ def desk(tmp_path, monkeypatch):
 case = Cases()
 
 
-@case("input.bands: no green, which the model needs; it names red, nir")
+@case("data.0.input.bands: no green, which the model needs; it names red, nir")
 def a_band_that_the_scene_does_not_name(desk):
     return desk.train("model.bands=[red, green]")
 
 
-@case("scene.tif: input.bands", "names 3 bands", "has 2")
+@case("scene.tif: data.0.input.bands", "names 3 bands", "has 2")
 def more_bands_than_the_file_has(desk):
     request = desk.train()
     return [*request, "--set", "data=" + json.dumps(_data(desk, bands=["red", "nir", "blue"]))]

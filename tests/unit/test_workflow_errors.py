@@ -65,7 +65,10 @@ def test_error_is_an_input_error_and_travels():
 
 
 # (what is appended to or replaced in a good workflow, line, column, key, message)
-AREA = "expected an area like '400 m2' or '0.25 ha' (units: px, m2, ha, km2), found "
+LEAST = (
+    "expected an area like '400 m2' or '0.25 ha' (units: px, m2, ha, km2), "
+    "or a preset (corine, eudr, radd), found "
+)
 LENGTH = "expected a length like '10 m' or '16 px' (units: px, cm, m, km), found "
 SIZE = (
     "expected a size like '2 GB' or '512 MiB' "
@@ -345,15 +348,15 @@ def test_in_sample_input(line, key, message):
         (
             "vector: {min_area: 400}",
             "output.vector.min_area",
-            AREA + "400 without a unit, add ' m2'",
+            LEAST + "400 without a unit, add ' m2'",
         ),
-        ("vector: {min_area: 400 m}", "output.vector.min_area", AREA + "'400 m'"),
-        ("vector: {min_area: -1 ha}", "output.vector.min_area", AREA + "'-1 ha'"),
+        ("vector: {min_area: 400 m}", "output.vector.min_area", LEAST + "'400 m'"),
+        ("vector: {min_area: -1 ha}", "output.vector.min_area", LEAST + "'-1 ha'"),
         ("vector: {connectivity: 6}", "output.vector.connectivity", "expected 4 or 8, found 6"),
         (
             "vector: {formats: [shp]}",
             "output.vector.formats.0",
-            "expected gpkg or geoparquet, found 'shp'",
+            "expected gpkg, geoparquet, flatgeobuf or pmtiles, found 'shp'",
         ),
         (
             "vector: {formats: []}",

@@ -13,7 +13,7 @@ import pytest
 from geoseg.errors import WorkflowError
 from geoseg.workflow import from_data, load, loads
 from geoseg.workflow.bands import BandSource
-from geoseg.workflow.units import Area, Length
+from geoseg.workflow.units import Length
 
 GOOD = """\
 geoseg: 1
@@ -45,7 +45,7 @@ def test_least_workflow_has_defaults():
     assert (workflow.tiling.seams, workflow.tiling.weights) == ("crop", None)
     assert loads(f"{GOOD}tiling: {{seams: blend}}").tiling.weights == "hann"
     assert workflow.output.raster.confidence
-    assert workflow.output.vector.min_area == Area(0, "m2")
+    assert workflow.output.vector.min_area == {}
     assert workflow.output.vector.formats == ("gpkg", "geoparquet")
     assert workflow.cluster.kind == "local"
     assert (workflow.run.on_error, workflow.run.retries) == ("stop", 2)

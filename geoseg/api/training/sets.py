@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,9 +50,10 @@ def open_sets(
     reader = LabelReader(target.legend)
     scenes = []
     for number, data in enumerate(workflow.data):
-        found = scenes_to_learn_from(
-            data.input, data.area, target.bands, folder=folder / f"sample-{data.name}"
-        )
+        with _telling(f"data.{number}"):
+            found = scenes_to_learn_from(
+                data.input, data.area, target.bands, folder=folder / f"sample-{data.name}"
+            )
         groups = _groups(data, f"data.{number}.groups")
         used = [one for one in found if groups is None or groups.of(one.scene) is not None]
         if not used:
@@ -87,9 +90,22 @@ def open_unlabelled(
 
 
 def _unlabelled(data: Unlabelled, number: int, target: Target, folder: Path) -> list[Found]:
-    return scenes_to_learn_from(
-        data.input, data.area, target.bands, folder=folder / f"sample-unlabelled-{number}"
-    )
+    with _telling(f"unlabelled.{number}"):
+        return scenes_to_learn_from(
+            data.input, data.area, target.bands, folder=folder / f"sample-unlabelled-{number}"
+        )
+
+
+@contextmanager
+def _telling(key: str) -> Iterator[None]:
+    """Say of which set a scene's error speaks: ``input.bands`` is ``data.0.input.bands`` here."""
+    try:
+        yield
+    except InputError as error:
+        told = re.sub(r"(?<![\w.])input(?=\.\w)", f"{key}.input", str(error))
+        if told == str(error):
+            raise
+        raise type(error)(told) from error
 
 
 def _check(target: Target, scene: Scene) -> None:

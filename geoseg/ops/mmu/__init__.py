@@ -1,0 +1,1 @@
+"""Minimum mapping units: small regions are given to their neighbours, holes are filled."""

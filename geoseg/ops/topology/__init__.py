@@ -1,0 +1,1 @@
+"""Boundaries that are made simpler or smoother without losing their neighbours."""
