@@ -28,7 +28,7 @@ from geoseg.steps.polygons import Polygons, Wanted
 from geoseg.steps.vectorize import TraceBlock, Tracer
 from geoseg.workflow.units import Area
 
-BLOCK = 2048
+BLOCK = 1024
 
 
 @dataclass(frozen=True, slots=True)
