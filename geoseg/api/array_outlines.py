@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +17,25 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from geoseg.api import fingerprint
-from geoseg.api.outlines import all_classes, check_out, chosen_classes, known_legend, parse_wanted
+from geoseg.api.minimum import UnitJob, reassign
+from geoseg.api.outlines import BLOCK, check_classes, check_out, known_legend
+from geoseg.api.outlining import outlining
 from geoseg.api.polygons import Passing, write_polygons
+from geoseg.api.sources import CodeSource
 from geoseg.errors import InputError
-from geoseg.grid import GeoBox
+from geoseg.grid import GeoBox, Window, blocks
+from geoseg.io.class_raster import unnamed_class
+from geoseg.io.vector import Theme
 from geoseg.legend import LandClass, Legend
+from geoseg.ops.mmu.rules import MinimumUnit
+from geoseg.ops.regions import NODATA, as_codes
+from geoseg.run.base import Job
+from geoseg.run.reporter import Silent
 from geoseg.run.resources import available_cores
+from geoseg.run.threads import each_block
 from geoseg.steps.polygons import Polygons
-from geoseg.steps.vectorize import vectorize_array
+from geoseg.steps.vectorize import vectorize_array, vectorize_windows
+from geoseg.workflow.vector import Vector
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
@@ -36,8 +51,14 @@ class Outlines:
         grid: What the polygons lie on.
     """
 
-    def __init__(self, polygons: Polygons, grid: GeoBox, classes: Sequence[LandClass]) -> None:
-        self._polygons, self._classes = polygons, classes
+    def __init__(
+        self,
+        polygons: Polygons,
+        grid: GeoBox,
+        classes: Sequence[LandClass],
+        themes: Sequence[Theme] = (),
+    ) -> None:
+        self._polygons, self._classes, self._themes = polygons, classes, themes
         self.schema: pa.Schema = polygons.schema
         self.grid = grid
 
@@ -85,35 +106,82 @@ class Outlines:
                 classes=self._classes,
                 tags={"software": fingerprint.software()},
                 title=out.stem,
+                themes=self._themes,
                 styled="present",
             )
         return self._polygons.kept
 
 
 def outline_array(
-    array: Any,
-    grid: GeoBox | None,
-    *,
-    legend: str | None,
-    classes: tuple[str, ...],
-    min_area: str | None,
-    connectivity: int,
-    workers: int | None,
+    array: Any, grid: GeoBox | None, *, legend: str | None, vector: Vector
 ) -> Outlines:
     """See :func:`geoseg.api.vectorize`."""
     values, grid, own = _placed(array, grid)
     known = None if legend is None else known_legend(legend)
     hole = known.nodata if own is None and known is not None else own
-    unnamed = Legend(_NAME, all_classes(hole), -1 if hole is None else hole)
-    names = unnamed if known is None else known
-    chosen = chosen_classes(_NAME, names, classes)
-    wanted = parse_wanted(tuple(c.value for c in chosen) if classes else (), min_area, connectivity)
-    threads = workers or available_cores()
+    nobodys = tuple(unnamed_class(code) for code in range(256) if code != hole)
+    names = known or Legend(_NAME, nobodys, -1 if hole is None else hole)
+    for key, spoken in vector.class_names().items():
+        check_classes(_NAME, names, spoken, key)
+    if vector.merge_by == "probability":
+        raise InputError("merge_by: probability needs rasters in files; in memory there is border")
+    chosen = names.select(vector.classes)
+    others = [] if vector.classes else [c for c in nobodys if c.value not in names.values]
+    plan = outlining(vector, names, grid, title="polygons")
+    threads = available_cores()
     polygons = vectorize_array(
-        values, grid, legend=names, nodata=hole, wanted=wanted, threads=threads
+        values, grid, legend=names, nodata=hole, wanted=plan.wanted, threads=threads
     )
-    others = [] if classes else [c for c in unnamed.classes if c.value not in names.values]
-    return Outlines(polygons, grid, [*chosen, *others])
+    room = None
+    if plan.unit is not None:
+        room = Path(tempfile.mkdtemp(prefix="geoseg-units-"))
+        codes = _reassigned(values, hole, grid, plan.unit, room)
+        polygons = vectorize_windows(
+            codes.open().read,
+            grid,
+            legend=names,
+            nodata=codes.nodata,
+            wanted=plan.wanted,
+            threads=threads,
+        )
+    made = Outlines(polygons, grid, [*chosen, *others], plan.themes)
+    if room is not None:
+        weakref.finalize(polygons, shutil.rmtree, room, ignore_errors=True)
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class _Codes:
+    """Class codes in memory. Implements :class:`geoseg.api.sources.CodeSource`."""
+
+    values: NDArray[np.int16]
+    nodata: int | None = int(NODATA)
+
+    def open(self) -> _Codes:
+        return self
+
+    def read(self, window: Window) -> NDArray[np.int16]:
+        return self.values[window.slices]
+
+
+def _reassigned(
+    values: NDArray[Any], hole: int | None, grid: GeoBox, unit: MinimumUnit, room: Path
+) -> CodeSource:
+    """The codes after small regions have gone to their neighbours; they lie in ``room``."""
+    windows = tuple(blocks((int(grid.shape[0]), int(grid.shape[1])), BLOCK))
+    source = _Codes(as_codes(values, hole))
+    job = UnitJob("unit", "survey", source, grid, room / "unit", unit, 0, BLOCK)
+
+    def run(stage: Job, name: str) -> None:
+        with closing(stage.open()) as work:
+            for _ in each_block(work, windows, name=name, reporter=Silent()):
+                pass
+
+    try:
+        return reassign(run, job, windows)[0]
+    except BaseException:
+        shutil.rmtree(room, ignore_errors=True)
+        raise
 
 
 def _placed(array: Any, grid: GeoBox | None) -> tuple[NDArray[Any], GeoBox, int | None]:

@@ -6,11 +6,16 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from geoseg.grid import GeoBox
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.api.sources import CodeSource
+from geoseg.grid import GeoBox, Window
 from geoseg.io.reader import ScenePixels
 from geoseg.io.zarr_store import ZarrRaster
 from geoseg.models.committee import Committee
 from geoseg.models.registry import Precision
+from geoseg.ops.layers import NO_PERCENT
 from geoseg.plan import ScenePlan
 from geoseg.run.base import BlockWork
 from geoseg.steps.refine import RefineBlock
@@ -52,6 +57,11 @@ class WorkFolder:
         """Folder of traced blocks."""
         return self.root / "arcs"
 
+    @property
+    def unit(self) -> Path:
+        """Folder of the minimum mapping unit."""
+        return self.root / "unit"
+
     def ledger(self, stage: str) -> Path:
         """What is done of one stage."""
         self.root.mkdir(parents=True, exist_ok=True)
@@ -59,7 +69,7 @@ class WorkFolder:
 
     def remove(self) -> None:
         """Forget all blocks; the status file and the lock stay."""
-        for folder in (self.rasters, self.arcs):
+        for folder in (self.rasters, self.arcs, self.unit):
             shutil.rmtree(folder, ignore_errors=True)
         for file in (*self.root.glob("*.jsonl"), *self.root.glob("*.arrow")):
             file.unlink()
@@ -127,13 +137,48 @@ class RefineJob:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredCodes:
+    """The finished map of a scene. Implements :class:`api.minimum.CodeSource`."""
+
+    folder: WorkFolder
+    nodata: int | None
+
+    def open(self) -> ZarrRaster:
+        """Open the store."""
+        return self.folder.classes
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPercents:
+    """The probabilities of a scene. Implements :class:`api.minimum.PercentSource`."""
+
+    folder: WorkFolder
+    codes: tuple[int, ...]
+
+    def open(self) -> _Percents:
+        """Open the stores."""
+        names = plane_names(["probabilities"], self.codes)
+        return _Percents(tuple(self.folder.raster(name) for name in names))
+
+
+@dataclass(frozen=True, slots=True)
+class _Percents:
+    stores: tuple[ZarrRaster, ...]
+
+    def read(self, window: Window) -> NDArray[np.uint8]:
+        percents = np.stack([np.asarray(s.read(window), np.uint8) for s in self.stores])
+        percents[percents == NO_PERCENT] = 0
+        return percents
+
+
+@dataclass(frozen=True, slots=True)
 class TraceJob:
     """The boundary arcs of every block of a class raster. Implements :class:`run.base.Job`."""
 
     key: str
     grid: GeoBox
     folder: WorkFolder
-    nodata: int
+    source: CodeSource
 
     def open(self) -> BlockWork:
         """Open the stores; compiling the kernels is done by the first worker that needs them."""
@@ -141,9 +186,9 @@ class TraceJob:
         from geoseg.steps.vectorize import TraceBlock  # noqa: PLC0415
 
         return TraceBlock(
-            self.folder.classes,
+            self.source.open(),
             self.grid,
             self.folder.arcs,
             confidence=self.folder.confidence,
-            nodata=self.nodata,
+            nodata=self.source.nodata,
         )

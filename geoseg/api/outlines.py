@@ -4,129 +4,309 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from geoseg.api import fingerprint
+from geoseg.api.minimum import UnitJob, balance_record, reassign
+from geoseg.api.outlining import Outlining, areas_record, outlining
 from geoseg.api.places import check_folder
-from geoseg.api.polygons import Passing, wanted_polygons, write_polygons
+from geoseg.api.polygons import Passing, write_polygons
+from geoseg.api.sources import CodeSource
 from geoseg.errors import InputError, ProductError
 from geoseg.grid import GeoBox, Window, blocks
 from geoseg.io.arcs import load_all_arcs
-from geoseg.io.class_raster import NO_CLASS, ClassRaster, read_legend, unnamed, unnamed_class
+from geoseg.io.class_raster import NO_CLASS, ClassRaster, read_legend, unnamed
+from geoseg.io.percent_raster import PercentRaster
 from geoseg.io.vector import SUFFIXES
-from geoseg.legend import LEGENDS, LandClass, Legend
+from geoseg.legend import LEGENDS, Legend
 from geoseg.ops.arcs import BlockArcs
+from geoseg.ops.layers import NO_PERCENT
 from geoseg.ops.metric import measure_grid
-from geoseg.run.base import BlockWork
+from geoseg.run.base import BlockWork, Executor, Job
 from geoseg.run.ledger import Ledger
 from geoseg.run.loop import run_blocks
 from geoseg.run.reporter import Reporter, Silent
 from geoseg.run.threads import each_block
-from geoseg.steps.polygons import Polygons, Wanted
+from geoseg.steps.polygons import Polygons
 from geoseg.steps.vectorize import TraceBlock, Tracer
-from geoseg.workflow.units import Area
+from geoseg.workflow.vector import Vector
 
 BLOCK = 1024
 
 
 @dataclass(frozen=True, slots=True)
+class RasterCodes:
+    """The class codes of a raster file. Implements :class:`api.minimum.CodeSource`."""
+
+    raster: Path
+    without: int | None
+    nodata: int | None = NO_CLASS
+
+    def open(self) -> ClassRaster:
+        """Open the file; ``without`` is its nodata where it does not say."""
+        return ClassRaster(self.raster, nodata=self.without)
+
+
+@dataclass(frozen=True, slots=True)
 class OutlineJob:
-    """The boundary arcs of every block of a raster file. Implements :class:`run.base.Job`."""
+    """The boundary arcs of every block of class codes. Implements :class:`run.base.Job`."""
 
     key: str
-    raster: Path
+    source: CodeSource
     grid: GeoBox
     folder: Path
-    nodata: int | None
+    confidence: Path | None = None
 
     def open(self) -> BlockWork:
-        """Open the raster."""
-        raster = ClassRaster(self.raster, nodata=self.nodata)
-        return TraceBlock(raster, self.grid, self.folder, nodata=NO_CLASS)
+        """Open the rasters."""
+        percent = None if self.confidence is None else PercentRaster(self.confidence, self.grid)
+        codes, nodata = self.source.open(), self.source.nodata
+        return TraceBlock(codes, self.grid, self.folder, confidence=percent, nodata=nodata)
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Rasters on the grid of the class raster, and its legend where it does not say.
+
+    Attributes:
+        legend: Name of a known legend.
+        confidence: How sure the classes are, in percent.
+        probabilities: Of each class in percent, a band each.
+    """
+
+    legend: str | None = None
+    confidence: Path | None = None
+    probabilities: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PercentBands:
+    """The probabilities of classes in a file. Implements :class:`api.minimum.PercentSource`."""
+
+    path: Path
+    grid: GeoBox
+    codes: tuple[int, ...]
+
+    def open(self) -> _Layers:
+        """Open the file."""
+        return _Layers(PercentRaster(self.path, self.grid))
+
+
+@dataclass(frozen=True, slots=True)
+class _Layers:
+    percents: PercentRaster
+
+    def read(self, window: Window) -> NDArray[np.uint8]:
+        found = self.percents.read_all(window)
+        found[found == NO_PERCENT] = 0
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Outlined:
+    """What came of a raster: polygons written, and what became of the small ones.
+
+    Attributes:
+        polygons: How many were written.
+        dropped: How many were left out.
+        record: What the file says of how it was made: the balance of areas where small regions
+            went to their neighbours, and what outlines lost or won by being simplified.
+    """
+
+    polygons: int
+    dropped: int
+    record: dict[str, Any]
 
 
 def outline(
     raster: Path,
     out: Path,
     *,
-    legend: str | None,
-    classes: tuple[str, ...],
-    min_area: str | None,
-    connectivity: int,
+    beside: Beside,
+    vector: Vector,
     workers: int | None,
     reporter: Reporter | None,
-) -> int:
+) -> Outlined:
     """See :func:`geoseg.api.vectorize`."""
-    known = None if legend is None else known_legend(legend)
+    known = None if beside.legend is None else known_legend(beside.legend)
     grid = ClassRaster(raster).grid
     names = _named(raster, known)
-    chosen = chosen_classes(raster, names, classes)
-    wanted = parse_wanted(tuple(c.value for c in chosen) if classes else (), min_area, connectivity)
+    for key, spoken in vector.class_names().items():
+        check_classes(raster, names, spoken, key)
+    chosen = names.select(vector.classes)
+    plan = outlining(vector, names, grid, title=raster.stem)
+    percent = _percent_bands(vector, beside, grid, names)
+    if beside.confidence is not None:
+        PercentRaster(beside.confidence, grid)
     check_out(out, raster)
     teller = reporter or Silent()
-    source = _Source(raster.resolve(), grid, None if known is None else known.nodata)
-    with _room(out) as room:
-        traced = (
-            _on_threads(source, teller)
-            if workers is None
-            else _on_processes(source, room, workers, teller)
+    source = RasterCodes(raster.resolve(), None if known is None else known.nodata)
+    with ExitStack() as stack:
+        room = stack.enter_context(_room(out))
+        machine = stack.enter_context(_machine(raster, grid, room, workers, teller))
+        codes, moved = _reassigned(source, percent, plan, machine, names)
+        traced = stack.enter_context(closing(machine.trace(codes, beside.confidence)))
+        polygons = Polygons(traced, grid, measure_grid(grid), legend=names, wanted=plan.wanted)
+        tags: dict[str, Any] = {
+            "raster": raster.name,
+            "software": fingerprint.software(),
+            "polygons": {"settings": vector.model_dump(mode="json"), "balance": moved},
+        }
+
+        def note_areas() -> None:
+            # Known after the last polygon, before formats write what they say of themselves.
+            tags["polygons"]["areas"] = areas_record(polygons.written, names)
+
+        passing = stack.enter_context(closing(Passing(polygons, at_end=note_areas)))
+        write_polygons(
+            passing,
+            out,
+            grid=grid,
+            classes=chosen,
+            tags=tags,
+            title=raster.stem,
+            themes=plan.themes,
+            styled="present",
         )
-        polygons = Polygons(traced, grid, measure_grid(grid), legend=names, wanted=wanted)
-        with closing(traced), closing(Passing(polygons)) as passing:
-            write_polygons(
-                passing,
-                out,
-                grid=grid,
-                classes=chosen,
-                tags={"raster": raster.name, "software": fingerprint.software()},
-                title=raster.stem,
-                styled="present",
-            )
-    teller.done(f"{out}: {polygons.kept} polygons, {polygons.dropped} smaller ones left out")
-    return polygons.kept
+    left = f", {polygons.dropped} smaller ones left out" if polygons.dropped else ""
+    teller.done(f"{out}: {polygons.kept} polygons{left}")
+    return Outlined(polygons.kept, polygons.dropped, tags["polygons"])
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """Where class codes come from: the file, its grid, and nodata if the file does not say."""
+def _percent_bands(
+    vector: Vector, beside: Beside, grid: GeoBox, names: Legend
+) -> PercentBands | None:
+    """Which band has the probabilities of which class: by names, or in the order of codes."""
+    if vector.merge_by != "probability":
+        return None
+    if beside.probabilities is None:
+        raise InputError("merge_by: probability needs a raster of probabilities, a band each class")
+    found = PercentRaster(beside.probabilities, grid).names
+    known = {c.name.casefold(): c.value for c in names.classes}
+    codes = [known.get((name or "").casefold()) for name in found]
+    if None in codes:
+        band = codes.index(None)
+        raise InputError(
+            f"{beside.probabilities}: band {band + 1} is called {found[band] or 'nothing'!r}, which "
+            f"is no class; name each band as its class"
+        )
+    return PercentBands(
+        beside.probabilities.resolve(), grid, tuple(c for c in codes if c is not None)
+    )
 
-    raster: Path
-    grid: GeoBox
-    nodata: int | None
+
+def _reassigned(
+    source: RasterCodes,
+    percent: PercentBands | None,
+    plan: Outlining,
+    machine: _Machine,
+    names: Legend,
+) -> tuple[CodeSource, dict[str, Any] | None]:
+    """The codes to outline, and the balance where small regions went to their neighbours."""
+    if plan.unit is None:
+        return source, None
+    job = UnitJob(
+        f"unit-{machine.digest}", "survey", source, machine.grid, machine.room / "unit",
+        plan.unit, 0, BLOCK, percent,
+    )  # fmt: skip
+    codes, balance = reassign(machine.run, job, machine.windows)
+    return codes, balance_record(balance, names, machine.grid)
+
+
+class _Machine(Protocol):
+    """What runs the blocks of a raster."""
+
+    @property
+    def room(self) -> Path:
+        """A folder that all workers can write to."""
+
+    @property
+    def grid(self) -> GeoBox:
+        """Of the raster."""
+
+    @property
+    def digest(self) -> str:
+        """Of the raster and the folder."""
 
     @property
     def windows(self) -> tuple[Window, ...]:
-        return tuple(blocks((int(self.grid.shape[0]), int(self.grid.shape[1])), BLOCK))
+        """All blocks in row-major order."""
+
+    def run(self, job: Job, name: str) -> None:
+        """Do a job for all blocks."""
+
+    def trace(self, codes: CodeSource, confidence: Path | None) -> Generator[BlockArcs, None, None]:
+        """The arcs of all blocks, in order."""
 
 
-def _on_threads(source: _Source, reporter: Reporter) -> Generator[BlockArcs, None, None]:
-    """Trace the blocks on threads of this process, while they are joined: quickest to begin."""
-    windows = source.windows
-    raster = ClassRaster(source.raster, nodata=source.nodata)
-    trace = Tracer(raster.read, measure_grid(source.grid), NO_CLASS)
-    reporter.started(scenes=1, blocks=len(windows), dashboard=None)
-    yield from each_block(trace, windows, name="trace", reporter=reporter)
-
-
-def _on_processes(
-    source: _Source, room: Path, workers: int, reporter: Reporter
-) -> Generator[BlockArcs, None, None]:
-    """Trace all blocks on worker processes; their arcs lie on disk until they are joined."""
+@contextmanager
+def _machine(
+    raster: Path, grid: GeoBox, room: Path, workers: int | None, reporter: Reporter
+) -> Iterator[_Machine]:
+    digest = fingerprint.digest([str(raster.resolve()), str(room)])[:12]
+    windows = tuple(blocks((int(grid.shape[0]), int(grid.shape[1])), BLOCK))
+    if workers is None:
+        reporter.started(scenes=1, blocks=len(windows), dashboard=None)
+        yield _Threads(room, grid, digest, windows, reporter)
+        return
     from geoseg.run.cluster import ClusterSpec, connect  # noqa: PLC0415 (distributed)
     from geoseg.run.on_dask import OnDask  # noqa: PLC0415 (distributed)
 
-    windows, arcs = source.windows, room / "arcs"
-    digest = fingerprint.digest([str(source.raster), str(room)])[:12]
-    job = OutlineJob(f"outline-{digest}", source.raster, source.grid, arcs, source.nodata)
-    with (
-        connect(ClusterSpec(workers=workers), blocks=len(windows)) as cluster,
-        Ledger.open(room / "trace.jsonl", job.key, {}) as done,
-    ):
+    with connect(ClusterSpec(workers=workers), blocks=len(windows)) as cluster:
         reporter.started(scenes=1, blocks=len(windows), dashboard=cluster.dashboard_link)
-        run_blocks(OnDask(cluster.client), job, windows, done, reporter, name="trace")
-    yield from load_all_arcs(arcs, windows, (int(source.grid.shape[0]), int(source.grid.shape[1])))
+        yield _Processes(room, grid, digest, windows, reporter, OnDask(cluster.client))
+
+
+@dataclass(frozen=True, slots=True)
+class _Threads:
+    """Blocks on threads of this process, joined as they come: quickest to begin."""
+
+    room: Path
+    grid: GeoBox
+    digest: str
+    windows: tuple[Window, ...]
+    reporter: Reporter
+
+    def run(self, job: Job, name: str) -> None:
+        work = job.open()
+        with closing(work):
+            for _ in each_block(work, self.windows, name=name, reporter=self.reporter):
+                pass
+
+    def trace(self, codes: CodeSource, confidence: Path | None) -> Generator[BlockArcs, None, None]:
+        percent = None if confidence is None else PercentRaster(confidence, self.grid).read
+        trace = Tracer(codes.open().read, measure_grid(self.grid), codes.nodata, percent)
+        yield from each_block(trace, self.windows, name="trace", reporter=self.reporter)
+
+
+@dataclass(frozen=True, slots=True)
+class _Processes:
+    """Blocks on worker processes; their arcs lie on disk until they are joined."""
+
+    room: Path
+    grid: GeoBox
+    digest: str
+    windows: tuple[Window, ...]
+    reporter: Reporter
+    executor: Executor
+
+    def run(self, job: Job, name: str) -> None:
+        with Ledger.open(self.room / f"{job.key}.jsonl", job.key, {}) as done:
+            run_blocks(self.executor, job, self.windows, done, self.reporter, name=name)
+
+    def trace(self, codes: CodeSource, confidence: Path | None) -> Generator[BlockArcs, None, None]:
+        arcs = self.room / "arcs"
+        percent = None if confidence is None else confidence.resolve()
+        job = OutlineJob(f"outline-{self.digest}", codes, self.grid, arcs, percent)
+        self.run(job, "trace")
+        shape = int(self.grid.shape[0]), int(self.grid.shape[1])
+        yield from load_all_arcs(arcs, self.windows, shape)
 
 
 @contextmanager
@@ -184,18 +364,11 @@ def _named(raster: Path, known: Legend | None) -> Legend:
     return Legend(known.name, (*known.classes, *others), NO_CLASS)
 
 
-def all_classes(nodata: int | None) -> tuple[LandClass, ...]:
-    """Every code but ``nodata``, as classes that nobody has named."""
-    return tuple(unnamed_class(code) for code in range(256) if code != nodata)
-
-
-def chosen_classes(
-    raster: Path | str, legend: Legend, names: tuple[str, ...]
-) -> tuple[LandClass, ...]:
-    """The classes called ``names``; the codes that nobody has named are not worth a list.
+def check_classes(raster: Path | str, legend: Legend, names: tuple[str, ...], key: str) -> None:
+    """Refuse classes that there are not; the codes that nobody named are not worth a list.
 
     Raises:
-        InputError: ``raster`` has no class of such a name.
+        InputError: ``raster`` has no class of one of ``names``, which ``key`` asks for.
     """
     known = {name.casefold() for name in legend.names}
     for name in names:
@@ -203,22 +376,6 @@ def chosen_classes(
             named = [c.name for c in legend.classes if c.name != unnamed(c.value)]
             hint = f"its classes are {', '.join(named)}" if named else "it names none"
             raise InputError(
-                f"classes: {raster} has no class {name!r}; {hint}; "
+                f"{key}: {raster} has no class {name!r}; {hint}; "
                 f"code 7 without a name is called {unnamed(7)!r}"
             )
-    return legend.select(names)
-
-
-def parse_wanted(codes: tuple[int, ...], min_area: str | None, connectivity: int) -> Wanted:
-    """Which polygons are made.
-
-    Raises:
-        InputError: The area cannot be read, or the connectivity is neither 4 nor 8.
-    """
-    try:
-        area = Area.parse(min_area) if min_area is not None else Area(0.0, "m2")
-    except ValueError as error:
-        raise InputError(f"min_area: {error}") from error
-    if connectivity not in (4, 8):
-        raise InputError(f"connectivity: found {connectivity}, expected 4 or 8")
-    return wanted_polygons(codes, area, 4 if connectivity == 4 else 8)

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from geoseg.api import fingerprint
 from geoseg.api.accounts import Account
-from geoseg.api.jobs import RefineJob, SegmentJob, TraceJob, WorkFolder
+from geoseg.api.jobs import RefineJob, SegmentJob, WorkFolder
 from geoseg.api.places import check_folder
 from geoseg.api.planning import RunPlan, SceneTask
 from geoseg.api.products import Products
 from geoseg.api.results import RunResult, SceneResult
+from geoseg.api.stages import MadeFrom, Stage
+from geoseg.api.tracing import Tracing
 from geoseg.errors import ClusterError, GeosegError
-from geoseg.grid import Window, blocks
 from geoseg.io.atomic import remove_leftovers
 from geoseg.io.zarr_store import ZarrRaster
 from geoseg.ops.layers import NO_PERCENT
-from geoseg.run.base import Executor, Job
+from geoseg.run.base import Executor
 from geoseg.run.cluster import ClusterSpec, Connected, connect
-from geoseg.run.ledger import Ledger
 from geoseg.run.lock import hold
 from geoseg.run.loop import Summary, run_blocks
 from geoseg.run.on_dask import OnDask
@@ -32,33 +31,6 @@ from geoseg.steps.segment import plane_names
 
 STATE = ".geoseg"
 """Folder inside an output that holds what a run needs to go on, and its last word."""
-
-
-@dataclass(frozen=True, slots=True)
-class MadeFrom:
-    """What the results of a scene depend on; ``products`` is the hash of all of it."""
-
-    inputs: list[dict[str, Any]]
-    parts: dict[str, str]
-    products: str
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """One job over all blocks of a scene, and what its stored blocks depend on.
-
-    ``counts``: whether its reports say what the map holds.
-    """
-
-    name: str
-    job: Job
-    blocks: tuple[Window, ...]
-    parts: dict[str, str]
-    counts: bool = False
-
-    def ledger(self, work: WorkFolder) -> Ledger:
-        """What is done of it."""
-        return Ledger.open(work.ledger(self.name), fingerprint.digest(self.parts), self.parts)
 
 
 def run_plan(plan: RunPlan, reporter: Reporter, *, force: bool = False) -> RunResult:
@@ -157,12 +129,17 @@ class _Run:
         stages = self._stages(task, work, made_from)
         self._begin(task, work, stages[0], reporter)
         summaries = {stage.name: _do(stage, executor, work, reporter) for stage in stages}
+        moved = None
+        if products.outlining is not None:
+            parts = stages[-1].parts | {"made from": made_from.products}
+            trace = Tracing(task.plan, work, products.outlining, parts)
+            moved = trace.run(lambda stage: _do(stage, executor, work, reporter), summaries)
         with ExitStack() as stack:
             segmented, *others = (
                 stack.enter_context(stage.ledger(work)) for stage in stages if stage.counts
             )
             account = Account.of(segmented.reports(), *(ledger.reports() for ledger in others))
-        record = products.write(work, account, summaries, reporter)
+        record = products.write(work, account, summaries, reporter, moved)
         if not self.plan.workflow.output.keep_work:
             work.remove()
         return record
@@ -204,12 +181,7 @@ class _Run:
             parts = {**parts, "postprocess": fingerprint.digest(repr(plan.refinement))}
             refine = RefineJob(f"refine-{key}", plan, work)
             stages.append(Stage("refine", refine, plan.blocks, parts, counts=True))
-        if self.plan.workflow.output.vector is None:
-            return stages
-        # Also the blocks outside of the area: a block owns the edges of its neighbours.
-        every = tuple(blocks(plan.shape, plan.block))
-        trace = TraceJob(f"trace-{key}", plan.scene.grid, work, plan.card.legend.nodata)
-        return [*stages, Stage("trace", trace, every, parts)]
+        return stages
 
     def _begin(self, task: SceneTask, work: WorkFolder, stage: Stage, reporter: Reporter) -> None:
         """Make the stores, or go on with those of an interrupted run of the same work."""

@@ -63,7 +63,8 @@ def plan_workflow(workflow: Workflow) -> RunPlan:
     committee = _committee(workflow.model)
     card, vector = committee.card, workflow.output.vector
     if vector is not None:
-        check_classes(card.legend, vector.classes, what="output.vector.classes")
+        for key, names in vector.class_names().items():
+            check_classes(card.legend, names, what=f"output.vector.{key}")
     check_steps(workflow, card)
     resources = _resources(workflow.cluster)
     wish = _wish(workflow, committee)

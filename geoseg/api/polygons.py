@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,11 +13,9 @@ from geoseg.errors import ProductError
 from geoseg.grid import GeoBox, blocks
 from geoseg.io.vector import LAND_USE, Theme, write_vector
 from geoseg.legend import LandClass, Legend
-from geoseg.ops.polygonize import Connectivity
 from geoseg.run.threads import in_background
 from geoseg.steps.polygons import Polygons, Wanted
 from geoseg.steps.vectorize import assemble
-from geoseg.workflow.units import Area
 
 LAYER = LAND_USE
 
@@ -26,7 +24,8 @@ LAYER = LAND_USE
 class Stored:
     """Assembled polygons in a file of Arrow record batches; read as often as is needed.
 
-    ``codes`` are the classes that occur among them.
+    ``codes`` are the classes that occur among them; ``written`` is what each covers, see
+    :class:`geoseg.steps.polygons.Polygons`.
     """
 
     path: Path
@@ -34,6 +33,7 @@ class Stored:
     kept: int
     dropped: int
     dropped_area_m2: float
+    written: Mapping[int, tuple[float, float]]
 
     @property
     def schema(self) -> pa.Schema:
@@ -48,26 +48,25 @@ class Stored:
 
 
 class Passing:
-    """Polygons on their way to one file, made while the file is written."""
+    """Polygons on their way to one file, made while it is written.
 
-    def __init__(self, polygons: Polygons) -> None:
+    ``at_end`` is called after the last of them.
+    """
+
+    def __init__(self, polygons: Polygons, *, at_end: Callable[[], None] | None = None) -> None:
         self._batches = in_background(polygons)
+        self._at_end = at_end
         self.schema = polygons.schema
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         """The batches, made on a thread of their own; once."""
-        return self._batches
+        yield from self._batches
+        if self._at_end is not None:
+            self._at_end()
 
     def close(self) -> None:
         """Make no more of them."""
         self._batches.close()
-
-
-def wanted_polygons(codes: tuple[int, ...], area: Area, connectivity: Connectivity) -> Wanted:
-    """Which polygons are made; a least area in pixels counts pixels, whatever they measure."""
-    if area.unit == "px":
-        return Wanted(codes, connectivity=connectivity, min_pixels=area.pixels(1.0))
-    return Wanted(codes, area.square_metres(1.0), connectivity)
 
 
 def store_polygons(
@@ -103,7 +102,14 @@ def store_polygons(
                 writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
     except OSError as error:
         raise ProductError(f"{path}: cannot be written: {error}") from error
-    return Stored(path, frozenset(codes), polygons.kept, polygons.dropped, polygons.dropped_area_m2)
+    return Stored(
+        path,
+        frozenset(codes),
+        polygons.kept,
+        polygons.dropped,
+        polygons.dropped_area_m2,
+        polygons.written,
+    )
 
 
 def write_polygons(

@@ -12,8 +12,9 @@ from geoseg.api import fingerprint
 from geoseg.api.accounts import Account, timing
 from geoseg.api.jobs import WorkFolder
 from geoseg.api.layers import LayerRasters
+from geoseg.api.outlining import SUFFIX_OF, Outlining, areas_record, outlining
 from geoseg.api.planning import RunPlan, SceneTask
-from geoseg.api.polygons import LAYER, Stored, store_polygons, wanted_polygons, write_polygons
+from geoseg.api.polygons import Stored, store_polygons, write_polygons
 from geoseg.io.atomic import write_bytes
 from geoseg.io.cog import write_class_cog
 from geoseg.io.decimate import decimated_pixels, decimated_raster
@@ -38,7 +39,14 @@ from geoseg.legend import LandClass, Legend
 from geoseg.run.loop import Summary
 from geoseg.run.reporter import Reporter
 from geoseg.scene import Band, Scene, natural_colors
-from geoseg.workflow.vector import OTHERS, area_of
+
+POLYGONS = {
+    "geopackage": "gpkg",
+    "geoparquet": "geoparquet",
+    "flatgeobuf": "flatgeobuf",
+    "pmtiles": "pmtiles",
+}
+"""Roles of products, and the formats that they are asked for as."""
 
 DRAWN_POLYGONS = 50_000
 """More polygons than that are noise in a quicklook."""
@@ -46,6 +54,8 @@ DRAWN_POLYGONS = 50_000
 _TITLES = {
     "geoparquet": ("Polygons (GeoParquet)", ("data",)),
     "geopackage": ("Polygons (GeoPackage, styled)", ("data",)),
+    "flatgeobuf": ("Polygons (FlatGeobuf)", ("data",)),
+    "pmtiles": ("Polygons (PMTiles, for maps in browsers)", ("visual",)),
     "project": ("QGIS project", ("metadata",)),
     "quicklook": ("Quicklook", ("thumbnail",)),
 }
@@ -68,14 +78,24 @@ class Products:
         wanted = {
             "classes": ("classes.tif", True),
             **{layer: (path.name, True) for layer, path in self._layers.paths(folder).items()},
-            "geopackage": ("polygons.gpkg", "gpkg" in formats),
-            "geoparquet": ("polygons.parquet", "geoparquet" in formats),
+            **{
+                role: (f"polygons{SUFFIX_OF[name]}", name in formats)
+                for role, name in POLYGONS.items()
+            },
             "project": ("project.qgz", output.project),
             "quicklook": ("quicklook.png", output.quicklook),
             "run": ("run.json", True),
             "item": ("item.json", True),
         }
         return {role: folder / name for role, (name, made) in wanted.items() if made}
+
+    @property
+    def outlining(self) -> Outlining | None:
+        """How polygons are made; None where none are wanted."""
+        vector = self.run.workflow.output.vector
+        if vector is None:
+            return None
+        return outlining(vector, self._legend, self._scene.grid, title=self._title)
 
     def finished(self) -> bool:
         """Whether all of them are there, made from the same inputs, model, settings and code."""
@@ -100,8 +120,12 @@ class Products:
         account: Account,
         summaries: Mapping[str, Summary],
         reporter: Reporter,
+        moved: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Make all of them from the finished blocks of ``work``; returns what run.json says."""
+        """Make all of them from the finished blocks of ``work``; returns what run.json says.
+
+        ``moved`` is what small regions took from class to class before they were outlined.
+        """
         paths = self.paths()
         # An item that stands from an earlier run must not vouch for a mixture of old and new.
         paths["item"].unlink(missing_ok=True)
@@ -112,6 +136,8 @@ class Products:
         reporter.advance(blocks=2, pixels=0)
         self._write_pictures(paths, account, polygons)
         record = self._record(account, polygons, summaries) | {"layers": means}
+        if polygons is not None:
+            record["polygons"]["balance"] = moved
         write_bytes(paths["run"], (json.dumps(record, indent=2, default=str) + "\n").encode())
         self._write_item(paths)
         reporter.advance(blocks=max(0, len(paths) - 3 - len(means)), pixels=0)
@@ -170,11 +196,9 @@ class Products:
         return self._layers.write(work, self.task.directory, self._tags)
 
     def _write_polygons(self, work: WorkFolder, paths: Mapping[str, Path]) -> Stored | None:
-        vector, scene = self.run.workflow.output.vector, self._scene
-        if vector is None:
+        made, scene = self.outlining, self._scene
+        if made is None:
             return None
-        codes = tuple(c.value for c in self._classes) if vector.classes else ()
-        wanted = wanted_polygons(codes, area_of(vector.min_area, OTHERS), vector.connectivity)
         date = "" if scene.acquired is None else f"{scene.acquired:%Y-%m-%d}"
         stored = store_polygons(
             work.root / "polygons.arrow",
@@ -182,10 +206,10 @@ class Products:
             scene.grid,
             self.task.plan.block,
             legend=self._legend,
-            wanted=wanted,
+            wanted=made.wanted,
             extra={"date": date, "scene": scene.id},
         )
-        for role in ("geopackage", "geoparquet"):
+        for role in POLYGONS:
             if role in paths:
                 write_polygons(
                     stored,
@@ -194,6 +218,7 @@ class Products:
                     classes=self._classes,
                     tags=self._tags,
                     title=self._title,
+                    themes=made.themes,
                 )
         return stored
 
@@ -235,10 +260,13 @@ class Products:
         limits: Sequence[tuple[float, float]],
     ) -> list[ProjectLayer]:
         layers = []
-        if "geopackage" in paths:
-            style = polygon_style(self._classes, ())
+        made = self.outlining
+        if "geopackage" in paths and made is not None:
             path = str(paths["geopackage"])
-            layers.append(ProjectLayer("Land use", path, style, LAYER, "Polygons"))
+            for theme in made.themes:
+                style = polygon_style(theme.classes(self._classes), ())
+                name = theme.name.replace("_", " ").capitalize()
+                layers.append(ProjectLayer(name, path, style, theme.name, "Polygons"))
         classes = class_style(self._legend)
         layers.append(ProjectLayer("Classes", str(paths["classes"]), classes, group="Maps"))
         layers += self._layers.project_layers(self.task.directory)
@@ -289,6 +317,7 @@ class Products:
                 "count": polygons.kept,
                 "left_out": polygons.dropped,
                 "left_out_ha": round(polygons.dropped_area_m2 / 1e4, 4),
+                "areas": areas_record(polygons.written, self._legend),
             },
             "seconds": timing(summaries),
         }

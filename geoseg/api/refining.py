@@ -33,6 +33,9 @@ def wanted_layers(workflow: Workflow) -> tuple[Layer, ...]:
     wanted = {layer for layer in LAYERS if getattr(raster, layer)}
     if any(isinstance(step, SmoothStep) for step in workflow.postprocess):
         wanted.add("probabilities")
+    vector = workflow.output.vector
+    if vector is not None and vector.reassigns and vector.merge_by == "probability":
+        wanted.add("probabilities")
     return tuple(layer for layer in LAYERS if layer in wanted and layer != "confidence")
 
 

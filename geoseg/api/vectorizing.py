@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from geoseg.errors import InputError
 
@@ -14,44 +13,45 @@ if TYPE_CHECKING:
     from xarray import DataArray
 
     from geoseg.api.array_outlines import Outlines
+    from geoseg.api.outlines import Outlined
     from geoseg.grid import GeoBox
     from geoseg.run.reporter import Reporter
+    from geoseg.workflow.vector import VectorSettings
+
+AnyPath = str | os.PathLike[str]
 
 
 @overload
 def vectorize(
-    raster: str | os.PathLike[str],
-    out: str | os.PathLike[str],
+    raster: AnyPath,
+    out: AnyPath,
     *,
     legend: str | None = None,
-    classes: Sequence[str] = (),
-    min_area: str | None = None,
-    connectivity: int = 4,
+    confidence: AnyPath | None = None,
+    probabilities: AnyPath | None = None,
     workers: int | None = None,
     reporter: Reporter | None = None,
-) -> int: ...
+    **vector: Unpack[VectorSettings],
+) -> Outlined: ...
 @overload
 def vectorize(
     raster: NDArray[Any] | DataArray,
     out: GeoBox | None = None,
     *,
     legend: str | None = None,
-    classes: Sequence[str] = (),
-    min_area: str | None = None,
-    connectivity: int = 4,
-    workers: int | None = None,
+    **vector: Unpack[VectorSettings],
 ) -> Outlines: ...
 def vectorize(
-    raster: str | os.PathLike[str] | NDArray[Any] | DataArray,
-    out: str | os.PathLike[str] | GeoBox | None = None,
+    raster: AnyPath | NDArray[Any] | DataArray,
+    out: AnyPath | GeoBox | None = None,
     *,
     legend: str | None = None,
-    classes: Sequence[str] = (),
-    min_area: str | None = None,
-    connectivity: int = 4,
+    confidence: AnyPath | None = None,
+    probabilities: AnyPath | None = None,
     workers: int | None = None,
     reporter: Reporter | None = None,
-) -> int | Outlines:
+    **vector: Unpack[VectorSettings],
+) -> Outlined | Outlines:
     """Outline the classes of any raster of codes as polygons, exact across blocks.
 
     ``vectorize("classes.tif", "polygons.gpkg")`` goes from file to file, and
@@ -60,50 +60,45 @@ def vectorize(
 
     Args:
         raster: A file whose first band has codes 0..255; or an array ``(y, x)`` of whole numbers,
-            whose masked pixels have no class (``numpy.ma.masked_equal(array, 0)``); or an :class:`xarray.DataArray` that says where it lies (as rioxarray and odc-geo do).
+            whose masked pixels have no class (``numpy.ma.masked_equal(array, 0)``); or an
+            :class:`xarray.DataArray` that says where it lies (as rioxarray and odc-geo do).
         out: For a file, where to write: ``.gpkg``, ``.parquet``, ``.fgb`` or ``.pmtiles``. For an
             array, its grid, an :class:`odc.geo.geobox.GeoBox`.
         legend: Name of a known legend; the raster's own category names and palette without it.
-        classes: Names of the classes to outline; all without it.
-        min_area: Leave out smaller polygons, e.g. ``"0.5 ha"``.
-        connectivity: 4 or 8: whether pixels that only touch at a corner belong together.
-        workers: For a file, worker processes on a cluster of their own; without it threads of this
-            process, one a core, which is quicker. For an array, threads.
-        reporter: For a file, told of progress; nobody is, without it.
+        confidence: Percents on the same grid, for what is said of each polygon. Files only.
+        probabilities: Percents on the same grid, a band for each class, called as it. Files only.
+        workers: Worker processes; without it threads of this process, which is quicker. Files only.
+        reporter: Told of progress; nobody is, without it. Files only.
+        vector: What else is asked of polygons, as in the section ``output.vector`` of workflows:
+            ``classes=["Water"]``, ``min_area="0.5 ha"``, ``simplify="8 m"``, ``smooth="corners"``...
 
     Returns:
-        For a file, how many polygons were written. For an array the polygons, a stream.
+        For a file, how many polygons were written, and what became of areas. For an array the
+        polygons, a stream.
 
     Raises:
         InputError: The raster or a setting is wrong; nothing was written.
     """
-    if isinstance(raster, str | os.PathLike):
-        if not isinstance(out, str | os.PathLike):
-            raise InputError("vectorize: a raster file needs a file to write to")
-        from geoseg.api.outlines import outline  # noqa: PLC0415 (numba and rasterio)
+    from geoseg.workflow.vector import vector_of  # noqa: PLC0415 (not everybody needs it)
 
-        return outline(
-            Path(raster),
-            Path(out),
-            legend=legend,
-            classes=tuple(classes),
-            min_area=min_area,
-            connectivity=connectivity,
-            workers=workers,
-            reporter=reporter,
-        )
-    if isinstance(out, str | os.PathLike):
-        raise InputError(
-            "vectorize: an array needs a grid; then: vectorize(array, grid).write(out)"
-        )
-    from geoseg.api.array_outlines import outline_array  # noqa: PLC0415 (numba and rasterio)
+    if not isinstance(raster, str | os.PathLike):
+        if isinstance(out, str | os.PathLike):
+            raise InputError("vectorize: give an array its grid: vectorize(array, grid).write(out)")
+        if {confidence, probabilities, workers, reporter} != {None}:
+            raise InputError("vectorize: confidence, probabilities, workers, reporter: files only")
+        from geoseg.api.array_outlines import outline_array  # noqa: PLC0415 (numba and rasterio)
 
-    return outline_array(
-        raster,
-        out,
-        legend=legend,
-        classes=tuple(classes),
-        min_area=min_area,
-        connectivity=connectivity,
+        return outline_array(raster, out, legend=legend, vector=vector_of(vector))
+    if not isinstance(out, str | os.PathLike):
+        raise InputError("vectorize: a raster file needs a file to write to")
+    from geoseg.api.outlines import Beside, outline  # noqa: PLC0415 (numba and rasterio)
+
+    beside = Beside(legend, *(None if p is None else Path(p) for p in (confidence, probabilities)))
+    return outline(
+        Path(raster),
+        Path(out),
+        beside=beside,
+        vector=vector_of(vector),
         workers=workers,
+        reporter=reporter,
     )

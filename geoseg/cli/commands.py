@@ -24,6 +24,7 @@ from geoseg.cli.options import (
     reporter,
 )
 from geoseg.cli.train import train
+from geoseg.cli.vectorize import vectorize
 
 
 class InterruptedCommand(Exception):  # noqa: N818 (no error, but what Ctrl-C and SIGTERM do)
@@ -53,6 +54,7 @@ app.add_typer(models, name="models")
 app.add_typer(evaluate, name="evaluate")
 app.add_typer(labels, name="labels")
 app.command("train")(train)
+app.command("vectorize")(vectorize)
 
 
 def _version(wanted: bool) -> None:
@@ -190,38 +192,6 @@ def predict(
         teller.close()
     show_result(result)
     raise typer.Exit(result.exit_code)
-
-
-@app.command()
-def vectorize(
-    raster: Annotated[Path, typer.Argument(help="A raster of class codes.", show_default=False)],
-    out: Annotated[Path, typer.Argument(help="A .gpkg or .parquet file.", show_default=False)],
-    legend: Annotated[str, typer.Option(help="A known legend; else the raster's own names.")] = "",
-    classes: Annotated[str, typer.Option(help="Names of the classes to outline: a,b.")] = "",
-    min_area: Annotated[str, typer.Option(help="Leave out smaller polygons, e.g. 0.5 ha.")] = "",
-    connectivity: Annotated[int, typer.Option(help="4 or 8.", min=4, max=8)] = 4,
-    workers: Annotated[int | None, typer.Option(help="Worker processes.", min=1)] = None,
-    log_json: LogJson = False,
-    quiet: Quiet = False,
-) -> None:
-    """Outline the classes of any raster as polygons, exact across blocks."""
-    from geoseg.api import vectorize as vectorize_raster
-
-    teller = reporter(log_json=log_json, quiet=quiet)
-    try:
-        count = vectorize_raster(
-            raster,
-            out,
-            legend=legend or None,
-            classes=tuple(c.strip() for c in classes.split(",") if c.strip()),
-            min_area=min_area or None,
-            connectivity=connectivity,
-            workers=workers,
-            reporter=teller,
-        )
-    finally:
-        teller.close()
-    typer.echo(f"{out}: {count} polygons")
 
 
 @app.command()

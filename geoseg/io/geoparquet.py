@@ -64,7 +64,6 @@ def write_geoparquet(
         ProductError: It cannot be written.
     """
     crs = CRS.from_user_input(crs_text(grid_crs))
-    told = json.dumps(tags, sort_keys=True, ensure_ascii=False)
     groups = regroup(batches, rows_per_group)
     first = next(groups, None)
     schema = getattr(batches, "schema", SCHEMA) if first is None else first.schema
@@ -76,6 +75,7 @@ def write_geoparquet(
                 extent = _write_groups(writer, () if first is None else chain((first,), groups))
                 # Extent and types are only known now; the footer is written last anyway.
                 geo = json.dumps(_geo(crs, extent, schema), sort_keys=True)
+                told = json.dumps(tags, sort_keys=True, ensure_ascii=False)
                 writer.add_key_value_metadata({"geo": geo, "geoseg": told})
         except pa.ArrowException as error:
             raise ProductError(f"{path}: cannot be written: {error}") from error

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +26,14 @@ _HEX = np.frombuffer(b"0123456789abcdef", np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
+class Least:
+    """The smallest polygon that is kept: on the ground, and in pixels."""
+
+    square_metres: float = 0.0
+    pixels: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
     """Which polygons are made, and what becomes of their boundaries.
 
@@ -33,6 +41,7 @@ class Wanted:
         codes: Classes; all if empty.
         min_area: Square metres on the ground; smaller polygons are dropped, and counted.
         min_pixels: Polygons of fewer pixels are, too.
+        least: The same for single classes, by code; whatever is said for all holds as well.
         shaping: How boundaries are simplified and smoothed; as they are if None.
         connectivity: 4: pixels that touch at a corner only are separate polygons, as in GDAL's
             default. 8: they are one feature, a multipolygon.
@@ -43,6 +52,7 @@ class Wanted:
     connectivity: Connectivity = 4
     min_pixels: int = 0
     shaping: Shaping | None = None
+    least: Mapping[int, Least] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.connectivity not in (4, 8):
@@ -141,7 +151,11 @@ class Polygons:
         if wanted.codes:
             in_class = np.isin(features["code"], wanted.codes)
         area = features["area"] * self._metric.unit
-        small = in_class & ((area < wanted.min_area) | (features["pixels"] < wanted.min_pixels))
+        small = (area < wanted.min_area) | (features["pixels"] < wanted.min_pixels)
+        for code, least in wanted.least.items():
+            below = (area < least.square_metres) | (features["pixels"] < least.pixels)
+            small |= below & (features["code"] == code)
+        small &= in_class
         self.dropped += int(np.count_nonzero(small))
         self.dropped_area_m2 += float(area[small].sum())
         return in_class & ~small

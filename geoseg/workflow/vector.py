@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal, Self, TypedDict
 
-from pydantic import Field, PlainSerializer, PlainValidator, model_validator
+from pydantic import Field, PlainSerializer, PlainValidator, ValidationError, model_validator
 from pydantic.json_schema import WithJsonSchema
 
+from geoseg.errors import InputError
 from geoseg.workflow.bands import Section
 from geoseg.workflow.faults import UnfitError, closest, show
 from geoseg.workflow.fields import Distinct, OrElse, Some, Text, one_of
@@ -78,6 +79,13 @@ def _tolerance(value: object) -> Length | Area | None:
     )
 
 
+def _within(value: object) -> Length:
+    length = Length.parse(value)
+    if length.value == 0:
+        raise UnfitError("expected a length above 0", show(str(length)))
+    return length
+
+
 def _themes(value: object) -> dict[str, tuple[str, ...]]:
     if not isinstance(value, dict) or not value:
         raise UnfitError("expected layers and their classes, like {water: [water]}", show(value))
@@ -141,6 +149,9 @@ Tolerance = Annotated[
     PlainSerializer(lambda value: None if value is None else str(value)),
     WithJsonSchema(_TOLERANCES),
 ]
+Within = Annotated[
+    Length, PlainValidator(_within), PlainSerializer(str), WithJsonSchema(Length.json_schema())
+]
 Themes = Annotated[dict[str, tuple[str, ...]], PlainValidator(_themes), WithJsonSchema(_LAYERS)]
 
 
@@ -168,8 +179,9 @@ class Vector(Section):
     """Round outlines off: chaikin everywhere, corners leaves long straight edges and their right
     angles alone."""
     square: Distinct[Text] = ()
-    """Names of classes whose outlines get right angles, like buildings; needs a tolerance in
-    simplify."""
+    """Names of classes whose free-standing outlines get right angles, like buildings."""
+    square_within: Within = Length(1.5, "px")
+    """How far their walls may move."""
     layers: Themes | None = None
     """Layers of the GeoPackage and their classes (none listed: all of them); without it one layer,
     land_use."""
@@ -179,12 +191,14 @@ class Vector(Section):
     """File formats."""
 
     @model_validator(mode="after")
-    def _square_within_a_tolerance(self) -> Self:
-        if self.square and not isinstance(self.simplify, Length):
+    def _one_kind_of_areas(self) -> Self:
+        small = self.min_area if self.small == "merge" else {}
+        areas = [area for area in (*small.values(), *self.fill_holes.values()) if area.value]
+        if len({area.unit == "px" for area in areas}) > 1:
             raise UnfitError(
-                "needs a tolerance in 'simplify', like '1 m'",
-                show(list(self.square)),
-                at=("square",),
+                "expected all areas in px, or all on the ground, as in 'min_area'",
+                " and ".join(str(area) for area in areas),
+                at=("fill_holes" if self.fill_holes else "min_area",),
             )
         return self
 
@@ -193,6 +207,33 @@ class Vector(Section):
         """Whether pixels change their class before they are outlined."""
         least = self.small == "merge" and any(area.value for area in self.min_area.values())
         return least or any(area.value for area in self.fill_holes.values())
+
+    def class_names(self) -> dict[str, tuple[str, ...]]:
+        """All names of classes that are spoken of, by key."""
+        layers = self.layers or {}
+        return {
+            "classes": self.classes,
+            "min_area": named(self.min_area),
+            "fill_holes": named(self.fill_holes),
+            "square": self.square,
+            **{f"layers.{name}": classes for name, classes in layers.items()},
+        }
+
+
+class VectorSettings(TypedDict, total=False):
+    """The keys of :class:`Vector` as they are written; see there."""
+
+    classes: Sequence[str]
+    min_area: str | Mapping[str, str]
+    small: Literal["merge", "drop"]
+    merge_by: Literal["border", "probability"]
+    fill_holes: str | Mapping[str, str]
+    simplify: str | None
+    smooth: Literal["corners", "chaikin"] | None
+    square: Sequence[str]
+    square_within: str
+    layers: Mapping[str, Sequence[str]] | None
+    connectivity: Literal[4, 8]
 
 
 def expand_vector(value: object) -> object:
@@ -217,3 +258,19 @@ def area_of(areas: Mapping[str, Area], name: str) -> Area:
 def named(areas: Mapping[str, Any]) -> tuple[str, ...]:
     """The classes that have one of their own."""
     return tuple(name for name in areas if name != OTHERS)
+
+
+def vector_of(settings: VectorSettings) -> Vector:
+    """Settings that stand in no file, as they are written on a command line.
+
+    Raises:
+        InputError: The first of them that does not fit.
+    """
+    try:
+        return Vector.model_validate(dict(settings))
+    except ValidationError as error:
+        first = error.errors()[0]
+        cause = first.get("ctx", {}).get("error")
+        at = (*first["loc"], *(cause.at if isinstance(cause, UnfitError) else ()))
+        told = str(cause) if isinstance(cause, UnfitError) else first["msg"]
+        raise InputError(f"{'.'.join(str(part) for part in at)}: {told}") from None

@@ -164,7 +164,7 @@ def test_only_some_classes_and_no_small_ones(tmp_path, capsys):
     raster = write(tmp_path / "in.tif", codes(), nodata=0, transform=DEGREES, crs="EPSG:4326")
     name(raster, NAMES)
     out = tmp_path / "out.gpkg"
-    options = ("--classes", "trees, BUILT", "--min-area", "6 px")
+    options = ("--classes", "trees, BUILT", "--min-area", "6 px", "--small", "drop")
     vectorize(raster, out, *options)
     frame = pyogrio.read_dataframe(out, layer="land_use")
     assert set(frame.class_name) == {"Trees", "Built"} == {text for text, _ in style(out).values()}
@@ -174,7 +174,7 @@ def test_only_some_classes_and_no_small_ones(tmp_path, capsys):
     assert as_set(frame.geometry.values, frame.class_code.tolist()) == kept
     assert frame.pixels.min() == 6
     assert capsys.readouterr().out == f"{out}: {len(kept)} polygons\n"
-    vectorize(raster, out, "--min-area", "0.1 ha")
+    vectorize(raster, out, "--min-area", "0.1 ha", "--small", "drop")
     metres = pyogrio.read_dataframe(out, layer="land_use")
     assert metres.area_m2.min() >= 1000
     assert len(metres) < len(shapes(raster))
@@ -210,7 +210,7 @@ def test_nothing_but_nodata(tmp_path):
 
 def test_one_pixel_from_python(tmp_path):
     raster = write(tmp_path / "in.tif", np.full((1, 1), 7, np.uint8))
-    assert geoseg.vectorize(raster, tmp_path / "deep/er/out.gpkg", workers=1) == 1
+    assert geoseg.vectorize(raster, tmp_path / "deep/er/out.gpkg", workers=1).polygons == 1
     assert polygons(tmp_path / "deep/er/out.gpkg") == shapes(raster)
 
 
@@ -351,7 +351,7 @@ def test_a_file_that_is_cut_off_is_said_to_be(tmp_path, driver, kept):
     cut.write_bytes(data[: int(kept * len(data)) if isinstance(kept, float) else kept])
     told = refused(tmp_path, cut, error=SceneError)
     assert "truncated" in told or "cut short or damaged" in told
-    assert geoseg.vectorize(whole, tmp_path / "out.gpkg") > 0
+    assert geoseg.vectorize(whole, tmp_path / "out.gpkg").polygons > 0
 
 
 @pytest.mark.qgis

@@ -34,7 +34,7 @@ def test_a_masked_array_with_its_grid_gives_the_polygons_of_gdal(array):
     assert found(frame) == wanted(array)
     assert frame.crs == "EPSG:32633"
     assert set(frame.class_name) == {f"Class {code}" for code in set(frame.class_code)}
-    table = geoseg.vectorize(masked, grid_of(array), workers=2).read_all()
+    table = geoseg.vectorize(masked, grid_of(array)).read_all()
     assert table["polygon_id"].to_pylist() == frame.polygon_id.tolist()
     batches = list(geoseg.vectorize(masked, grid_of(array)))
     assert sum(batch.num_rows for batch in batches) == len(frame)
@@ -52,7 +52,7 @@ def test_what_is_written_is_what_the_file_way_writes(array, tmp_path):
         raster, "w", height=60, width=80, crs="EPSG:32633", transform=NORTH_UP, **profile
     ) as file:
         file.write(array, 1)
-    count = geoseg.vectorize(raster, tmp_path / "file.parquet")
+    count = geoseg.vectorize(raster, tmp_path / "file.parquet").polygons
     masked = np.ma.masked_equal(array, 0)
     assert geoseg.vectorize(masked, grid_of(array)).write(tmp_path / "array.parquet") == count
     file, memory = (geopandas.read_parquet(tmp_path / f"{n}.parquet") for n in ("file", "array"))
@@ -79,17 +79,32 @@ def test_an_xarray_says_itself_where_it_lies_and_what_nodata_is(array, tmp_path)
 def test_a_known_legend_names_classes_and_the_hole(array):
     codes = np.where(array == 0, 255, array % 2).astype(np.uint8)
     frame = geoseg.vectorize(
-        codes, grid_of(array), legend="forest", classes=["forest"], min_area="2 px"
+        codes, grid_of(array), legend="forest", classes=["forest"], min_area="2 px", small="drop"
     ).to_geopandas()
     assert set(frame.class_name) == {"Forest"}
     assert frame.pixels.min() >= 2
+
+
+def test_small_regions_go_to_their_neighbours_in_memory_as_in_files(array, tmp_path):
+    masked = np.ma.masked_equal(array, 0)
+    frame = geoseg.vectorize(masked, grid_of(array), min_area="5 px").to_geopandas()
+    assert frame.pixels.sum() == np.count_nonzero(array)
+    assert len(frame) < len(wanted(array))
+    raster = tmp_path / "in.tif"
+    profile = {"driver": "GTiff", "count": 1, "dtype": "uint8", "nodata": 0}
+    with rasterio.open(
+        raster, "w", height=60, width=80, crs="EPSG:32633", transform=NORTH_UP, **profile
+    ) as file:
+        file.write(array, 1)
+    geoseg.vectorize(raster, tmp_path / "out.parquet", min_area="5 px")
+    assert found(geopandas.read_parquet(tmp_path / "out.parquet")) == found(frame)
 
 
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [
         ((np.ones((3, 3), int),), {}, "does not say where it lies: vectorize"),
-        ((np.ones((3, 3), int), "out.gpkg"), {}, "an array needs a grid"),
+        ((np.ones((3, 3), int), "out.gpkg"), {}, "give an array its grid"),
         (("in.tif",), {}, "a raster file needs a file to write to"),
         ((xarray.DataArray(np.ones((3, 3), int)),), {}, "write its CRS"),
         ((np.ones((3, 3)), grid_of(np.ones((3, 3)))), {}, "wanted are whole numbers"),

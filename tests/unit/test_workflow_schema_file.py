@@ -89,7 +89,9 @@ AGREED_GOOD = [
     good(output={"directory": "p", "vector": None}),
     good(output={"directory": "p", "vector": {"min_area": 0}}),
     good(output={"directory": "p", "vector": {"min_area": "eudr", "simplify": "8 m"}}),
-    good(output={"directory": "p", "vector": {"min_area": {"Water": "9 px", "others": "corine"}}}),
+    good(
+        output={"directory": "p", "vector": {"min_area": {"Water": "400 m2", "others": "corine"}}}
+    ),
     good(output={"directory": "p", "vector": {"fill_holes": {"Water": 0}, "simplify": "9 m2"}}),
     good(output={"directory": "p", "vector": {"layers": {"all": [], "wet": ["Water"]}}}),
     good(cluster="local"),
