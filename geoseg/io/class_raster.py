@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import colorsys
 import threading
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp
-from rasterio.errors import RasterioError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as RasterWindow
 
 from geoseg.errors import SceneError
 from geoseg.grid import GeoBox, Window
 from geoseg.io.class_names import read_labels
-from geoseg.io.headers import Header, read_header
+from geoseg.io.environment import gdal_env
+from geoseg.io.headers import Header, check_whole, read_header
 from geoseg.legend import LandClass, Legend
 
 NO_CLASS = -1
@@ -112,6 +114,11 @@ def unnamed(code: int) -> str:
     return f"Class {code}"
 
 
+def unnamed_class(code: int) -> LandClass:
+    """A class that nobody has named or coloured."""
+    return LandClass(code, unnamed(code), _color(code))
+
+
 def _header(path: Path) -> Header:
     _check_crs(path)
     header = read_header(str(path))
@@ -126,11 +133,15 @@ def _header(path: Path) -> Header:
 
 def _check_crs(path: Path) -> None:
     """What can be seen at once to be no class raster; all else is said while reading the header."""
-    try:
-        with rasterio.open(path) as source:
-            crs, first = source.crs, source.colorinterp[:1]
-    except RasterioError:
-        return
+    with gdal_env(), warnings.catch_warnings():
+        # A missing georeference is said below, or while reading the header.
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        try:
+            with rasterio.open(path) as source:
+                check_whole(str(path), source)  # what is cut off has lost its CRS, too
+                crs, first = source.crs, source.colorinterp[:1]
+        except RasterioError:
+            return
     if crs is None:
         raise SceneError(f"{path}: no CRS; give it one first (gdal_edit.py -a_srs EPSG:... {path})")
     if first == (ColorInterp.red,):

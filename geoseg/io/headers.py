@@ -160,13 +160,22 @@ def stored_scales(uri: str) -> list[tuple[float, float]]:
             raise SceneError(f"{uri}: cannot be opened: {error}") from error
 
 
+def check_whole(uri: str, dataset: DatasetReader) -> None:
+    """Refuse a file that is shorter than it says itself.
+
+    Raises:
+        SceneError: Bytes are missing.
+    """
+    lost = missing_bytes(uri, dataset)
+    if lost:
+        raise SceneError(f"{uri}: truncated, at least {lost} bytes are missing; get the file again")
+
+
 def _header(uri: str, dataset: DatasetReader, crs: str | None, *, placeless: bool) -> Header:
     if dataset.count == 0:
         inner = f"; it contains {', '.join(dataset.subdatasets[:3])}" if dataset.subdatasets else ""
         raise SceneError(f"{uri}: has no bands of its own{inner}")
-    lost = missing_bytes(uri, dataset)
-    if lost:
-        raise SceneError(f"{uri}: truncated, at least {lost} bytes are missing; get the file again")
+    check_whole(uri, dataset)
     nowhere = placeless and dataset.transform.is_identity
     shape = (dataset.height, dataset.width)
     grid = GeoBox(shape, Affine.identity(), None) if nowhere else _grid(uri, dataset, crs)
