@@ -17,6 +17,7 @@ from odc.geo.crs import CRS
 
 from geoseg.errors import SceneError
 from geoseg.grid import GeoBox
+from geoseg.io.archive import Archive
 from geoseg.io.assemble import Place, assemble, choose
 from geoseg.io.headers import Header, read_header
 from geoseg.io.names import COMMON, MASK_NAMES, STAND_INS, Sensor, common_name, sensor_of
@@ -53,14 +54,40 @@ def item_scene(
     bands: tuple[str, ...] | Mapping[str, BandRef] = (),
     mask: MaskRef | None = None,
     overrides: Overrides | None = None,
+    archive: Archive | None = None,
 ) -> Scene:
     """The scene of ``item``, with the bands called ``wanted``.
+
+    ``archive`` is where the item is from, which may know more of it than it says.
 
     Raises:
         SceneError: A band or the mask is missing, or a file cannot be used.
     """
-    reader = _ItemReader(item, bands, mask, overrides or Overrides())
+    full = item if archive is None else archive.complete(item)
+    reader = _ItemReader(full, bands, mask, overrides or Overrides(), archive)
     return reader.scene(wanted)
+
+
+def offered_bands(item: pystac.Item, archive: Archive | None = None) -> dict[str, tuple[str, int]]:
+    """Asset and band number of every band and mask with a common name; opens no file."""
+    full = item if archive is None else archive.complete(item)
+    offers = _best(_offers(full, _sensor(full)))
+    return {name: (offer.key, offer.index) for name, offer in offers.items()}
+
+
+def asset_href(item: pystac.Item, key: str, archive: Archive | None = None) -> str:
+    """What to open for an asset.
+
+    Raises:
+        SceneError: Its address is relative, and nothing says to what.
+    """
+    asset = item.assets[key]
+    href = (asset.get_absolute_href() or asset.href).removeprefix("file://")
+    if "://" not in href and not PurePosixPath(href).is_absolute():
+        raise SceneError(
+            f"scene {item.id}: asset {key} is at {href}, and nothing says where the item itself is"
+        )
+    return href if archive is None else archive.address(href, item.collection_id)
 
 
 class _ItemReader:
@@ -72,8 +99,10 @@ class _ItemReader:
         bands: tuple[str, ...] | Mapping[str, BandRef],
         mask: MaskRef | None,
         overrides: Overrides,
+        archive: Archive | None,
     ) -> None:
         self._item, self._bands, self._mask, self._overrides = item, bands, mask, overrides
+        self._archive = archive
         self._sensor = _sensor(item)
         self._headers: dict[str, Header] = {}
         self._own_masks: list[Mask | None] = []
@@ -202,15 +231,7 @@ class _ItemReader:
         return self._headers[uri]
 
     def _href(self, key: str) -> str:
-        """Where an asset lies, relative to its item."""
-        asset = self._item.assets[key]
-        href = (asset.get_absolute_href() or asset.href).removeprefix("file://")
-        if "://" not in href and not PurePosixPath(href).is_absolute():
-            raise SceneError(
-                f"scene {self._item.id}: asset {key} is at {href}, and nothing says where the "
-                f"item itself is"
-            )
-        return href
+        return asset_href(self._item, key, self._archive)
 
 
 def _offers_by_key(
