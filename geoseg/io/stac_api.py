@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import pystac
+from pystac.errors import STACError, STACTypeError
 from pystac_client.item_search import ItemSearch
 
 from geoseg.errors import CatalogError
@@ -140,7 +141,7 @@ def _items(page: Mapping[str, Any], named: str) -> Iterator[pystac.Item]:
     try:
         for feature in page["features"]:
             yield pystac.Item.from_dict(feature)
-    except (pystac.STACError, KeyError, AttributeError, TypeError, ValueError) as error:
+    except (STACError, STACTypeError, KeyError, AttributeError, TypeError, ValueError) as error:
         raise CatalogError(f"{named}: answers a search with no STAC items ({flaw(error)})") from (
             error
         )

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pystac
 import shapely
+from pystac.errors import STACError, STACTypeError
 
 from geoseg.errors import CatalogError
 from geoseg.io.refs import in_utc
@@ -57,7 +58,7 @@ def parquet_items(catalog: str, query: StacQuery, files: PatientIO) -> Iterator[
     except (pa.ArrowException, OSError) as error:
         said = str(error).partition("\n")[0]
         raise CatalogError(f"{catalog}: cannot be read as Parquet ({said})") from error
-    except (pystac.STACError, KeyError, AttributeError, TypeError, ValueError) as error:
+    except (STACError, STACTypeError, KeyError, AttributeError, TypeError, ValueError) as error:
         raise CatalogError(f"{catalog}: a row is no STAC item ({flaw(error)})") from error
 
 
