@@ -6,7 +6,7 @@ extension 1 and 2.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -106,6 +106,7 @@ class _ItemReader:
         self._sensor = _sensor(item)
         self._headers: dict[str, Header] = {}
         self._own_masks: list[Mask | None] = []
+        self._named: set[tuple[str, int | None]] = set()
 
     def scene(self, wanted: Sequence[str]) -> Scene:
         offers = self._choice(wanted)
@@ -124,7 +125,9 @@ class _ItemReader:
 
     def _choice(self, wanted: Sequence[str]) -> dict[str, _Offer]:
         """The best offer for every name."""
-        offers = _best(_offers(self._item, self._sensor))
+        every = list(_offers(self._item, self._sensor))
+        self._named.update((offer.key, offer.index) for offer in every)
+        offers = _best(every)
         if isinstance(self._bands, Mapping):
             return _offers_by_key(self._item, self._bands, self._sensor) | {
                 name: offer for name, offer in offers.items() if name in MASK_NAMES
@@ -161,7 +164,11 @@ class _ItemReader:
         # Where nodata is not said there may be an alpha band or a mask: only the file knows.
         if grid is None or dtype is None or complete.nodata is None or "complex" in dtype:
             header = self._header(uri)
-            self._own_masks.append(header.own_mask() if header.alpha != offer.index else None)
+            # A fourth band that is called nir is no alpha band, whatever its colour says (NAIP).
+            named = self._named | {(offer.key, offer.index)}
+            self._own_masks.append(
+                None if (offer.key, header.alpha) in named else header.own_mask()
+            )
             return header.band(name, complete)
         nodata = None if isinstance(complete.nodata, str) else complete.nodata
         return Band(
@@ -259,7 +266,7 @@ def _offers_by_key(
     return found
 
 
-def _best(offers: Iterator[_Offer]) -> dict[str, _Offer]:
+def _best(offers: Iterable[_Offer]) -> dict[str, _Offer]:
     best: dict[str, _Offer] = {}
     for offer in offers:
         if offer.name not in best or offer.rank < best[offer.name].rank:

@@ -137,7 +137,9 @@ def _item(row: Mapping[str, Any], catalog: str) -> pystac.Item:
             if value is not None and key not in {*_TOP, "geometry", "bbox"}
         },
     }
-    item = pystac.Item.from_dict({k: v for k, v in content.items() if v is not None or k == "geometry"})
+    item = pystac.Item.from_dict(
+        {k: v for k, v in content.items() if v is not None or k == "geometry"}
+    )
     if item.get_self_href() is None:
         item.set_self_href(catalog if is_http(catalog) else str(Path(catalog).absolute()))
     return item

@@ -128,8 +128,8 @@ def test_a_collection_of_a_server_is_searched(servers):
         ({"time": (datetime(2030, 1, 1, tzinfo=UTC), None)}, "nothing matches time 2030-01-01/.."),
         ({"ids": ("nobody",)}, "nothing matches ids [nobody]"),
         (
-            {"collections": ("late",), "ids": ("item22",), "max_cloud": 5.0},
-            "nothing matches max_cloud 5 (collections [late] and ids [item22] would be met)",
+            {"collections": ("late",), "bbox": (21.0, 50.0, 22.5, 51.0), "max_cloud": 5.0},
+            "nothing matches max_cloud 5 (collections [late] and area would be met)",
         ),
         ({"max_items": 9}, "more than 9 items match; narrow the area, the time"),
     ],
