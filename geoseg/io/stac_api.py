@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import pystac
@@ -156,8 +155,8 @@ def _why_nothing(landing: Mapping[str, Any], query: StacQuery, io: PatientIO, na
     for name in ("max_cloud", "time", "bbox", "ids"):
         if name not in told:
             continue
-        without = replace(query, **{name: () if name == "ids" else None})
-        if next(_request(landing, without, io, named, page=1).pages_as_dicts(), None):
+        rest_of_it = _request(landing, query.without(name), io, named, page=1)
+        if next(rest_of_it.pages_as_dicts(), None):
             rest = [text for key, text in told.items() if key != name]
             others = f" ({' and '.join(rest)} would be met)" if rest else ""
             return f"{named}: nothing matches {told[name]}{others}"

@@ -44,7 +44,7 @@ class PatientIO(StacApiIO):
             respect_retry_after_header=True,
             raise_on_status=False,
         )
-        super().__init__(timeout=TIMEOUT, max_retries=retry)  # type: ignore[arg-type]  # a pair, too
+        super().__init__(timeout=TIMEOUT, max_retries=retry)
 
     def read_text(self, source: Any, *args: Any, **kwargs: Any) -> str:
         """The text at ``source``, a path, an address or a link (with its method and body).

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pystac
 
@@ -51,6 +52,11 @@ class StacQuery:
         if self.max_cloud is not None:
             told["max_cloud"] = f"max_cloud {self.max_cloud:g}"
         return {k: text for k, text in told.items() if getattr(self, k) not in (None, ())}
+
+    def without(self, name: str) -> StacQuery:
+        """This query with one of its filters less."""
+        nothing: dict[str, Any] = {name: () if name in ("collections", "ids") else None}
+        return replace(self, **nothing)
 
     def reason_to_drop(self, item: pystac.Item) -> str | None:
         """Which filter an item fails first; None where it is wanted."""

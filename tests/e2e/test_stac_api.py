@@ -164,7 +164,8 @@ class _Ill(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    do_POST = do_GET
+    def do_POST(self):
+        self.do_GET()
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """Public archives by name: each of their collections, with a stored item of its kind."""
 
-import functools
 import http.server
 import json
 import threading
@@ -176,8 +175,7 @@ def test_an_archive_is_found_by_its_name_and_by_its_address(tmp_path, monkeypatc
         ("earth-search", "naip", {"AWS_REQUEST_PAYER": "requester"}, None),
         (
             "copernicus", "sentinel-2-l2a", {"AWS_ACCESS_KEY_ID": "key-1"},
-            "without AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
-            "AWS_S3_ENDPOINT=eodata.dataspace.copernicus.eu, AWS_VIRTUAL_HOSTING=FALSE in the",
+            "AWS_SECRET_ACCESS_KEY, AWS_S3_ENDPOINT=eodata.dataspace.copernicus.eu, AWS_VIRTUAL_",
         ),
         ("hls", "HLSS30_2.0", {"GDAL_HTTP_BEARER": "secret-1"}, None),
         (
@@ -235,7 +233,7 @@ def test_planetary_computer_signs_as_files_are_opened(tmp_path, monkeypatch):
         try:
             assert read_header(address).grid.affine == NORTH_UP
             with pytest.raises(SceneError, match="403"):
-                read_header(href)
+                read_header(href.replace("a.tif", "b.tif"))
         finally:
             server.shutdown()
             thread.join()
@@ -248,7 +246,5 @@ def test_the_files_of_archives_say_what_they_must():
         said = json.loads(path.read_text("utf-8"))
         assert said["url"].startswith("https://")
         assert said["about"].startswith("https://")
-        assert functools.reduce(
-            lambda a, b: a and bool(b["bands"]), said["collections"].values(), 1
-        )
+        assert all(collection["bands"] for collection in said["collections"].values())
     assert {f"{a}__{c}.json" for a, c in KNOWN} == {p.name for p in ITEMS.glob("*.json")}
