@@ -75,6 +75,32 @@ def offered_bands(item: pystac.Item, archive: Archive | None = None) -> dict[str
     return {name: (offer.key, offer.index) for name, offer in offers.items()}
 
 
+@dataclass(frozen=True, slots=True)
+class AssetFacts:
+    """What an item says of an asset: its grid where it says all of it, and each band's fields."""
+
+    grid: GeoBox | None
+    bands: tuple[Mapping[str, Any], ...]
+
+    @property
+    def count(self) -> int:
+        """Number of bands that are described; 1 where none is."""
+        return max(1, len(self.bands))
+
+
+def asset_facts(item: pystac.Item, key: str) -> AssetFacts:
+    """What is said of asset ``key``, by itself, its bands and its item."""
+    asset = item.assets[key]
+    bands = [_said(item, asset, own, raster) for own, raster in _band_list(asset)]
+    first = bands[0] if bands else _said(item, asset, {}, {})
+    return AssetFacts(_grid(first), tuple(bands))
+
+
+def raster_keys(item: pystac.Item) -> list[str]:
+    """Keys of the assets that are rasters to compute with, not pictures."""
+    return [key for key, asset in item.assets.items() if _is_raster(key, asset)]
+
+
 def asset_href(item: pystac.Item, key: str, archive: Archive | None = None) -> str:
     """What to open for an asset.
 

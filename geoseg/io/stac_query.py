@@ -96,19 +96,22 @@ def _during(item: pystac.Item, time: Time) -> bool:
     return (first is None or end >= first) and (last is None or start <= last)
 
 
-def _touches(box: Sequence[float] | None, wanted: Box) -> bool:
-    """Whether an item's bbox (2D or 3D) meets ``wanted``; both may cross the date line."""
-    if box is None or len(box) not in (4, 6):
-        return True
-    half = len(box) // 2
+def boxes_touch(box: Sequence[float], wanted: Sequence[float], *, margin: float = 0.0) -> bool:
+    """Whether two boxes (2D or 3D, in degrees) meet; both may cross the date line."""
+    half, other = len(box) // 2, len(wanted) // 2
     west, south, east, north = box[0], box[1], box[half], box[half + 1]
-    if south > wanted[3] or north < wanted[1]:
+    if south > wanted[other + 1] + margin or north < wanted[1] - margin:
         return False
     return any(
-        w <= wanted_east and e >= wanted_west
+        w <= wanted_east + margin and e >= wanted_west - margin
         for w, e in _parts(west, east)
-        for wanted_west, wanted_east in _parts(wanted[0], wanted[2])
+        for wanted_west, wanted_east in _parts(wanted[0], wanted[other])
     )
+
+
+def _touches(box: Sequence[float] | None, wanted: Box) -> bool:
+    """Whether an item's bbox meets ``wanted``; one without a usable bbox may."""
+    return box is None or len(box) not in (4, 6) or boxes_touch(box, wanted)
 
 
 def _parts(west: float, east: float) -> tuple[tuple[float, float], ...]:
