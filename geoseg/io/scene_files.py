@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from geoseg.errors import CatalogError
-from geoseg.io.names import common_name, sensor_of
+from geoseg.io.names import Sensor, common_name, sensor_of
 from geoseg.io.safe import safe_files, safe_folder
 
 RASTERS = (".tif", ".tiff", ".jp2", ".vrt", ".img")
@@ -70,15 +70,34 @@ def _grouped(folder: Path, names: list[str]) -> list[SceneFiles]:
         if path.suffix.lower() in RASTERS and not name.startswith("."):
             scene, key = _split(path.stem, folder.name)
             groups[scene].setdefault(key, str(path.absolute()))
-    return [SceneFiles(scene, files) for scene, files in groups.items()]
+    return [
+        SceneFiles(scene, files) if len(files) > 1 or _names(scene, files) else _alone(files)
+        for scene, files in groups.items()
+    ]
 
 
 def _split(stem: str, folder: str) -> tuple[str, str]:
     """Scene and band of a file; a name that tells no band is a scene."""
     match = _BAND.fullmatch(stem)
-    if match is None or common_name(match["band"], sensor_of(stem) or sensor_of(folder)) is None:
-        return stem, WHOLE
-    return match["scene"] or folder, match["band"]
+    return (match["scene"] or folder, match["band"]) if match else (stem, WHOLE)
+
+
+def sensor_of_files(scene: str, keys: Iterable[str]) -> Sensor | None:
+    """The sensor of files by band: ``B02`` and ``B8A`` are Sentinel-2's, where nothing else is."""
+    known = sensor_of(scene)
+    padded = any(re.match(r"B(0\d|8A)", key, re.IGNORECASE) for key in keys)
+    return known or ("sentinel2" if padded else None)
+
+
+def _names(scene: str, files: Mapping[str, str]) -> bool:
+    """Whether the only file of a scene is its whole, or has a band's name."""
+    sensor = sensor_of_files(scene, files)
+    return all(key == WHOLE or common_name(key, sensor) for key in files)
+
+
+def _alone(files: Mapping[str, str]) -> SceneFiles:
+    path = next(iter(files.values()))
+    return SceneFiles(Path(path).stem, {WHOLE: path})
 
 
 def _distinct(scenes: list[SceneFiles], root: Path) -> list[SceneFiles]:

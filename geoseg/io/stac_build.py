@@ -23,9 +23,9 @@ from geoseg.io.atomic import write_bytes
 from geoseg.io.footprint import footprint
 from geoseg.io.grids import finest, pixel_sides
 from geoseg.io.headers import Header, read_header
-from geoseg.io.names import MASK_NAMES, SENTINEL2, common_name, date_from_tags, date_in, sensor_of
+from geoseg.io.names import MASK_NAMES, SENTINEL2, Sensor, common_name, date_from_tags, date_in
 from geoseg.io.safe import safe_scene
-from geoseg.io.scene_files import WHOLE, SceneFiles
+from geoseg.io.scene_files import WHOLE, SceneFiles, sensor_of_files
 from geoseg.scene import Scene
 
 _HOME = "https://stac-extensions.github.io"
@@ -119,7 +119,8 @@ def _described(
         assets = {key: _safe_asset(key, path, known) for key, path in scene.files.items()}
         return [band.grid for band in known.bands.values()], assets, known.acquired, {}
     headers = {key: read_header(path) for key, path in scene.files.items()}
-    assets = {key: _asset(key, header, scene.id) for key, header in headers.items()}
+    sensor = sensor_of_files(scene.id, headers)
+    assets = {key: _asset(key, header, scene.id, sensor) for key, header in headers.items()}
     first = next(iter(headers.values()))
     return [header.grid for header in headers.values()], assets, None, first.tags
 
@@ -135,10 +136,10 @@ def _safe_asset(code: str, path: str, scene: Scene) -> dict[str, Any]:
     return _fields(header, ["data", "reflectance"], [entry])
 
 
-def _asset(key: str, header: Header, scene: str) -> dict[str, Any]:
+def _asset(key: str, header: Header, scene: str, sensor: Sensor | None) -> dict[str, Any]:
     """An asset by what its file says, and by what its product is known for."""
     if key != WHOLE and header.count == 1:
-        name = common_name(key, sensor_of(scene))
+        name = common_name(key, sensor)
         entry = _band(key, None if name in MASK_NAMES else name, header, 0)
         landsat = _LANDSAT_L2.match(scene) and key.upper().startswith("SR_")
         if landsat and name not in MASK_NAMES:
