@@ -29,7 +29,7 @@ from geoseg.io.scene_files import WHOLE, SceneFiles, sensor_of_files
 from geoseg.scene import Scene
 
 _HOME = "https://stac-extensions.github.io"
-EXTENSIONS = tuple(
+_EO, *_ALWAYS = (
     f"{_HOME}/{name}/schema.json"
     for name in ("eo/v2.0.0", "projection/v2.0.0", "raster/v2.0.0", "file/v2.1.0")
 )
@@ -67,7 +67,7 @@ def build_item(scene: SceneFiles) -> BuiltScene:
     item = {
         "type": "Feature",
         "stac_version": "1.1.0",
-        "stac_extensions": list(EXTENSIONS),
+        "stac_extensions": _extensions(cloud, assets),
         "id": scene.id,
         "geometry": geometry,
         "bbox": bbox,
@@ -138,18 +138,18 @@ def _safe_asset(code: str, path: str, scene: Scene) -> dict[str, Any]:
 
 def _asset(key: str, header: Header, scene: str, sensor: Sensor | None) -> dict[str, Any]:
     """An asset by what its file says, and by what its product is known for."""
-    if key != WHOLE and header.count == 1:
-        name = common_name(key, sensor)
-        entry = _band(key, None if name in MASK_NAMES else name, header, 0)
-        landsat = _LANDSAT_L2.match(scene) and key.upper().startswith("SR_")
-        if landsat and name not in MASK_NAMES:
-            scale, offset = _LANDSAT_SCALE
-            numbers = {"raster:scale": scale, "raster:offset": offset, "nodata": 0}
-            return _fields(header, ["data", "reflectance"], [entry | numbers])
-        return _fields(header, ["data"], [entry])
     entries = [
         _band(name or f"band{i}", name, header, i - 1) for i, name in enumerate(header.names, 1)
     ]
+    if key == WHOLE or any(header.names):
+        return _fields(header, ["data"], entries)
+    # Of a file that is one band, what follows in it is a mask or the like.
+    name = common_name(key, sensor)
+    entries[0] = _band(key, None if name in MASK_NAMES else name, header, 0)
+    if _LANDSAT_L2.match(scene) and key.upper().startswith("SR_"):
+        scale, offset = _LANDSAT_SCALE
+        entries[0] |= {"raster:scale": scale, "raster:offset": offset, "nodata": 0}
+        return _fields(header, ["data", "reflectance"], entries)
     return _fields(header, ["data"], entries)
 
 
@@ -205,6 +205,13 @@ def _cloud_cover(scene: SceneFiles) -> float | None:
         if found and float(found[1]) >= 0:
             return round(float(found[1]), 4)
     return None
+
+
+def _extensions(cloud: float | None, assets: Mapping[str, Any]) -> list[str]:
+    """Extensions whose fields there are: eo is not valid without any of its own."""
+    bands = [band for asset in assets.values() for band in asset["bands"]]
+    has_eo = cloud is not None or any("eo:common_name" in band for band in bands)
+    return [*([_EO] if has_eo else []), *_ALWAYS]
 
 
 def _link(rel: str, href: str, kind: str = "application/json") -> dict[str, Any]:
