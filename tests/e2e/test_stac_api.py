@@ -5,15 +5,22 @@ import json
 import threading
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pystac
 import pytest
+from packages import BANDS, write_package
 from rasters import NORTH_UP, write
 from stac_servers import filtering, free_port, plain
 
+from geoseg.api.samples import write_sample
+from geoseg.cli import run
 from geoseg.errors import CatalogError
+from geoseg.grid import full_window
 from geoseg.io import stac_api, stac_http
+from geoseg.io.reader import ScenePixels
+from geoseg.io.refs import MaskRef
 from geoseg.io.stac import StacSource, read_items
 from geoseg.io.stac_query import StacQuery
 
@@ -282,3 +289,47 @@ def test_the_pages_of_a_saved_search_are_all_read(folder):
         place["address"] = address
         assert len(StacSource(f"{address}search").items()) == COUNT
         assert len(asked) == 3
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory):
+    """A synthetic scene in its catalog."""
+    return Path(write_sample(tmp_path_factory.mktemp("sample"), size="96", seed=3)).parent
+
+
+def pixels_of(source):
+    (scene,) = source.scenes(BANDS)
+    pixels = ScenePixels(scene)
+    patch = pixels.read(BANDS, full_window(scene.grid))
+    pixels.close()
+    return scene, patch
+
+
+def test_a_workflow_on_an_api_reads_the_pixels_that_lie_on_disk(sample, tmp_path, capsys):
+    model = write_package(tmp_path)
+    with filtering(sample / "catalog.json") as address:
+        mask = MaskRef("scl")
+        there, read = pixels_of(StacSource(address, mask=mask))
+        here, expected = pixels_of(StacSource(str(sample / "catalog.json"), mask=mask))
+        assert there.grid == here.grid
+        assert (read.values == expected.values).all()
+        assert (read.valid == expected.valid).all()
+        assert not read.valid.all()
+        told = []
+        for more in ({"max_cloud": 100}, {"collections": ["none"]}, {"time": "2001-02-03"}):
+            data = {
+                "geoseg": 1,
+                "name": "api",
+                "input": {"kind": "stac", "catalog": address, "mask": {"method": "scl"}} | more,
+                "model": {"path": str(model)},
+                "output": {"directory": str(tmp_path / "out")},
+            }
+            path = tmp_path / "w.yaml"
+            path.write_text(json.dumps(data))
+            told.append((run(["plan", str(path)]), *capsys.readouterr()))
+    assert told[0][0] == 0
+    assert told[0][1].splitlines()[1].startswith(f"{here.id} -> ")
+    assert [code for code, _, _ in told[1:]] == [2, 2]
+    assert "error: http://127.0.0.1" in told[1][2]
+    assert "nothing matches time 2001-02-03/2001-02-03" in told[2][2]
+    assert not (tmp_path / "out").exists()
