@@ -6,7 +6,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from geoseg.errors import CatalogError
@@ -105,10 +105,7 @@ def _distinct(scenes: list[SceneFiles], root: Path) -> list[SceneFiles]:
     ids = [scene.id for scene in scenes]
     named = []
     for scene in scenes:
-        name = scene.id
-        if ids.count(name) > 1:
-            place = Path(scene.safe or next(iter(scene.files.values()))).parent
-            below = place.relative_to(root.absolute()) if scene.safe is None else place
-            name = "_".join([*below.parts, name])
-        named.append(SceneFiles(name, scene.files, scene.safe))
+        place = Path(scene.safe or next(iter(scene.files.values()))).absolute().parent
+        folders = place.relative_to(root.absolute()).parts if ids.count(scene.id) > 1 else ()
+        named.append(replace(scene, id="_".join([*folders, scene.id])))
     return named

@@ -282,3 +282,12 @@ def test_the_catalog_of_a_real_product(data_dir, tmp_path, call):
     assert scene.id == safe.id
     assert dict(scene.bands) == dict(safe.bands)
     assert (scene.units, scene.acquired) == (safe.units, safe.acquired)
+
+
+def test_scenes_of_one_name_are_told_apart_by_their_folders(tmp_path, call):
+    for day in ("2024-06-03", "2024-06-13"):
+        write(tmp_path / "flights" / day / "ortho.tif", np.ones((4, 5), np.uint8))
+    assert call("build", tmp_path / "flights", "-o", tmp_path / "c").code == 0
+    found = items_of(tmp_path / "c")
+    assert sorted(found) == ["2024-06-03_ortho", "2024-06-13_ortho"]
+    assert f"{found['2024-06-13_ortho'].datetime:%Y-%m-%d}" == "2024-06-13"
