@@ -20,11 +20,12 @@ from geoseg.io.contact_sheet import CELL, Thumbnail, write_sheet
 from geoseg.io.decimate import decimated_pixels
 from geoseg.io.names import MASK_NAMES
 from geoseg.io.reader import ScenePixels
+from geoseg.io.refs import BandRef
 from geoseg.io.scene_files import scenes_below
 from geoseg.io.stac import StacSource
 from geoseg.io.stac_build import build_item, write_catalog
 from geoseg.io.stac_check import item_problems
-from geoseg.io.stac_item import asset_href, item_scene, offered_bands
+from geoseg.io.stac_item import asset_facts, asset_href, item_scene, offered_bands
 from geoseg.io.stac_query import StacQuery, Time
 from geoseg.scene import natural_colors
 from geoseg.workflow.faults import UnfitError
@@ -268,11 +269,10 @@ def _thumbnail(item: Mapping[str, Any]) -> Thumbnail:
     note = date + ("" if cloud is None else f", {cloud:.0f} % clouds")
     full = pystac.Item.from_dict(dict(item))
     bands = [name for name in offered_bands(full) if name not in MASK_NAMES]
-    if not bands:
-        return Thumbnail(item["id"], f"{date}, no band has a name")
-    colors = natural_colors(bands)
+    places = {} if bands else _first_bands(full)
+    colors = natural_colors(bands or list(places))
     try:
-        scene = item_scene(full, list(dict.fromkeys(colors)))
+        scene = item_scene(full, list(dict.fromkeys(colors)), bands=places or ())
         pixels = ScenePixels(scene)
         try:
             values, valid = decimated_pixels(pixels, colors, CELL)
@@ -280,4 +280,13 @@ def _thumbnail(item: Mapping[str, Any]) -> Thumbnail:
             pixels.close()
     except GeosegError as error:
         return Thumbnail(item["id"], str(error))
+    if scene.grid.affine.e > 0:  # rows that count northwards
+        values, valid = values[:, ::-1], valid[::-1]
     return Thumbnail(item["id"], note, values, valid)
+
+
+def _first_bands(item: pystac.Item) -> dict[str, BandRef]:
+    """Up to three bands of the first asset, where none of them has a common name."""
+    key = next(iter(item.assets))
+    count = min(3, asset_facts(item, key).count)
+    return {f"band{index}": BandRef(key, index) for index in range(1, count + 1)}

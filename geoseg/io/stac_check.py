@@ -16,7 +16,7 @@ from geoseg.io.archive import Archive
 from geoseg.io.footprint import footprint
 from geoseg.io.grids import same_grid
 from geoseg.io.headers import Header, read_header
-from geoseg.io.stac_item import asset_facts, asset_href, offered_bands, raster_keys
+from geoseg.io.stac_item import asset_facts, asset_href, raster_keys
 from geoseg.io.stac_query import boxes_touch
 
 _FURTHEST = 0.01  # degrees that a footprint may be larger than its item's bbox says
@@ -34,8 +34,8 @@ def item_problems(
     """
     yield from _invalid(item)
     full = item if archive is None else archive.complete(item)
-    if not offered_bands(full):
-        yield "no asset is a band with a common name"
+    if not raster_keys(full):
+        yield "no asset is a raster"
     for key in raster_keys(full) if files else ():
         try:
             header = read_header(asset_href(full, key, archive))
