@@ -189,6 +189,7 @@ def _stac(source: StacInput, area: AreaRef | None) -> StacSource:
         bbox=None if area is None else lonlat_bounds(area),
         bands=bands,
         mask=_mask(source.mask),
+        max_items=source.max_items,
         overrides=Overrides(
             source.scale,
             source.offset,
