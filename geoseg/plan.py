@@ -10,6 +10,7 @@ import numpy as np
 
 from geoseg.errors import PlanError
 from geoseg.grid import Window, blocks
+from geoseg.io.grids import pixel_area
 from geoseg.models.base import ModelCard
 from geoseg.ops.layers import Layer
 from geoseg.ops.refine.base import Step, total_halo
@@ -91,7 +92,7 @@ class ScenePlan:
     """All that will be done to one scene. Small, picklable, the same for any executor.
 
     ``blocks`` are those to compute, in reading order; ``skipped`` were left out because they lie
-    outside the area. ``chips`` and ``predictions_per_pixel`` are upper bounds: chips of nodata
+    outside the area or of the scene. ``chips`` and ``predictions_per_pixel`` are upper bounds: chips of nodata
     are only known once they are read.
     """
 
@@ -138,7 +139,7 @@ def plan_scene(
 ) -> ScenePlan:
     """Cut ``scene`` into blocks of chips that fit into the workers' memory.
 
-    ``touches`` says whether a block has a pixel inside the area of interest.
+    ``touches`` says whether a block may have a pixel inside the area of interest.
 
     Raises:
         SceneError: The scene lacks a band.
@@ -169,7 +170,7 @@ def plan_scene(
         len(every) - len(kept),
         count,
         predicted / sum(b.shape[0] * b.shape[1] for b in kept),
-        sum(_area(hull(c)) for c in chips) * bytes_per_pixel(scene, card),
+        ceil(sum(_area(hull(c)) for c in chips) * _bytes_read(scene, card)),
         (_planes(card, wish) + (wish.refinement is not None)) * sum(_area(b) for b in kept),
         memory_needed(scene, card, lattice, wish, block, resources),
         wish.layers,
@@ -182,6 +183,14 @@ def bytes_per_pixel(scene: Scene, card: ModelCard) -> int:
     """Bytes of one pixel as read: the model's bands and the validity masks."""
     dtype = np.result_type(*(np.dtype(b.dtype) for b in scene.select(card.bands)))
     return len(card.bands) * dtype.itemsize + 1 + len(scene.masks)
+
+
+def _bytes_read(scene: Scene, card: ModelCard) -> float:
+    """Bytes in files for each pixel: where it is made of many smaller ones, all are read."""
+    here = pixel_area(scene.grid)
+    below = max(here / pixel_area(band.grid) for band in scene.select(card.bands))
+    # To a hundredth: projections stretch pixels a little.
+    return bytes_per_pixel(scene, card) * (below if below > 1.01 else 1.0)
 
 
 def memory_needed(

@@ -12,7 +12,9 @@ from geoseg.errors import SceneError
 from geoseg.grid import GeoBox
 
 Units = Literal["reflectance", "dn"]
-Resampling = Literal["nearest", "bilinear", "cubic", "average"]
+Resampling = Literal["auto", "nearest", "bilinear", "cubic", "average"]
+"""How numbers come onto another grid. ``"auto"``: bilinear; average where pixels of the new grid
+are at least twice as long as those of the file, along both sides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ class Band:
     scale: float = 1.0
     offset: float = 0.0
     nodata: float | None = None
-    resampling: Resampling = "bilinear"
+    resampling: Resampling = "auto"
 
 
 @dataclass(frozen=True, slots=True)

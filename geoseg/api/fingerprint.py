@@ -18,7 +18,10 @@ WHOLE_FILE_BYTES = 256 * 2**20
 SAMPLES = 64
 SAMPLE_BYTES = 2**20
 
-CODE = ("ops", "steps", "models", "io/reader.py", "io/environment.py", "grid.py", "scene.py")
+CODE = (
+    "ops", "steps", "models", "io/reader.py", "io/vrt.py", "io/environment.py", "grid.py",
+    "scene.py",
+)  # fmt: skip
 """What of the package changes the pixels and polygons of a result."""
 
 LIBRARIES = ("numpy", "rasterio", "torch", "shapely")

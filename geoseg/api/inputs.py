@@ -14,10 +14,12 @@ from geoseg.io.files import FilesSource
 from geoseg.io.refs import BandRef, MaskRef, Overrides
 from geoseg.io.sample import SampleSource, SampleSpec, is_complete
 from geoseg.io.stac import StacSource
+from geoseg.io.target_grid import GridWish, place_scene
 from geoseg.run.reporter import Reporter
 from geoseg.scene import Scene
 from geoseg.workflow import Workflow
 from geoseg.workflow.bands import BandSource, Mask, StacMask
+from geoseg.workflow.grid import GridChoice
 from geoseg.workflow.inputs import AreaOfInterest, FilesInput, SampleInput, StacInput, TimeRange
 
 SAMPLE_FOLDER = "sample"
@@ -43,10 +45,10 @@ class Found:
 
 
 def find_scenes(workflow: Workflow, bands: Sequence[str]) -> list[Found]:
-    """All scenes of a workflow with the model's ``bands``, clipped to its area.
+    """All scenes of a workflow with the model's ``bands``, on its grid, clipped to its area.
 
     Raises:
-        SceneError: A file cannot be used, or lacks a band.
+        SceneError: A file cannot be used, lacks a band, or does not come onto the grid.
         CatalogError: Nothing in the catalog matches.
         AreaError: The area is empty, or touches none of the scenes.
     """
@@ -56,9 +58,29 @@ def find_scenes(workflow: Workflow, bands: Sequence[str]) -> list[Found]:
         found = [_sample(workflow, source, bands)]
     else:
         found = [Found(s, _directory(workflow, s)) for s in _scenes(source, area, bands)]
-    if area is None:
-        return found
-    return [replace(one, scene=clip_scene(one.scene, area)) for one in found]
+    return [replace(one, scene=_placed(workflow, one.scene, area)) for one in found]
+
+
+def _placed(workflow: Workflow, scene: Scene, area: AreaRef | None) -> Scene:
+    """A scene on the workflow's grid, with its area."""
+    source = workflow.input
+    if workflow.grid is not None:
+        mask = None if isinstance(source, SampleInput) else _mask(source.mask)
+        scene = place_scene(scene, _wish(workflow.grid), area=area, mask=mask)
+    if area is None or workflow.area is None:
+        return scene
+    return clip_scene(scene, area, cut=workflow.area.crop)
+
+
+def _wish(grid: GridChoice) -> GridWish:
+    sides = None if grid.resolution == "auto" else grid.resolution
+    return GridWish(
+        crs=grid.crs,
+        resolution=None if sides is None else (sides[0].number, sides[1].number),
+        degrees=sides is not None and sides[0].unit == "deg",
+        anchor=(0.0, 0.0) if grid.snap is True else grid.snap,
+        like=grid.like,
+    )
 
 
 def _scenes(

@@ -156,6 +156,7 @@ class _Run:
                 "segment": keys["segment"],
                 "lattice": lattice,
                 "area": plan.scene.area,
+                "grid": repr(plan.scene.grid),
                 "layers": plan.layers,
             },
         )

@@ -11,6 +11,7 @@ from geoseg.api.places import check_folder
 from geoseg.api.refining import check_steps, refinement, wanted_layers
 from geoseg.errors import PlanError
 from geoseg.io.area import area_touches
+from geoseg.io.target_grid import where_data_can_be
 from geoseg.models.base import ModelCard
 from geoseg.models.committee import Committee
 from geoseg.models.intact import check_weights
@@ -95,15 +96,13 @@ def _committee(choice: ModelChoice) -> Committee:
 
 def _plan(found: Found, card: ModelCard, wish: TilingWish, resources: Resources) -> ScenePlan:
     scene = found.scene
-    area = scene.area
-    if area is None:
-        return plan_scene(scene, card, wish, resources)
+    shapes = [shape for shape in (scene.area, where_data_can_be(scene)) if shape is not None]
     return plan_scene(
         scene,
         card,
         wish,
         resources,
-        touches=lambda window: area_touches(area, scene.grid, window),
+        touches=lambda window: all(area_touches(s, scene.grid, window) for s in shapes),
     )
 
 

@@ -132,12 +132,12 @@ class Products:
         reporter.stage("products", blocks=len(paths), pixels=0)
         means = self._write_rasters(work, paths)
         reporter.advance(blocks=1 + len(means), pixels=0)
-        polygons = self._write_polygons(work, paths)
+        polygons = self._write_polygons(work, paths, moved)
         reporter.advance(blocks=2, pixels=0)
         self._write_pictures(paths, account, polygons)
         record = self._record(account, polygons, summaries) | {"layers": means}
         if polygons is not None:
-            record["polygons"]["balance"] = moved
+            record["polygons"] |= self._shaped(polygons, moved)
         write_bytes(paths["run"], (json.dumps(record, indent=2, default=str) + "\n").encode())
         self._write_item(paths)
         reporter.advance(blocks=max(0, len(paths) - 3 - len(means)), pixels=0)
@@ -195,7 +195,13 @@ class Products:
         write_class_qml(path.with_suffix(".qml"), self._legend)
         return self._layers.write(work, self.task.directory, self._tags)
 
-    def _write_polygons(self, work: WorkFolder, paths: Mapping[str, Path]) -> Stored | None:
+    def _shaped(self, polygons: Stored, moved: Mapping[str, Any] | None) -> dict[str, Any]:
+        """What became of areas: in small regions that were reassigned, and in outlines."""
+        return {"balance": moved, "areas": areas_record(polygons.written, self._legend)}
+
+    def _write_polygons(
+        self, work: WorkFolder, paths: Mapping[str, Path], moved: Mapping[str, Any] | None
+    ) -> Stored | None:
         made, scene = self.outlining, self._scene
         if made is None:
             return None
@@ -209,6 +215,8 @@ class Products:
             wanted=made.wanted,
             extra={"date": date, "scene": scene.id},
         )
+        settings = self.run.workflow.canonical()["output"]["vector"]
+        told = {"settings": settings, **self._shaped(stored, moved)}
         for role in POLYGONS:
             if role in paths:
                 write_polygons(
@@ -216,7 +224,7 @@ class Products:
                     paths[role],
                     grid=scene.grid,
                     classes=self._classes,
-                    tags=self._tags,
+                    tags={**self._tags, "polygons": told},
                     title=self._title,
                     themes=made.themes,
                 )
@@ -317,7 +325,6 @@ class Products:
                 "count": polygons.kept,
                 "left_out": polygons.dropped,
                 "left_out_ha": round(polygons.dropped_area_m2 / 1e4, 4),
-                "areas": areas_record(polygons.written, self._legend),
             },
             "seconds": timing(summaries),
         }

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import hypot
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 if TYPE_CHECKING:
+    from odc.geo.geobox import GeoBox
+
     from geoseg.api.doctor import Finding
     from geoseg.api.planning import RunPlan
     from geoseg.api.results import RunResult
@@ -42,6 +45,7 @@ def plan_json(plan: RunPlan) -> dict[str, Any]:
                 "scene": p.scene.id,
                 "directory": str(task.directory),
                 "shape": p.shape,
+                **_grid_json(p.scene.grid),
                 "blocks": len(p.blocks),
                 "block": p.block,
                 "skipped_blocks": p.skipped,
@@ -71,6 +75,17 @@ def plan_json(plan: RunPlan) -> dict[str, Any]:
     }
 
 
+def _grid_json(grid: GeoBox) -> dict[str, Any]:
+    """CRS and size of the pixels ``(height, width)``, in its units."""
+    a, crs = grid.affine, grid.crs
+    unit = None if crs is None else "deg" if crs.geographic else crs.units[0]
+    return {
+        "crs": None if crs is None else str(crs),
+        "pixel": [hypot(a.b, a.e), hypot(a.a, a.d)],
+        "unit": unit,
+    }
+
+
 def show_plan(plan: RunPlan) -> None:
     """A plan in a few lines for each scene."""
     console, values = _console(), plan_json(plan)
@@ -88,7 +103,10 @@ def show_plan(plan: RunPlan) -> None:
 
 def _scene_lines(s: dict[str, Any], allowed: int | None) -> list[str]:
     blocks = f"{s['blocks']} blocks of {s['block']} px"
-    skipped = f"({s['skipped_blocks']} skipped, outside the area)"
+    skipped = f"({s['skipped_blocks']} skipped, outside the area or the scene)"
+    crs = s["crs"] if s["crs"] is None or len(s["crs"]) < 20 else "its CRS"  # not all of a WKT
+    height, width = s["pixel"]
+    pixel = f"of {height:.6g} x {width:.6g} {s['unit']} in {crs}"
     chips = f"{s['chips']} chips of {s['size']} px, margin {s['margin']}"
     passes = "" if s["passes"] == 1 else f", each {s['passes']:g} times (models, views, scales)"
     halo = f"  refined with {s['refine_halo']} px around each block"
@@ -99,6 +117,7 @@ def _scene_lines(s: dict[str, Any], allowed: int | None) -> list[str]:
     return [
         f"{s['scene']} -> {s['directory']}",
         f"  {s['shape'][0]} x {s['shape'][1]} pixels in {blocks} {skipped}",
+        f"  pixels {pixel}",
         f"  {chips}: {s['predictions_per_pixel']:.2f} predictions per pixel{passes}",
         f"  {volume} before compression; {memory}{granted}",
         f"  {'the map equals the model run on the whole scene' if s['exact'] else seams}",

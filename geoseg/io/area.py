@@ -18,13 +18,16 @@ from pyproj.exceptions import ProjError
 from shapely.geometry.base import BaseGeometry
 
 from geoseg.errors import AreaError
-from geoseg.grid import GeoBox, Window
+from geoseg.grid import GeoBox, Window, crop, full_window
 from geoseg.io.environment import is_remote
 from geoseg.ops.inside import edges_of, inside
 from geoseg.scene import Scene
 
 _DEVIATION = 0.05
 """Pixels by which a reprojected edge may miss the true one."""
+
+_HAIR = 1e-6
+"""Parts of a pixel that rounding may add to bounds."""
 
 _MOST_POINTS = 2_000_000
 _POLYGONS = ("Polygon", "MultiPolygon")
@@ -36,7 +39,8 @@ class AreaRef:
 
     Attributes:
         file: Vector file; all polygons of ``layer`` together are the area.
-        bbox: West, south, east, north.
+        bbox: West, south, east, north; in longitude and latitude with west > east across the
+            antimeridian.
         wkt: A polygon or a multipolygon.
         layer: Layer of the file; may be left out where only one has polygons.
         crs: Of bbox or wkt (without it, longitude and latitude), or of a file that has none.
@@ -60,8 +64,10 @@ class AreaRef:
         return f"area {self.file}" + (f" (layer {self.layer})" if self.layer else "")
 
 
-def clip_scene(scene: Scene, area: AreaRef) -> Scene:
+def clip_scene(scene: Scene, area: AreaRef, *, cut: bool = False) -> Scene:
     """``scene``, valid only where pixel centres lie in ``area``.
+
+    With ``cut`` its grid is cut to the area's bounds, along the edges of pixels.
 
     Raises:
         AreaError: The area cannot be read, is empty, or has no pixel of the scene.
@@ -71,9 +77,12 @@ def clip_scene(scene: Scene, area: AreaRef) -> Scene:
     if grid.crs is None:
         raise AreaError(f"scene {scene.id}: has no CRS, so that no area can be found on it")
     frame = _frame(grid, margin=2)
-    moved = shape
     if crs != grid.crs:
         moved = _reprojected(_polygonal(_near(shape, crs, grid)), crs, grid, area)
+    else:
+        moved = shape
+    if grid.crs.geographic:
+        moved = _turned(moved, frame)
     clipped = _polygonal(shapely.intersection(shapely.make_valid(moved), frame))
     if clipped.is_empty or not clipped.intersects(_frame(grid, margin=0)):
         raise AreaError(
@@ -82,7 +91,40 @@ def clip_scene(scene: Scene, area: AreaRef) -> Scene:
         )
     if not _has_pixel(clipped, grid):
         raise AreaError(f"{area.label}: no pixel centre of scene {scene.id} lies in it")
-    return replace(scene, area=shapely.to_wkb(shapely.normalize(clipped)))
+    if cut:
+        grid = crop(grid, _window_around(clipped, grid))
+    return replace(scene, grid=grid, area=shapely.to_wkb(shapely.normalize(clipped)))
+
+
+def _window_around(shape: BaseGeometry, grid: GeoBox) -> Window:
+    """The pixels that the bounds of ``shape`` touch."""
+    x0, y0, x1, y1 = _in_pixels(shape, grid).bounds
+    # A hair inside: bounds on a pixel edge need no pixel beyond.
+    y0, x0, y1, x1 = y0 + _HAIR, x0 + _HAIR, y1 - _HAIR, x1 - _HAIR
+    around = Window(int(np.floor(y0)), int(np.floor(x0)), int(np.ceil(y1)), int(np.ceil(x1)))
+    return around & full_window(grid)
+
+
+def _in_pixels(shape: BaseGeometry, grid: GeoBox) -> BaseGeometry:
+    back = ~grid.affine
+    return shapely.transform(
+        shape,
+        lambda xy: np.column_stack(
+            (
+                back.a * xy[:, 0] + back.b * xy[:, 1] + back.c,
+                back.d * xy[:, 0] + back.e * xy[:, 1] + back.f,
+            )
+        ),
+    )
+
+
+def _turned(shape: BaseGeometry, frame: BaseGeometry) -> BaseGeometry:
+    """``shape`` in longitudes as the grid counts them: some go on beyond 180°, or from 0 to 360."""
+    west, _, east, _ = frame.bounds
+    left, _, right, _ = shape.bounds
+    turns = range(int(np.ceil((west - right) / 360)), int(np.floor((east - left) / 360)) + 1)
+    copies = [shapely.transform(shape, lambda xy, k=k: xy + np.array([360 * k, 0])) for k in turns]
+    return shapely.union_all(copies) if copies else shape
 
 
 def area_touches(area: bytes, grid: GeoBox, window: Window) -> bool:
@@ -100,10 +142,7 @@ def read_area(area: AreaRef) -> tuple[BaseGeometry, CRS]:
         return _from_file(area, area.file)
     crs = _crs(area, area.crs or "EPSG:4326")
     if area.bbox is not None:
-        west, south, east, north = area.bbox
-        if not (west < east and south < north):
-            raise AreaError(f"{area.label}: {list(area.bbox)} is not [west, south, east, north]")
-        return shapely.box(west, south, east, north), crs
+        return _box(area, area.bbox, crs), crs
     try:
         parsed = shapely.from_wkt(area.wkt)
     except shapely.errors.ShapelyError as error:
@@ -112,17 +151,53 @@ def read_area(area: AreaRef) -> tuple[BaseGeometry, CRS]:
     return _union([parsed], area), crs
 
 
+def _box(
+    area: AreaRef, bbox: tuple[float, float, float, float], crs: CRS
+) -> shapely.Polygon | shapely.MultiPolygon:
+    """The polygon of a bbox; two, where it lies across the antimeridian."""
+    west, south, east, north = bbox
+    if not south < north or west == east or (west > east and not crs.geographic):
+        raise AreaError(f"{area.label}: {list(bbox)} is not [west, south, east, north]")
+    if west < east:
+        return shapely.box(west, south, east, north)
+    if east + 360 - west >= 180:
+        raise AreaError(
+            f"{area.label}: {list(bbox)} would reach over {east + 360 - west:g} degrees across the "
+            f"antimeridian; bounds are [west, south, east, north]"
+        )
+    halves = shapely.box(west, south, 180, north), shapely.box(-180, south, east, north)
+    return shapely.MultiPolygon(halves)
+
+
 def lonlat_bounds(area: AreaRef) -> tuple[float, float, float, float]:
     """West, south, east, north in degrees: what catalogs are searched by.
+
+    West is greater than east where the shortest way around all polygons crosses the antimeridian,
+    as in STAC and GeoJSON (RFC 7946, 5.2).
 
     Raises:
         AreaError: It cannot be read, has no polygons, or has no CRS.
     """
     shape, crs = read_area(area)
     change = Transformer.from_crs(crs.proj, "EPSG:4326", always_xy=True)
-    left, bottom, right, top = shape.bounds
-    west, south, east, north = change.transform_bounds(left, bottom, right, top)
-    return west, south, east, north
+    boxes = [change.transform_bounds(*part.bounds) for part in shapely.get_parts(shape)]
+    west, east = _shortest_span([(box[0], box[2]) for box in boxes])
+    return west, min(box[1] for box in boxes), east, max(box[3] for box in boxes)
+
+
+def _shortest_span(spans: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """The shortest range of longitudes that holds all ``spans`` (west > east: across 180°)."""
+    if any(west <= east and east - west >= 360 for west, east in spans):
+        return -180.0, 180.0
+    # Counted from the first west, so that what crosses 180 degrees is in one piece.
+    starts = sorted(((w + 180) % 360 - 180, (e - w) % 360) for w, e in spans)
+    best = (-180.0, 180.0, 360.0)
+    for origin, _ in starts:
+        reach = max((west - origin) % 360 + length for west, length in starts)
+        if reach < best[2]:
+            best = origin, origin + reach, reach
+    west, east, _ = best
+    return west, east if east <= 180 else east - 360
 
 
 def _from_file(area: AreaRef, file: str) -> tuple[BaseGeometry, CRS]:
@@ -200,19 +275,34 @@ def _outline(grid: GeoBox, at: Window) -> BaseGeometry:
 
 
 def _near(shape: BaseGeometry, crs: CRS, grid: GeoBox) -> BaseGeometry:
-    """The part of ``shape`` around the scene: a country must not be projected to cut a tile.
-
-    Left whole where the scene's outline does not say what is near (across the date line).
-    """
+    """The part of ``shape`` around the scene: a country must not be projected to cut a tile."""
     outline = shapely.segmentize(_frame(grid, margin=2), max(grid.shape) / 16 * _step(grid))
     back = Transformer.from_crs(grid.crs.proj, crs.proj, always_xy=True)  # type: ignore[union-attr]  # checked before
-    west, south, east, north = shapely.bounds(_moved(outline, back))
-    if not np.isfinite([west, south, east, north]).all():
+    xy = shapely.get_coordinates(_moved(outline, back))
+    if not np.isfinite(xy).all():
         return shape
-    if crs.geographic and east - west > 90:
-        return shape
+    if crs.geographic:
+        steps = np.diff(xy[:, 0])
+        xy[1:, 0] = xy[0, 0] + np.cumsum(steps - 360 * np.round(steps / 360))
+    (west, south), (east, north) = xy.min(axis=0), xy.max(axis=0)
     x, y = (east - west) / 2, (north - south) / 2
-    return shapely.intersection(shape, shapely.box(west - x, south - y, east + x, north + y))
+    around = shapely.box(west - x, south - y, east + x, north + y)
+    if not crs.geographic:
+        return shapely.intersection(shape, around)
+    if abs(xy[-1, 0] - xy[0, 0]) > 180:
+        # Around a pole: any longitude may be near, and all of the pole's side is.
+        middle = _moved(shapely.Point(grid.affine @ (grid.shape[1] / 2, grid.shape[0] / 2)), back)
+        low, high = (south - y, 90) if middle.y > 0 else (-90, north + y)
+        return shapely.intersection(shape, shapely.box(-720, low, 720, high))
+    return shapely.intersection(shape, _on_all_turns(around))
+
+
+def _on_all_turns(box: shapely.Polygon) -> BaseGeometry:
+    """A box in longitude and latitude wherever the globe is counted from."""
+    turns = (
+        shapely.transform(box, lambda xy, k=k: xy + np.array([360 * k, 0])) for k in (-1, 0, 1)
+    )
+    return shapely.union_all(list(turns))
 
 
 def _step(grid: GeoBox) -> float:
@@ -263,8 +353,7 @@ def _error(dense: BaseGeometry, moved: BaseGeometry, change: Transformer) -> flo
 
 def _has_pixel(shape: BaseGeometry, grid: GeoBox) -> bool:
     """Whether a pixel's centre lies in ``shape``; only slivers are looked at closely."""
-    back = ~grid.affine
-    pixels = shapely.transform(shape, lambda xy: np.column_stack(back @ (xy[:, 0], xy[:, 1])))
+    pixels = _in_pixels(shape, grid)
     height, width = (int(n) for n in grid.shape)
     x0, y0, x1, y1 = pixels.bounds
     window = Window(

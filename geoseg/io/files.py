@@ -57,7 +57,7 @@ class FilesSource:
     mask: MaskRef | None = None
     crs: str | None = None
     date: datetime | None = None
-    resampling: Resampling = "bilinear"
+    resampling: Resampling = "auto"
     placeless: bool = False
 
     @property

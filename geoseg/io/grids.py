@@ -10,7 +10,7 @@ from odc.geo.crs import CRS
 
 from geoseg.grid import GeoBox
 
-_DEGREE = 111_320.0
+DEGREE = 111_320.0
 """Metres of a degree of latitude."""
 
 _SAME = 0.01
@@ -24,13 +24,14 @@ def pixel_sides(grid: GeoBox) -> tuple[float, float]:
     if crs is not None and crs.geographic:
         height, width = grid.shape
         middle = (a @ (width / 2, height / 2))[1]
-        east = _DEGREE * max(cos(radians(min(abs(middle), 89.9))), 0.0)
-        return hypot(a.b * east, a.e * _DEGREE), hypot(a.a * east, a.d * _DEGREE)
-    metres = _metres_per_unit(crs)
+        east = DEGREE * max(cos(radians(min(abs(middle), 89.9))), 0.0)
+        return hypot(a.b * east, a.e * DEGREE), hypot(a.a * east, a.d * DEGREE)
+    metres = metres_per_unit(crs)
     return hypot(a.b, a.e) * metres, hypot(a.a, a.d) * metres
 
 
-def _metres_per_unit(crs: CRS | None) -> float:
+def metres_per_unit(crs: CRS | None) -> float:
+    """Metres of a projection's unit; 1 where there is no CRS."""
     axes = crs.proj.axis_info if crs is not None else []
     return float(axes[0].unit_conversion_factor) if axes else 1.0
 
@@ -72,6 +73,18 @@ def shift_in_pixels(one: Affine, other: Affine, shape: Sequence[int]) -> float:
     corners = ((0, 0), (width, 0), (0, height), (width, height))
     moved = ((back @ (other @ corner), corner) for corner in corners)
     return max(hypot(x - cx, y - cy) for (x, y), (cx, cy) in moved)
+
+
+def shift_between(outer: GeoBox, inner: GeoBox) -> tuple[int, int] | None:
+    """Rows and columns of ``outer`` that lie before ``inner``, where both have the same pixels.
+
+    None where pixels of one are not pixels of the other.
+    """
+    if outer.crs != inner.crs:
+        return None
+    x, y = (round(n) for n in (~outer.affine @ inner.affine) @ (0, 0))
+    moved = outer.affine @ Affine.translation(x, y)
+    return (y, x) if shift_in_pixels(moved, inner.affine, inner.shape) < _SAME else None
 
 
 def covers(outer: GeoBox, inner: GeoBox) -> bool:

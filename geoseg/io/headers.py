@@ -89,7 +89,7 @@ class Header:
             self.scales[at] if ref.scale is None else ref.scale,
             self.offsets[at] if ref.offset is None else ref.offset,
             _nodata(ref, self.nodata[at]),
-            ref.resampling or "bilinear",
+            ref.resampling or "auto",
         )
 
     def own_mask(self) -> Mask | None:

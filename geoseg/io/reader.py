@@ -17,7 +17,7 @@ from geoseg.errors import SceneError
 from geoseg.grid import GeoBox, Window, full_window
 from geoseg.io.base import Patch
 from geoseg.io.environment import gdal_env, gdal_path, is_remote
-from geoseg.io.grids import covers, shift_in_pixels
+from geoseg.io.grids import covers, shift_between, shift_in_pixels
 from geoseg.io.handles import Handles
 from geoseg.io.vrt import Warp
 from geoseg.ops.inside import edges_of, inside
@@ -36,7 +36,8 @@ class _Group:
 class ScenePixels:
     """Reads windows of a scene. Implements :class:`geoseg.io.base.Pixels`.
 
-    Bands and masks on another grid are resampled to the scene's; a pixel never depends on the
+    Bands and masks on another grid are resampled to the scene's, unless its pixels are pixels of
+    theirs, which are copied; a pixel never depends on the
     window it is read with. A pixel is valid where all bands that were asked for have a finite
     number that is not nodata, no mask hides it, and its centre lies in the scene's area. Of
     resampled bands, the source pixel below its centre decides, and pixels without data have no
@@ -107,9 +108,12 @@ class ScenePixels:
         wide = Window(window.y0 - r, window.x0 - r, window.y1 + r, window.x1 + r)
         wide &= full_window(self.grid)
         numbers, there = self._mask_numbers(mask, wide)
-        found = dilated(hidden(numbers, mask.kind, mask.values), r)
+        found = hidden(numbers, mask.kind, mask.values)
+        # Where the mask's file ends nothing is known: hidden, but no reason to grow.
         if there is not None:
-            # Where the mask's file ends nothing is known: hidden, but no reason to grow.
+            found &= there
+        found = dilated(found, r)
+        if there is not None:
             found |= ~there
         return found[window.within(wide).slices]
 
@@ -117,11 +121,10 @@ class ScenePixels:
         self, mask: Mask, window: Window
     ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
         """A mask's numbers on the scene's grid, and where its file has any (None: everywhere)."""
-        if mask.grid == self.grid:
-            with self._file(mask.uri, mask.grid, window) as dataset:
-                if mask.index == 0:
-                    return dataset.read_masks(1, window=_to_rasterio(window)), None
-                return dataset.read(mask.index, window=_to_rasterio(window)), None
+        shift = shift_between(mask.grid, self.grid)
+        if shift is not None:
+            numbers, there = self._copied(mask.uri, (mask.index,), mask.grid, window, shift)
+            return numbers[0], there
         partial = not covers(mask.grid, self.grid)
         warp = Warp(
             mask.uri,
@@ -135,6 +138,29 @@ class ScenePixels:
         numbers = self._warped(warp, window)
         return numbers[0], numbers[1] > 0 if partial else None
 
+    def _copied(
+        self,
+        uri: str,
+        indexes: tuple[int, ...],
+        grid: GeoBox,
+        window: Window,
+        shift: tuple[int, int],
+    ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+        """Numbers of a file ``shift`` pixels away, and where it has any (None: everywhere)."""
+        dy, dx = shift
+        moved = Window(window.y0 + dy, window.x0 + dx, window.y1 + dy, window.x1 + dx)
+        part = moved & full_window(grid)
+        with self._file(uri, grid, window) as dataset:
+            numbers = _stored(dataset, indexes, part)
+        if part == moved:
+            return numbers, None
+        whole = np.zeros((len(indexes), *window.shape), numbers.dtype)
+        there = np.zeros(window.shape, np.bool_)
+        if part:
+            slices = part.within(moved).slices
+            whole[:, *slices], there[slices] = numbers, True
+        return whole, there
+
     def _mask_dtype(self, mask: Mask, window: Window) -> str:
         if mask.index == 0:
             return "uint8"
@@ -144,14 +170,14 @@ class ScenePixels:
     def _numbers(self, group: _Group, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Numbers ``(band, y, x)`` of a group, and where all of them are data."""
         first = group.bands[0]
-        if first.grid == self.grid:
-            with self._file(first.uri, first.grid, window) as dataset:
-                indexes = [band.index for band in group.bands]
-                numbers = dataset.read(indexes, window=_to_rasterio(window))
-            nodata = [band.nodata for band in group.bands]
-            good = [usable(plane, no) for plane, no in zip(numbers, nodata, strict=True)]
-            return numbers, np.logical_and.reduce(good)
-        return self._resampled(group, window)
+        shift = shift_between(first.grid, self.grid)
+        if shift is None:
+            return self._resampled(group, window)
+        indexes = tuple(band.index for band in group.bands)
+        numbers, there = self._copied(first.uri, indexes, first.grid, window, shift)
+        nodata = [band.nodata for band in group.bands]
+        good = [usable(plane, no) for plane, no in zip(numbers, nodata, strict=True)]
+        return numbers, np.logical_and.reduce(good if there is None else [*good, there])
 
     def _resampled(self, group: _Group, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         band = group.bands[0]
@@ -228,12 +254,22 @@ class ScenePixels:
             ) from error
 
 
+def _stored(dataset: DatasetReader, indexes: tuple[int, ...], part: Window) -> NDArray[Any]:
+    """Numbers ``(band, y, x)`` as they are in a file; none where ``part`` is empty."""
+    if not part:
+        dtype = dataset.dtypes[max(indexes[0], 1) - 1]
+        return np.zeros((len(indexes), 0, 0), dtype)
+    if indexes == (0,):
+        return dataset.read_masks(1, window=_to_rasterio(part))[None]  # type: ignore[no-any-return]  # rasterio is untyped
+    return dataset.read(list(indexes), window=_to_rasterio(part))  # type: ignore[no-any-return]  # rasterio is untyped
+
+
 def _groups(bands: Sequence[Band], grid: GeoBox) -> list[_Group]:
     """Bands by file; those that are resampled also by how."""
     found: dict[tuple[object, ...], list[int]] = {}
     for position, band in enumerate(bands):
         key: tuple[object, ...] = (band.uri,)
-        if band.grid != grid:
+        if shift_between(band.grid, grid) is None:
             key = (band.uri, band.grid, band.dtype, band.resampling, repr(_gaps(band)))
         found.setdefault(key, []).append(position)
     return [_Group(tuple(at), tuple(bands[i] for i in at)) for at in found.values()]

@@ -80,7 +80,7 @@ class Overrides:
     offset: float | None = None
     nodata: Nodata = None
     units: Units | None = None
-    resampling: Resampling = "bilinear"
+    resampling: Resampling = "auto"
     crs: str | None = None
 
     def band(self, ref: BandRef) -> BandRef:

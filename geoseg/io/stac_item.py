@@ -143,7 +143,7 @@ class _ItemReader:
             1.0 if complete.scale is None else complete.scale,
             0.0 if complete.offset is None else complete.offset,
             nodata,
-            complete.resampling or "bilinear",
+            complete.resampling or "auto",
         )
 
     def _scale(self, offer: _Offer) -> tuple[float | None, float | None]:

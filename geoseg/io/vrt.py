@@ -44,7 +44,8 @@ _BLOCK = 512
 class Warp:
     """Bands ``indexes`` of a file on ``grid``, as they lie on ``target``.
 
-    Index 0 is the file's mask band. Source pixels that are ``nodata``, or where band ``alpha`` (0:
+    Index 0 is the file's mask band. ``resampling`` is ``"auto"`` by the rule of
+    :data:`geoseg.scene.Resampling`. Source pixels that are ``nodata``, or where band ``alpha`` (0:
     the mask band) is 0, have no weight. ``coverage`` adds a last band that is 0 where the file
     ends.
     """
@@ -87,14 +88,15 @@ class Warp:
         return ET.tostring(root, encoding="unicode")
 
     def _add_options(self, options: ET.Element) -> None:
-        _add(options, "ResampleAlg", _RESAMPLING[self.resampling])
+        scales = _scales(self)
+        _add(options, "ResampleAlg", _RESAMPLING[_kernel(self.resampling, scales)])
         _add(options, "WorkingDataType", _TYPES[self.dtype])
         init = "0" if self.nodata is None else "NO_DATA"
         for name, value in {
             "INIT_DEST": init,
             "UNIFIED_SRC_NODATA": "NO",
             # GDAL would estimate them for each request anew, and kernels depend on them.
-            **dict(zip(("YSCALE", "XSCALE"), map(repr, _scales(self)), strict=True)),
+            **dict(zip(("YSCALE", "XSCALE"), map(repr, scales), strict=True)),
         }.items():
             _add(options, "Option", value, name=name)
         _add(options, "SourceDataset", self._source(), relativeToVRT="0")
@@ -118,8 +120,21 @@ class Warp:
             between = _add(_add(images, "ReprojectTransformer"), "ReprojectionTransformer")
             _add(between, "SourceSRS", _srs(self.grid.crs))
             _add(between, "TargetSRS", _srs(self.target.crs))
+            self._add_turn(between)
         _add(images, "DstGeoTransform", _numbers(target.to_gdal()))
         _add(images, "DstInvGeoTransform", _numbers((~target).to_gdal()))
+
+    def _add_turn(self, parent: ET.Element) -> None:
+        """PROJ says longitudes within ±180°; files go on beyond, or count from 0 to 360."""
+        if self.grid.crs is None or not self.grid.crs.geographic:
+            return
+        height, width = self.grid.shape
+        corners = ((0, 0), (width, 0), (0, height), (width, height))
+        longitudes = [(self.grid.affine @ corner)[0] for corner in corners]
+        west, east = min(longitudes), max(longitudes)
+        if west < -180 or east > 180:
+            options = _add(parent, "Options")
+            _add(options, "Option", repr((west + east) / 2), key="CENTER_LONG")
 
     def _source(self) -> str:
         """The wanted bands alone: GDAL would warp all, and take what looks like alpha for it."""
@@ -166,6 +181,14 @@ def _srs(crs: CRS | None) -> str:
     return str(crs) if crs.epsg is not None else crs.to_wkt()
 
 
+def _kernel(resampling: Resampling, scales: tuple[float, float]) -> Resampling:
+    """What ``"auto"`` is where there are ``scales`` target pixels per source pixel."""
+    if resampling != "auto":
+        return resampling
+    # Equals to a hundredth: metres of two projections differ a little.
+    return "average" if max(scales) <= 0.5 * 1.01 else "bilinear"
+
+
 def _scales(warp: Warp) -> tuple[float, float]:
     """Target pixels per source pixel along the source's rows and columns ``(y, x)``."""
     height, width = warp.target.shape
@@ -174,6 +197,9 @@ def _scales(warp: Warp) -> tuple[float, float]:
     if warp.grid.crs != warp.target.crs:
         change = Transformer.from_crs(_srs(warp.target.crs), _srs(warp.grid.crs), always_xy=True)
         xs, ys = change.transform(xs, ys)
+        if warp.grid.crs is not None and warp.grid.crs.geographic:
+            # Neighbours across the antimeridian are neighbours.
+            xs = tuple(xs[0] + (x - xs[0] + 180) % 360 - 180 for x in xs)
     back = ~warp.grid.affine
     middle, right, below = (back @ (x, y) for x, y in zip(xs, ys, strict=True))
     x = hypot(right[0] - middle[0], below[0] - middle[0])

@@ -30,7 +30,7 @@ from geoseg.workflow.fields import (
 )
 from geoseg.workflow.units import Length
 
-Resampling = Literal["bilinear", "cubic", "nearest", "average"]
+Resampling = Literal["auto", "bilinear", "cubic", "nearest", "average"]
 Units = Literal["reflectance", "dn"]
 # No key can hold this character, so these names in error locations are not keys.
 TAG = "\0"
@@ -109,8 +109,9 @@ class Numbers(Section):
     """What scale and offset lead to: reflectance (0 to 1), or dn (digital numbers as stored)."""
     nodata: Nodata | None = None
     """Number of pixels without data; without it the file's own."""
-    resampling: Resampling = "bilinear"
-    """How bands of another resolution are brought onto the scene's grid."""
+    resampling: Resampling = "auto"
+    """How bands of another grid are brought onto the scene's; auto is bilinear, and average where
+    pixels become at least twice as long. Masks are never interpolated."""
 
 
 def expand_band(value: object) -> object:

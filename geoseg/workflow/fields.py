@@ -109,7 +109,12 @@ def _directory(value: object) -> str:
     return path
 
 
-def _number(value: object) -> float:
+def read_number(value: object) -> float:
+    """A finite number.
+
+    Raises:
+        UnfitError: It is something else.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float) or not _fits(value):
         raise UnfitError("expected a number", show(value))
     return float(value)
@@ -123,7 +128,7 @@ def _fits(value: float) -> bool:
 
 
 def _scale(value: object) -> float:
-    number = _number(value)
+    number = read_number(value)
     if number == 0:
         raise UnfitError("expected a number other than 0", "0")
     return number
@@ -133,7 +138,7 @@ def _nodata(value: object) -> float:
     special = isinstance(value, float) and not math.isfinite(value)
     if special or (isinstance(value, str) and value.casefold() in ("nan", "inf", "-inf")):
         return float(value)  # type: ignore[arg-type] # a float or a text that float() reads
-    return _number(value)
+    return read_number(value)
 
 
 def one_of(*allowed: int) -> BeforeValidator:
@@ -195,7 +200,12 @@ def _length_or_pixels(value: object) -> Length:
     return Length.parse(value)
 
 
-def _crs(value: object) -> str:
+def read_crs(value: object) -> str:
+    """A CRS by code, WKT or PROJ string.
+
+    Raises:
+        UnfitError: It is something else; whether a code exists is only known where it is used.
+    """
     if isinstance(value, str) and _CRS.fullmatch(value.strip()):
         return value.strip()
     digits = show(value).strip("'")
@@ -270,7 +280,7 @@ BandName = Annotated[
     _schema("string", pattern=f"^{_BAND}$", examples=["red", "nir", "swir16"]),
 ]
 BandNames = Also(propertyNames={"pattern": f"^{_BAND}$"}, minProperties=1)
-Number = Annotated[float, PlainValidator(_number), _schema("number")]
+Number = Annotated[float, PlainValidator(read_number), _schema("number")]
 Scale = Annotated[float, PlainValidator(_scale), _schema("number", examples=[0.0001])]
 Nodata = Annotated[
     float,
@@ -278,7 +288,7 @@ Nodata = Annotated[
     PlainSerializer(_unfinite_as_text),
     WithJsonSchema({"anyOf": [{"type": "number"}, {"enum": ["nan", "inf", "-inf"]}]}),
 ]
-Crs = Annotated[str, PlainValidator(_crs), _schema("string", examples=["EPSG:32629"])]
+Crs = Annotated[str, PlainValidator(read_crs), _schema("string", examples=["EPSG:32629"])]
 Moment = Annotated[
     datetime,
     PlainValidator(parse_moment),

@@ -212,7 +212,7 @@ class AreaOfInterest(Section):
     file: FilePath | None = None
     """Vector file whose polygons are the area."""
     layer: Text | None = None
-    """Layer of the file; the first without it."""
+    """Layer of the file; may be left out where only one has polygons."""
     bbox: (
         Annotated[
             tuple[Number, Number, Number, Number],
@@ -221,7 +221,8 @@ class AreaOfInterest(Section):
         ]
         | None
     ) = None
-    """West, south, east, north in degrees, or in the units of ``crs``."""
+    """West, south, east, north in degrees, or in the units of ``crs``; in degrees with west > east
+    across the antimeridian."""
     wkt: Text | None = None
     """POLYGON or MULTIPOLYGON in longitude and latitude, or in ``crs``."""
     crs: Crs | None = None
@@ -245,13 +246,23 @@ class AreaOfInterest(Section):
         if self.bbox is None:
             return self
         west, south, east, north = self.bbox
-        if not (west < east and south < north):
+        # Across the antimeridian; around most of the globe it would be a mistake.
+        across = self.crs is None and west > east > west - 360 and east + 360 - west < 180
+        if not ((west < east or across) and south < north):
             advice = "expected [west, south, east, north] with west < east and south < north"
             raise UnfitError(advice, _numbers(self.bbox), at=("bbox",))
         if self.crs is None and not (west >= -180 and east <= 180 and south >= -90 and north <= 90):
             advice = "expected degrees (or say in 'crs' what they are)"
             raise UnfitError(advice, _numbers(self.bbox), at=("bbox",))
         return self
+
+
+class AreaOfProducts(AreaOfInterest):
+    """The part of the scenes that is wanted, and whether products end with it."""
+
+    crop: bool = False
+    """Cut products to the area's bounds, along the edges of pixels; else they reach over the whole
+    scene, with nodata outside of the area."""
 
 
 def _is_polygon(text: str) -> bool:

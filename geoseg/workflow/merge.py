@@ -23,6 +23,7 @@ _SHORT: Mapping[Path, Callable[[object], object]] = {
 _EITHER: Mapping[Path, tuple[frozenset[str], ...]] = {
     ("model",): (frozenset({"name"}), frozenset({"path"}), frozenset({"ensemble"})),
     ("area",): (frozenset({"file", "layer"}), frozenset({"bbox"}), frozenset({"wkt"})),
+    ("grid",): (frozenset({"like"}), frozenset({"crs", "resolution", "snap"})),
     ("input", "time"): (frozenset({"last"}), frozenset({"start", "end"})),
 }
 

@@ -19,7 +19,8 @@ from geoseg.workflow.fields import (
     OrElse,
     SomeAutoPixels,
 )
-from geoseg.workflow.inputs import AreaOfInterest, Input
+from geoseg.workflow.grid import GridChoice
+from geoseg.workflow.inputs import AreaOfProducts, Input
 from geoseg.workflow.model import ModelChoice, expand_model
 from geoseg.workflow.postprocess import Step, check_order
 from geoseg.workflow.template import expand_directory
@@ -148,8 +149,10 @@ class Workflow(Whole):
 
     input: Input
     """Which scenes."""
-    area: AreaOfInterest | None = None
+    area: AreaOfProducts | None = None
     """The part of the scenes that is wanted; all of it without."""
+    grid: GridChoice | None = None
+    """CRS and pixels of the products; the scene's own without."""
     model: Annotated[
         ModelChoice, BeforeValidator(expand_model), OrElse({"type": "string", "minLength": 1})
     ]
@@ -192,7 +195,7 @@ class Workflow(Whole):
         output = settings["output"]
         return {
             "segment": {
-                key: settings[key] for key in ("geoseg", "input", "area", "model", "tiling")
+                key: settings[key] for key in ("geoseg", "input", "area", "grid", "model", "tiling")
             },
             "refine": settings["postprocess"],
             "products": {

@@ -119,6 +119,20 @@ class Length(_Quantity):
 
 
 @dataclass(frozen=True, slots=True)
+class Spacing(_Quantity):
+    """The size of a pixel in metres or in degrees."""
+
+    _WHAT: ClassVar[str] = "a pixel's size"
+    _EXAMPLES: ClassVar[tuple[str, ...]] = ("10 m", "0.0001 deg")
+    _UNITS: ClassVar[Mapping[str, float]] = {"cm": 0.01, "m": 1, "km": 1000, "deg": 1}
+
+    @property
+    def number(self) -> float:
+        """Metres, or degrees where that is the unit."""
+        return self.value * self._UNITS[self.unit]
+
+
+@dataclass(frozen=True, slots=True)
 class Area(_Quantity):
     """A surface on the ground, or a number of pixels."""
 

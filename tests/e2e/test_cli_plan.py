@@ -84,6 +84,29 @@ def test_plan_skips_blocks_outside_of_the_area(call, tmp_path, model):
     assert {key: found[key] for key in numbers} == numbers
 
 
+def test_plan_tells_the_grid_that_is_chosen(call, tmp_path, model):
+    grid = {"crs": "EPSG:3035", "resolution": "30 m"}
+    told = {}
+    for name, changes in (("native", {}), ("chosen", {"grid": grid})):
+        path = workflow(tmp_path, model, tiling={"block": 96}, **changes)
+        answer = call("plan", path, "--json")
+        assert answer.code == 0, answer.err
+        (told[name],) = json.loads(answer.out)["scenes"]
+    native, chosen = told["native"], told["chosen"]
+    assert (native["crs"], native["pixel"], native["unit"]) == ("EPSG:32629", [10, 10], "metre")
+    assert (chosen["crs"], chosen["pixel"]) == ("EPSG:3035", [30, 30])
+    # 4.2 x 5.3 km, turned by 15 degrees; corners of the new grid lie beside the scene.
+    assert chosen["shape"] == pytest.approx([182, 207], abs=2)
+    assert chosen["skipped_blocks"] == 0
+    # Nine pixels are read for each that is made.
+    per_pixel = chosen["bytes_read"] / (chosen["chips"] * 192 * 192)
+    assert per_pixel == pytest.approx(9 * 14, rel=0.1)
+    assert "pixels of 30 x 30 metre in EPSG:3035" in call("plan", path).out
+    refused = call("plan", path, "--set", "grid.crs=EPSG:999999")
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "grid.crs: EPSG:999999 is not understood" in refused.err
+
+
 def huge(path, side=60_000):
     """A scene of many gigabytes that has no pixels yet."""
     with rasterio.open(

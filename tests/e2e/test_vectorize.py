@@ -173,7 +173,10 @@ def test_only_some_classes_and_no_small_ones(tmp_path, capsys):
     kept = [pair for pair, pixels in zip(wanted, areas, strict=True) if pixels > 5.5]
     assert as_set(frame.geometry.values, frame.class_code.tolist()) == kept
     assert frame.pixels.min() == 6
-    assert capsys.readouterr().out == f"{out}: {len(kept)} polygons\n"
+    assert (
+        capsys.readouterr().out
+        == f"{out}: {len(kept)} polygons, {len(wanted) - len(kept)} smaller ones left out\n"
+    )
     vectorize(raster, out, "--min-area", "0.1 ha", "--small", "drop")
     metres = pyogrio.read_dataframe(out, layer="land_use")
     assert metres.area_m2.min() >= 1000

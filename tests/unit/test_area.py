@@ -93,12 +93,39 @@ def test_a_country_does_not_hinder(tmp_path):
     assert valid_pixels(tmp_path, world).all()
 
 
-def test_across_the_date_line():
-    grid = Affine(100, 0, 690_000, 0, -100, 5_000_000)
-    scene = scene_on(grid, (300, 300), "EPSG:32660")
-    halves = shapely.union_all([shapely.box(179, 44, 180, 46), shapely.box(-180, 44, -179, 46)])
-    for area in (AreaRef(wkt=halves.wkt), AreaRef(bbox=(179.0, 44.0, 180.0, 46.0))):
-        assert clip_scene(scene, area).area
+GRIDS_AROUND = {
+    "zone 60": (Affine(100, 0, 734_000, 0, -100, 5_000_000), "EPSG:32660", (179.98, 45.085, -179.978, 45.105)),
+    "zone 1": (Affine(100, 0, 262_000, 0, -100, 5_000_000), "EPSG:32601", (179.98, 45.085, -179.978, 45.105)),
+    "degrees beyond 180": (Affine(0.01, 0, 179.7, 0, -0.01, 45.1), "EPSG:4326", (179.98, 44.95, -179.77, 45.05)),
+    "degrees below -180": (Affine(0.01, 0, -180.3, 0, -0.01, 45.1), "EPSG:4326", (179.98, 44.95, -179.77, 45.05)),
+    "0 to 360": (Affine(0.01, 0, 200, 0, -0.01, 45.1), "EPSG:4326", (-159.9, 44.95, -159.8, 45.05)),
+    "antarctic": (Affine(9_000, 0, -180_000, 0, -9_000, 180_000), "EPSG:3031", (170, -89.5, -170, -88)),
+    "arctic, all around": (Affine(9_000, 0, -180_000, 0, -9_000, 180_000), "EPSG:3413", (-180, 89, 180, 90)),
+    "the world": (Affine(9_000, 0, -180_000, 0, -9_000, 180_000), "EPSG:3413", (-180, -90, 180, 90)),
+    "the world, zone 60": (Affine(100, 0, 734_000, 0, -100, 5_000_000), "EPSG:32660", (-180, -90, 180, 90)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("transform", "crs", "bbox"), GRIDS_AROUND.values(), ids=GRIDS_AROUND.keys()
+)
+def test_antimeridian_and_poles(tmp_path, transform, crs, bbox):
+    path = write(tmp_path / "s.tif", np.ones((40, 40), np.uint8), transform=transform, crs=crs)
+    band = band_of(path)
+    scene = clip_scene(Scene("s", {"red": band}, band.grid), AreaRef(bbox=bbox))
+    pixels = ScenePixels(scene)
+    found = pixels.read(["red"], full_window(band.grid)).valid
+    pixels.close()
+    rows, cols = np.indices((40, 40)) + 0.5
+    change = pyproj.Transformer.from_crs(crs, 4326, always_xy=True)
+    lon, lat = change.transform(*(transform @ (cols, rows)))
+    west, south, east, north = bbox
+    span = 360 if east - west == 360 else (east - west) % 360
+    off = (lon - west) % 360
+    wanted = (off < span) & (lat > south) & (lat < north)
+    near = np.minimum(np.abs(off - span), np.abs(lat - south)) < 1e-4
+    assert wanted.any()
+    assert np.array_equal(found[~near], wanted[~near])
 
 
 @given(st.integers(0, 99), st.integers(0, 119), st.integers(1, 40), st.integers(1, 40))
@@ -150,7 +177,9 @@ def test_what_cannot_be_an_area(tmp_path):
         AreaRef(wkt="POLYGON ((0 0, 1"): r"area\.wkt: not WKT",
         AreaRef(wkt="POLYGON EMPTY"): "has no polygons, only empty shapes",
         AreaRef(wkt="POINT (0 0)"): "has no polygons, only Point",
-        AreaRef(bbox=(3, 0, 1, 1)): r"is not \[west, south, east, north\]",
+        AreaRef(bbox=(0, 3, 1, 1)): r"is not \[west, south, east, north\]",
+        AreaRef(bbox=(3, 0, 1, 1)): "would reach over 358 degrees across the antimeridian",
+        AreaRef(bbox=(3, 0, 1, 1), crs="EPSG:32629"): r"is not \[west, south, east, north\]",
         AreaRef(bbox=(0, 0, 1, 1), crs="EPSG:999999"): "the CRS EPSG:999999 is not understood",
     }
     for area, message in refused.items():
@@ -172,6 +201,34 @@ def test_beside_the_scene():
         clip_scene(scene_on(), AreaRef(wkt=beside, crs="EPSG:32629"))
 
 
+@pytest.mark.parametrize("transform", [NORTH_UP, SOUTH_UP, ROTATED])
+def test_cut_to_the_bounds_without_resampling(tmp_path, transform):
+    stored = np.random.default_rng(2).integers(0, 255, (100, 120)).astype(np.uint8)
+    band = band_of(write(tmp_path / "s.tif", stored, transform=transform))
+    scene = Scene("s", {"red": band}, band.grid)
+    shapes = [part(transform, 10.4, 20.6, 50.4, 30.4), part(transform, 60, 90, 70.5, 140)]
+    area = AreaRef(wkt=shapely.union_all(shapes).wkt, crs="EPSG:32629")
+    whole, cut = clip_scene(scene, area), clip_scene(scene, area, cut=True)
+    assert cut.grid.shape == (80, 61)
+    assert cut.grid.affine.almost_equals(transform @ Affine.translation(10, 20), 1e-6)
+    patches = []
+    for one in (whole, cut):
+        pixels = ScenePixels(one)
+        patches.append(pixels.read(["red"], full_window(one.grid)))
+        pixels.close()
+    assert patches[0].valid.sum() == patches[1].valid.sum() == 9 * 40 + 10 * 10
+    assert np.array_equal(patches[0].valid[20:, 10:71], patches[1].valid)
+    assert np.array_equal(patches[0].values[:, 20:, 10:71], patches[1].values)
+
+
+def test_cut_on_the_edges_of_pixels_takes_no_more():
+    area = AreaRef(wkt=part(NORTH_UP, 10, 20, 50, 30).wkt, crs="EPSG:32629")
+    assert clip_scene(scene_on(), area, cut=True).grid.shape == (10, 40)
+    # One pixel's centre is enough.
+    area = AreaRef(wkt=part(NORTH_UP, 10.4, 20.4, 10.6, 20.6).wkt, crs="EPSG:32629")
+    assert clip_scene(scene_on(), area, cut=True).grid.shape == (1, 1)
+
+
 def test_slivers_between_centres():
     sliver = part(NORTH_UP, 3.6, 0, 4.4, 50).wkt
     with pytest.raises(AreaError, match="no pixel centre of scene s lies in it"):
@@ -181,3 +238,19 @@ def test_slivers_between_centres():
 def test_lonlat_bounds():
     bounds = lonlat_bounds(AreaRef(bbox=(500_000, 5_800_000, 510_000, 5_810_000), crs="EPSG:32629"))
     assert bounds == pytest.approx((-9, 52.349, -8.853, 52.438), abs=0.01)
+
+
+def test_lonlat_bounds_take_the_shortest_way_around(tmp_path):
+    boxes = [(170, 1, 180, 2), (-180, 0, -175, 1), (-178, -3, -171, 0), (165, 0, 166, 1)]
+    path = save(tmp_path / "a.gpkg", [shapely.box(*box) for box in boxes])
+    bounds = {
+        AreaRef(path): (165, -3, -171, 2),
+        AreaRef(bbox=(179, 0, -179, 1)): (179, 0, -179, 1),
+        AreaRef(bbox=(-180, 0, 180, 1)): (-180, 0, 180, 1),
+        AreaRef(bbox=(179, 0, 181, 1)): (179, 0, -179, 1),
+        AreaRef(bbox=(734_000, 4_900_000, 740_000, 4_901_000), crs="EPSG:32660"): (
+            179.93, 44.21, -179.99, 44.23,
+        ),
+    }  # fmt: skip
+    for area, wanted in bounds.items():
+        assert lonlat_bounds(area) == pytest.approx(wanted, abs=0.01)

@@ -166,10 +166,10 @@ def test_scale_offset_nodata_come_from_the_file_or_from_you(folder):
         return [(b.scale, b.offset, b.nodata, b.resampling) for b in scene.bands.values()]
 
     theirs = (5, 6, None, "cubic")
-    assert said() == [(0.1, 1, 9, "bilinear"), theirs]
+    assert said() == [(0.1, 1, 9, "auto"), theirs]
     assert said(scale=3, offset=0, nodata=0, resampling="nearest") == [(3, 0, 0, "nearest"), theirs]
-    assert said(units="dn") == [(1, 0, 9, "bilinear"), theirs]
-    assert said(units="dn", scale=2) == [(2, 0, 9, "bilinear"), theirs]
+    assert said(units="dn") == [(1, 0, 9, "auto"), theirs]
+    assert said(units="dn", scale=2) == [(2, 0, 9, "auto"), theirs]
 
 
 def test_units_are_said_not_guessed(folder):

@@ -22,6 +22,12 @@ GRIDS = {
     "polar": ("EPSG:3413", Affine(5000, 0, -600000, 0, -5000, 600000)),
     "feet": ("EPSG:2263", Affine(30, 0, 913000, 0, -30, 272000)),
     "across the antimeridian": ("EPSG:3832", Affine(900, 0, 3e6, 0, -900, 1e6)),
+    "zone 60 across the antimeridian": ("EPSG:32660", Affine(100, 0, 730_000, 0, -100, 5e6)),
+    "degrees beyond 180": ("EPSG:4326", Affine(0.02, 0, 179, 0, -0.01, 10)),
+    "antarctic": ("EPSG:3031", Affine(5000, 0, -300_000, 0, -5000, 1_200_000)),
+    "UPS": ("EPSG:5041", Affine(5000, 0, 1_700_000, 0, -5000, 2_300_000)),
+    "UPS, northing first": ("EPSG:32661", Affine(5000, 0, 1_700_000, 0, -5000, 2_300_000)),
+    "equal area": ("EPSG:6933", Affine(1000, 0, 1e6, 0, -1000, 6e6)),
 }
 
 
