@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import shapely
@@ -13,16 +12,19 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
-from geoseg.errors import SceneError
+from geoseg.errors import RemoteError, SceneError
 from geoseg.grid import GeoBox, Window, full_window
 from geoseg.io.base import Patch
-from geoseg.io.environment import gdal_env, gdal_path, is_remote
+from geoseg.io.environment import gdal_path
 from geoseg.io.grids import covers, shift_in_pixels
 from geoseg.io.handles import Handles
+from geoseg.io.remote import LostError, http_status, said, tried
 from geoseg.io.vrt import Warp
 from geoseg.ops.inside import edges_of, inside
 from geoseg.ops.validity import dilated, fitting_nodata, hidden, usable
 from geoseg.scene import Band, Mask, Scene
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +120,13 @@ class ScenePixels:
     ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
         """A mask's numbers on the scene's grid, and where its file has any (None: everywhere)."""
         if mask.grid == self.grid:
-            with self._file(mask.uri, mask.grid, window) as dataset:
+
+            def read(dataset: DatasetReader) -> NDArray[Any]:
                 if mask.index == 0:
-                    return dataset.read_masks(1, window=_to_rasterio(window)), None
-                return dataset.read(mask.index, window=_to_rasterio(window)), None
+                    return dataset.read_masks(1, window=_to_rasterio(window))  # type: ignore[no-any-return]  # rasterio is untyped
+                return dataset.read(mask.index, window=_to_rasterio(window))  # type: ignore[no-any-return]  # rasterio is untyped
+
+            return self._asked(mask.uri, mask.grid, window, read), None
         partial = not covers(mask.grid, self.grid)
         warp = Warp(
             mask.uri,
@@ -138,16 +143,21 @@ class ScenePixels:
     def _mask_dtype(self, mask: Mask, window: Window) -> str:
         if mask.index == 0:
             return "uint8"
-        with self._file(mask.uri, mask.grid, window) as dataset:
-            return str(dataset.dtypes[mask.index - 1])
+        return self._asked(
+            mask.uri, mask.grid, window, lambda dataset: str(dataset.dtypes[mask.index - 1])
+        )
 
     def _numbers(self, group: _Group, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Numbers ``(band, y, x)`` of a group, and where all of them are data."""
         first = group.bands[0]
         if first.grid == self.grid:
-            with self._file(first.uri, first.grid, window) as dataset:
-                indexes = [band.index for band in group.bands]
-                numbers = dataset.read(indexes, window=_to_rasterio(window))
+            indexes = [band.index for band in group.bands]
+            numbers = self._asked(
+                first.uri,
+                first.grid,
+                window,
+                lambda dataset: dataset.read(indexes, window=_to_rasterio(window)),
+            )
             nodata = [band.nodata for band in group.bands]
             good = [usable(plane, no) for plane, no in zip(numbers, nodata, strict=True)]
             return numbers, np.logical_and.reduce(good)
@@ -199,32 +209,41 @@ class ScenePixels:
         return None
 
     def _warped(self, warp: Warp, window: Window) -> NDArray[Any]:
-        with self._file(warp.uri, warp.grid, window):
-            pass
-        with self._reading(warp.uri, window), self._handles.borrow(warp.xml()) as dataset:
-            return dataset.read(window=_to_rasterio(window))  # type: ignore[no-any-return]  # rasterio is untyped
+        def read(_: DatasetReader) -> NDArray[Any]:
+            # The file is seen to be the one that was planned for; the VRT would take any.
+            with self._handles.borrow(warp.xml()) as warped:
+                return warped.read(window=_to_rasterio(window))  # type: ignore[no-any-return]  # rasterio is untyped
 
-    @contextmanager
-    def _file(self, uri: str, grid: GeoBox, window: Window) -> Iterator[DatasetReader]:
-        """An open file, once it is seen to be the one that was planned for."""
-        with self._reading(uri, window), self._handles.borrow(gdal_path(uri)) as dataset:
-            if (uri, grid) not in self._checked:
-                _check_unchanged(uri, grid, dataset)
-                self._checked.add((uri, grid))
-            yield dataset
+        return self._asked(warp.uri, warp.grid, window, read)
 
-    @contextmanager
-    def _reading(self, uri: str, window: Window) -> Iterator[None]:
+    def _asked(
+        self, uri: str, grid: GeoBox, window: Window, read: Callable[[DatasetReader], T]
+    ) -> T:
+        """What ``read`` gives of an open file, once it is seen to be the one planned for."""
+
+        def opened() -> T:
+            with self._handles.borrow(gdal_path(uri)) as dataset:
+                if (uri, grid) not in self._checked:
+                    _check_unchanged(uri, grid, dataset)
+                    self._checked.add((uri, grid))
+                return read(dataset)
+
+        place = f"rows {window.y0}-{window.y1}, columns {window.x0}-{window.x1}"
         try:
-            with gdal_env(remote=is_remote(uri)):
-                yield
+            return tried(uri, opened)
+        except LostError as error:
+            raise RemoteError(
+                f"scene {self._scene.id}: {uri} was not delivered at {place} ({error}); what is "
+                f"done is kept, run again to go on"
+            ) from error
         except (RasterioError, IndexError) as error:
             # rasterio says "see previous exception"; a VRT that does not open says all its XML.
-            said = str(error.__cause__ or error)
-            reason = "" if "<VRT" in said else f" ({said})"
+            told = str(error.__cause__ or error)
+            status = http_status(error)
+            reason = "" if "<VRT" in told else f" ({said(status) if status else told})"
             raise SceneError(
-                f"scene {self._scene.id}: {uri} cannot be read at rows {window.y0}-{window.y1}, "
-                f"columns {window.x0}-{window.x1}{reason}; if it is damaged, get it again"
+                f"scene {self._scene.id}: {uri} cannot be read at {place}{reason}; if it is "
+                f"damaged, get it again"
             ) from error
 
 

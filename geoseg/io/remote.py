@@ -1,0 +1,117 @@
+"""Reads of files that may be on a server: tried again, taken whole, or refused by name."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import NoReturn, TypeVar
+from urllib.error import HTTPError
+
+from rasterio.errors import RasterioError
+
+from geoseg.io.environment import gdal_env, gdal_path, is_remote
+from geoseg.io.traffic import forget
+from geoseg.io.whole_files import fetch
+
+T = TypeVar("T")
+
+ATTEMPTS = 4
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0
+"""Seconds; each pause is twice the last."""
+
+_STATUS = re.compile(r"(?:response[_ ]code|HTTP error code)\s*[:=]\s*(\d{3})", re.IGNORECASE)
+_NO_RANGES = "Range downloading not supported"
+_NO_RASTER = "not recognized as being in a supported file format"
+_LATER = frozenset({408, 425, 429})
+
+
+class LostError(Exception):
+    """A server failed in a way that may pass; ``str()`` is how."""
+
+
+def tried(uri: str, read: Callable[[], T]) -> T:
+    """What ``read`` gives, with GDAL set up for ``uri``; again where a connection broke off.
+
+    GDAL itself retries answers that say so (429, 5xx) and connections that are refused, but not
+    answers that end too soon: it keeps what came of them, and reads it as the file.
+
+    Args:
+        uri: The file that ``read`` opens or reads.
+        read: Must open the file anew when it is called again.
+
+    Raises:
+        LostError: The server did not deliver; later it may.
+        RasterioError: The file is not there, may not be read, or is damaged.
+    """
+    if not is_remote(uri):
+        with gdal_env():
+            return read()
+    for pause in (*_pauses(), None):
+        try:
+            with gdal_env(remote=True):
+                return read()
+        except RasterioError as error:
+            forget(gdal_path(uri))
+            if _NO_RANGES in str(error):
+                _fetch(uri)
+            elif pause is None or http_status(error) is not None:
+                # GDAL has waited already for servers that say that they are busy.
+                _give_up(error)
+            else:
+                time.sleep(pause)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _pauses() -> list[float]:
+    """Seconds to wait after each attempt but the last."""
+    return [min(LONGEST_PAUSE, FIRST_PAUSE * 2**n) for n in range(ATTEMPTS - 1)]
+
+
+def _give_up(error: RasterioError) -> NoReturn:
+    status = http_status(error)
+    if status is None and _NO_RASTER in str(error):
+        raise error
+    if status is not None and status < 500 and status not in _LATER:
+        raise error
+    how = "connections break off, or the file is damaged" if status is None else said(status)
+    raise LostError(how) from error
+
+
+def _fetch(uri: str) -> None:
+    """Take a file whole.
+
+    Raises:
+        LostError: It does not come.
+    """
+    for pause in (*_pauses(), None):
+        try:
+            fetch(uri)
+        except OSError as error:
+            status = error.code if isinstance(error, HTTPError) else None
+            if pause is None or (status is not None and status < 500 and status not in _LATER):
+                how = str(error) if status is None else said(status)
+                raise LostError(f"it sends no parts of files, and not the whole: {how}") from error
+            time.sleep(pause)
+        else:
+            return
+
+
+def http_status(error: BaseException) -> int | None:
+    """What a server answered, as far as GDAL's errors tell."""
+    at: BaseException | None = error
+    while at is not None:
+        found = _STATUS.search(str(at))
+        if found:
+            return int(found[1])
+        at = at.__cause__ or at.__context__
+    return None
+
+
+def said(status: int) -> str:
+    """``404`` as ``HTTP 404 Not Found``."""
+    try:
+        return f"HTTP {status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return f"HTTP {status}"
