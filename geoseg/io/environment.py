@@ -88,13 +88,14 @@ def is_remote(uri: str) -> bool:
     return uri.startswith("/vsi") or bool(_URL.match(uri))
 
 
-def gdal_path(uri: str) -> str:
+def gdal_path(uri: str, *, copies: bool = True) -> str:
     """What GDAL calls ``uri``.
 
     ``https://host/a.tif`` becomes ``/vsicurl/https://host/a.tif``, ``s3://bucket/a.tif`` becomes
-    ``/vsis3/bucket/a.tif``; paths stay as they are. A file that was fetched whole is its copy.
+    ``/vsis3/bucket/a.tif``; paths stay as they are. A file that was fetched whole is its copy, unless
+    the answer is for others than this process (``copies``).
     """
-    if uri in _COPIES:
+    if copies and uri in _COPIES:
         return _COPIES[uri]
     match = _URL.match(uri)
     if match is None:

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import ctypes
 import json
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from threading import Lock
 from typing import Any
-
-import rasterio._base
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +29,9 @@ class Traffic:
 
     def __sub__(self, other: Traffic) -> Traffic:
         return Traffic(self.requests - other.requests, self.bytes - other.bytes)
+
+
+NOTHING = Traffic()
 
 
 class Meter:
@@ -82,17 +84,23 @@ def _counted(methods: Mapping[str, Mapping[str, Any]]) -> Traffic:
     return Traffic(requests, sum(int(m.get("downloaded_bytes", 0)) for m in methods.values()))
 
 
-@cache
 def _gdal() -> Any:
-    """The GDAL of rasterio; None where its functions cannot be reached."""
+    """The GDAL of rasterio; None where nothing was read yet, or its functions are hidden."""
+    loaded = sys.modules.get("rasterio._base")
+    return None if loaded is None else _library(str(loaded.__file__))
+
+
+@cache
+def _library(path: str) -> Any:
+    """Where a library's functions are found, and those of the libraries that it needs."""
     try:
-        library = ctypes.CDLL(rasterio._base.__file__)  # noqa: SLF001 (nothing public names the library)
+        library = ctypes.CDLL(path)
         library.VSINetworkStatsGetAsSerializedJSON.restype = ctypes.c_void_p
         library.VSINetworkStatsGetAsSerializedJSON.argtypes = [ctypes.c_void_p]
         library.VSIFree.argtypes = [ctypes.c_void_p]
         library.VSIFree.restype = None
         library.VSICurlPartialClearCache.argtypes = [ctypes.c_char_p]
         library.VSICurlPartialClearCache.restype = None
-    except (OSError, AttributeError):  # its symbols may be hidden
+    except (OSError, AttributeError):
         return None
     return library
