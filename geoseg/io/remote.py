@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from typing import NoReturn, TypeVar
 from urllib.error import HTTPError
@@ -22,6 +22,15 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0
 """Seconds; each pause is twice the last."""
 
 _STATUS = re.compile(r"(?:response[_ ]code|HTTP error code)\s*[:=]\s*(\d{3})", re.IGNORECASE)
+_CURL = re.compile(r"CURL error: (.+)")
+# Names of rasterio's private classes.
+_REFUSED = frozenset(
+    f"CPLE_AWS{what}Error"
+    for what in (
+        "AccessDenied", "BucketNotFound", "InvalidCredentials", "ObjectNotFound",
+        "SignatureDoesNotMatch",
+    )
+)  # fmt: skip
 _NO_RANGES = "Range downloading not supported"
 _NO_RASTER = "not recognized as being in a supported file format"
 _LATER = frozenset({408, 425, 429})
@@ -53,10 +62,11 @@ def tried(uri: str, read: Callable[[], T]) -> T:
             with gdal_env(remote=True):
                 return read()
         except RasterioError as error:
-            forget(gdal_path(uri))
+            with gdal_env(remote=True):
+                forget(gdal_path(uri))
             if _NO_RANGES in str(error):
                 _fetch(uri)
-            elif pause is None or http_status(error) is not None:
+            elif pause is None or http_status(error) is not None or _is_refused(error):
                 # GDAL has waited already for servers that say that they are busy.
                 _give_up(error)
             else:
@@ -71,11 +81,14 @@ def _pauses() -> list[float]:
 
 def _give_up(error: RasterioError) -> NoReturn:
     status = http_status(error)
-    if status is None and _NO_RASTER in str(error):
+    if status is not None:
+        if status < 500 and status not in _LATER:
+            raise error
+        raise LostError(said(status)) from error
+    if _is_refused(error) or _NO_RASTER in str(error):
         raise error
-    if status is not None and status < 500 and status not in _LATER:
-        raise error
-    how = "connections break off, or the file is damaged" if status is None else said(status)
+    curl = _CURL.search(str(error))
+    how = curl[1] if curl else "connections break off, or the file is damaged"
     raise LostError(how) from error
 
 
@@ -100,13 +113,20 @@ def _fetch(uri: str) -> None:
 
 def http_status(error: BaseException) -> int | None:
     """What a server answered, as far as GDAL's errors tell."""
+    found = (_STATUS.search(str(one)) for one in _chain(error))
+    return next((int(match[1]) for match in found if match), None)
+
+
+def _is_refused(error: BaseException) -> bool:
+    """Whether a bucket is closed to us: keys are missing or wrong."""
+    return any(type(one).__name__ in _REFUSED for one in _chain(error))
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
     at: BaseException | None = error
     while at is not None:
-        found = _STATUS.search(str(at))
-        if found:
-            return int(found[1])
+        yield at
         at = at.__cause__ or at.__context__
-    return None
 
 
 def said(status: int) -> str:
