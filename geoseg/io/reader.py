@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -15,7 +17,7 @@ from rasterio.io import DatasetReader
 from geoseg.errors import RemoteError, SceneError
 from geoseg.grid import GeoBox, Window, full_window
 from geoseg.io.base import Patch
-from geoseg.io.environment import gdal_path
+from geoseg.io.environment import gdal_path, is_remote
 from geoseg.io.grids import covers, shift_in_pixels
 from geoseg.io.handles import Handles
 from geoseg.io.remote import LostError, http_status, said, tried
@@ -25,6 +27,9 @@ from geoseg.ops.validity import dilated, fitting_nodata, hidden, usable
 from geoseg.scene import Band, Mask, Scene
 
 T = TypeVar("T")
+
+_AT_ONCE = 16
+"""Files of a scene that a worker asks servers for at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,8 @@ class ScenePixels:
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
         self._handles = Handles()
+        # Its threads start when they are needed, which is for files on servers.
+        self._readers = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="geoseg-read")
         self._checked: set[tuple[str, GeoBox]] = set()
         self._area = None if scene.area is None else _edges(scene.area, scene.grid)
 
@@ -74,12 +81,12 @@ class ScenePixels:
         dtype = np.result_type(*(np.dtype(band.dtype) for band in chosen))
         values = np.zeros((len(chosen), *window.shape), dtype)
         valid = self._unmasked(window)
-        for group in _groups(chosen, self.grid):
-            if not valid.any():
-                break
-            numbers, good = self._numbers(group, window)
-            values[list(group.positions)] = numbers
-            valid &= good
+        if valid.any():
+            for group, numbers, good in self._each(_groups(chosen, self.grid), window):
+                values[list(group.positions)] = numbers
+                valid &= good
+                if not valid.any():
+                    break
         values[:, ~valid] = 0
         return Patch(
             values,
@@ -90,7 +97,24 @@ class ScenePixels:
 
     def close(self) -> None:
         """Let go of open files."""
+        self._readers.shutdown()
         self._handles.close()
+
+    def _each(
+        self, groups: Sequence[_Group], window: Window
+    ) -> Iterator[tuple[_Group, NDArray[Any], NDArray[np.bool_]]]:
+        """Numbers of all groups, and where they are data."""
+        if len(groups) == 1 or not is_remote(groups[0].bands[0].uri):
+            for group in groups:
+                yield group, *self._numbers(group, window)
+            return
+        # A server is asked for all files at once: the time that it takes to answer counts once.
+        with ExitStack() as stack:
+            asked = [self._readers.submit(self._numbers, group, window) for group in groups]
+            for future in asked:
+                stack.callback(future.cancel)
+            for group, future in zip(groups, asked, strict=True):
+                yield group, *future.result()
 
     def _unmasked(self, window: Window) -> NDArray[np.bool_]:
         """Pixels inside the area that no mask hides."""
