@@ -266,4 +266,15 @@ def _crs(uri: str, dataset: DatasetReader, given: str | None) -> CRS:
             f"{uri}: its CRS is {own.to_string()[:60]}, input.crs says {given}; "
             f"leave input.crs out, or correct the file"
         )
+    _check_earth(uri, read)
     return read
+
+
+def _check_earth(uri: str, crs: CRS) -> None:
+    """Refuse other planets: areas are taken on the Earth, and items want longitude and latitude."""
+    body = crs.proj.ellipsoid
+    if body is not None and not 6.3e6 < body.semi_major_metre < 6.4e6:
+        raise SceneError(
+            f"{uri}: its CRS is of another body than the Earth ({body.name}, radius "
+            f"{body.semi_major_metre / 1e3:.0f} km); geoseg maps the Earth only"
+        )
