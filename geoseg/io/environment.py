@@ -29,10 +29,10 @@ _REMOTE = {
     "GDAL_HTTP_RETRY_DELAY": 0.5,
     # With a list of its own GDAL also retries connections that end without an answer.
     "GDAL_HTTP_RETRY_CODES": "408,425,429,500,502,503,504",
-    # A server that takes 10 s to accept, or sends less than 1 kB/s for 30 s, is gone; there is no
+    # A server that takes 10 s to accept, or sends less than 1 kB/s for 20 s, is gone; there is no
     # limit to a whole request, as large ranges over thin lines take their time.
     "GDAL_HTTP_CONNECTTIMEOUT": 10,
-    "GDAL_HTTP_LOW_SPEED_TIME": 30,
+    "GDAL_HTTP_LOW_SPEED_TIME": 20,
     "GDAL_HTTP_LOW_SPEED_LIMIT": 1000,
     "GDAL_HTTP_TCP_KEEPALIVE": "YES",
     # Neighbouring tiles in one request, and all ranges of a read at once. Several ranges in one

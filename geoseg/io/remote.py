@@ -66,8 +66,7 @@ def tried(uri: str, read: Callable[[], T]) -> T:
                 forget(gdal_path(uri))
             if _NO_RANGES in str(error):
                 _fetch(uri)
-            elif pause is None or http_status(error) is not None or _is_refused(error):
-                # GDAL has waited already for servers that say that they are busy.
+            elif pause is None or _is_final(error):
                 _give_up(error)
             else:
                 time.sleep(pause)
@@ -115,6 +114,11 @@ def http_status(error: BaseException) -> int | None:
     """What a server answered, as far as GDAL's errors tell."""
     found = (_STATUS.search(str(one)) for one in _chain(error))
     return next((int(match[1]) for match in found if match), None)
+
+
+def _is_final(error: RasterioError) -> bool:
+    """Whether asking once more is of no use: GDAL itself has waited for busy and mute servers."""
+    return http_status(error) is not None or bool(_CURL.search(str(error))) or _is_refused(error)
 
 
 def _is_refused(error: BaseException) -> bool:

@@ -115,6 +115,15 @@ def test_a_server_that_stays_busy_may_be_asked_later(server, local, status, word
     assert np.array_equal(read(scene).values, local.values)
 
 
+def test_a_server_that_does_not_answer_is_not_waited_for(server, monkeypatch):
+    monkeypatch.setenv("GDAL_HTTP_LOW_SPEED_TIME", "1")
+    monkeypatch.setenv("GDAL_HTTP_MAX_RETRY", "1")
+    server.reset(Faults(latency=4))
+    with pytest.raises(RemoteError, match=r"cannot be read now \(Operation too slow"):
+        scene_at(server.url, "?case=mute")
+    assert server.requests == 2
+
+
 @pytest.mark.parametrize(("status", "words"), [(404, "Not Found"), (403, "Forbidden")])
 def test_what_is_not_there_is_asked_for_once(server, status, words):
     server.reset(Faults(status=status))
