@@ -140,9 +140,10 @@ def _check_crs(path: Path) -> None:
             with rasterio.open(path) as source:
                 check_whole(str(path), source)  # what is cut off has lost its CRS, too
                 crs, first = source.crs, source.colorinterp[:1]
+                bent = bool(source.gcps[0]) or source.rpcs is not None
         except RasterioError:
             return
-    if crs is None:
+    if crs is None and not bent:
         raise SceneError(f"{path}: no CRS; give it one first (gdal_edit.py -a_srs EPSG:... {path})")
     if first == (ColorInterp.red,):
         raise SceneError(f"{path}: is a colour image, not a raster of class codes")
