@@ -25,12 +25,18 @@ _SCHEMES = {
 _URL = re.compile(r"([a-z][a-z0-9+.-]+)://(.*)", re.IGNORECASE | re.DOTALL)
 
 
-def gdal_env(*, remote: bool = False) -> rasterio.Env:
-    """A context in which GDAL is set up; ``remote``: for files that are not on this machine."""
+def gdal_env(*, remote: bool = False, cache: int | None = None) -> rasterio.Env:
+    """A context in which GDAL is set up.
+
+    Args:
+        remote: For files that are not on this machine.
+        cache: MB that GDAL keeps, for the whole process; heeded where no raster was opened before.
+    """
     # Listing the folder of a local file is how sidecar masks and world files are found; on a
     # server it costs a request for each file.
     listing = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"} if remote else {}
-    return rasterio.Env(**_SETTINGS, **listing)
+    size = {} if cache is None else {"GDAL_CACHEMAX": cache}
+    return rasterio.Env(**(_SETTINGS | listing | size))
 
 
 def is_remote(uri: str) -> bool:
