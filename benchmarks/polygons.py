@@ -135,7 +135,10 @@ def command(name: str, raster: Path, out: Path, generalize: str) -> list[str] | 
         return [*ours, *shlex.split(generalize)] if generalize else "needs --generalize"
     if name == "gdal":
         probe = [GDAL, "-c", "from osgeo import gdal, ogr"]
-        there = Path(GDAL).is_file() and not subprocess.run(probe, capture_output=True).returncode
+        there = (
+            Path(GDAL).is_file()
+            and not subprocess.run(probe, check=False, capture_output=True).returncode
+        )
         return [GDAL, "-c", POLYGONIZE, str(raster), str(out)] if there else f"{GDAL} has no GDAL"
     return [sys.executable, __file__, "--contender", name, "--map", str(raster), "--out", str(out)]
 
