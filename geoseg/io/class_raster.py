@@ -25,6 +25,7 @@ from geoseg.legend import LandClass, Legend
 NO_CLASS = -1
 """What :meth:`ClassRaster.read` gives for pixels without a class, whatever the file has there."""
 
+_CACHE = 64  # MB that GDAL keeps: each window is read once, and only rims are seen again
 _GOLDEN_ANGLE = 0.618034  # hues this far apart never come close to one another
 
 
@@ -70,7 +71,8 @@ class ClassRaster:
         at = RasterWindow.from_slices(*window.slices)
         try:
             if not hasattr(self._local, "source"):
-                self._local.source = rasterio.open(self.path, sharing=False)
+                with gdal_env(cache=_CACHE):
+                    self._local.source = rasterio.open(self.path, sharing=False)
             values = self._local.source.read(1, window=at)
             hidden = np.zeros((), np.bool_)
             if self._masked:
@@ -133,7 +135,7 @@ def _header(path: Path) -> Header:
 
 def _check_crs(path: Path) -> None:
     """What can be seen at once to be no class raster; all else is said while reading the header."""
-    with gdal_env(), warnings.catch_warnings():
+    with gdal_env(cache=_CACHE), warnings.catch_warnings():
         # A missing georeference is said below, or while reading the header.
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:

@@ -59,9 +59,16 @@ _COPIES: dict[str, str] = {}
 _URL = re.compile(r"([a-z][a-z0-9+.-]+)://(.*)", re.IGNORECASE | re.DOTALL)
 
 
-def gdal_env(*, remote: bool = False) -> rasterio.Env:
-    """A context in which GDAL is set up; ``remote``: for files that are not on this machine."""
+def gdal_env(*, remote: bool = False, cache: int | None = None) -> rasterio.Env:
+    """A context in which GDAL is set up.
+
+    Args:
+        remote: For files that are not on this machine.
+        cache: MB that GDAL keeps, for the whole process; heeded where no raster was opened before.
+    """
     settings = dict(_SETTINGS)
+    if cache is not None:
+        settings["GDAL_CACHEMAX"] = cache
     if remote:
         settings |= {k: v for k, v in (_REMOTE | _endpoint()).items() if k not in os.environ}
     # rasterio would look for credentials with boto3 (slowly, where there are none), and GDAL does
