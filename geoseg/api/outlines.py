@@ -32,6 +32,7 @@ from geoseg.run.base import BlockWork, Executor, Job
 from geoseg.run.ledger import Ledger
 from geoseg.run.loop import run_blocks
 from geoseg.run.reporter import Reporter, Silent
+from geoseg.run.resources import give_back_arrays
 from geoseg.run.threads import each_block
 from geoseg.steps.polygons import Polygons
 from geoseg.steps.vectorize import TraceBlock, Tracer
@@ -146,6 +147,7 @@ def outline(
         PercentRaster(beside.confidence, grid)
     check_out(out, raster)
     teller = reporter or Silent()
+    give_back_arrays()
     source = RasterCodes(raster.resolve(), None if known is None else known.nodata)
     with ExitStack() as stack:
         room = stack.enter_context(_room(out))
