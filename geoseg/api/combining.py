@@ -7,6 +7,7 @@ from typing import Any
 
 from geoseg.io.combining import Combination, Placing, combine_scenes
 from geoseg.io.periods import Period, by_period
+from geoseg.redaction import without_secrets
 from geoseg.scene import Combined, Scene
 from geoseg.workflow import Workflow
 from geoseg.workflow.composite import Composite
@@ -63,6 +64,19 @@ def date_text(scene: Scene) -> str:
     return "" if times is None else "/".join(dict.fromkeys(f"{time:%Y-%m-%d}" for time in times))
 
 
+def combined_settings(scene: Scene) -> dict[str, Any] | None:
+    """What a result depends on beside the files: addresses may hold signatures, which change."""
+    combined = scene.combined
+    if combined is None:
+        return None
+    return {
+        "rule": combined.rule,
+        "after_the_model": combined.predicted,
+        "min_observations": combined.least,
+        "scenes": [[one.id, one.acquired] for one in combined.scenes],
+    }
+
+
 def combined_record(combined: Combined) -> dict[str, Any]:
     """What ``run.json`` says of the scenes that one was combined of."""
     return {
@@ -70,7 +84,11 @@ def combined_record(combined: Combined) -> dict[str, Any]:
         "after_the_model": combined.predicted,
         "min_observations": combined.least,
         "scenes": [
-            {"scene": one.id, "acquired": one.acquired, "sources": list(one.sources)}
+            {
+                "scene": one.id,
+                "acquired": one.acquired,
+                "sources": [without_secrets(uri) for uri in one.sources],
+            }
             for one in combined.scenes
         ],
     }

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from geoseg.api.combining import combined_record
 from geoseg.api.jobs import WorkFolder
 from geoseg.io.cog import write_count_cog
 from geoseg.io.product_item import ItemAsset, count_asset
@@ -22,8 +23,11 @@ def observation_paths(scene: Scene, folder: Path) -> dict[str, Path]:
 
 def write_observations(
     scene: Scene, work: WorkFolder, folder: Path, tags: Mapping[str, str]
-) -> dict[str, Any] | None:
-    """Write it; returns what ``run.json`` says of it, None where there is none."""
+) -> dict[str, Any]:
+    """Write it; returns what ``run.json`` says of the scenes; nothing of a single one."""
+    if scene.combined is None:
+        return {}
+    record = combined_record(scene.combined)
     for path in observation_paths(scene, folder).values():
         counts = write_count_cog(
             work.raster(OBSERVATIONS), scene.grid, path, "clear observations", tags=tags
@@ -31,12 +35,12 @@ def write_observations(
         seen = np.arange(counts.size) > 0
         pixels = int(counts[seen].sum())
         total = int((counts * np.arange(counts.size)).sum())
-        return {
+        record["observations"] = {
             "pixels": pixels,
             "mean": round(total / pixels, 4) if pixels else None,
             "most": int(np.flatnonzero(counts)[-1]) if counts.any() else 0,
         }
-    return None
+    return {"combined": record}
 
 
 def observation_assets(scene: Scene, folder: Path) -> dict[str, ItemAsset]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from geoseg.api import fingerprint
 from geoseg.api.accounts import Account
+from geoseg.api.combining import combined_settings
 from geoseg.api.jobs import RefineJob, SegmentJob, WorkFolder
 from geoseg.api.places import check_folder
 from geoseg.api.planning import RunPlan, SceneTask
@@ -158,7 +159,7 @@ class _Run:
                 "area": plan.scene.area,
                 "grid": repr(plan.scene.grid),
                 "layers": plan.layers,
-                "combined": None if plan.scene.combined is None else repr(plan.scene.combined),
+                "combined": combined_settings(plan.scene),
             },
         )
         return MadeFrom(inputs, parts, fingerprint.digest([parts, keys]))
