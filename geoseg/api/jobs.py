@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from geoseg.api.sources import CodeSource
 from geoseg.grid import GeoBox, Window
-from geoseg.io.reader import ScenePixels
+from geoseg.io.opening import open_pixels
 from geoseg.io.zarr_store import ZarrRaster
 from geoseg.models.committee import Committee
 from geoseg.models.registry import Precision
@@ -19,7 +19,7 @@ from geoseg.ops.layers import NO_PERCENT
 from geoseg.plan import ScenePlan
 from geoseg.run.base import BlockWork
 from geoseg.steps.refine import RefineBlock
-from geoseg.steps.segment import SegmentBlocks, Tiling, plane_names
+from geoseg.steps.segment import OBSERVATIONS, SegmentBlocks, Tiling, plane_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +98,24 @@ class SegmentJob:
         )
         plan = self.plan
         tiling = Tiling(plan.lattice, plan.seams, plan.weights, plan.batch, plan.layers)
-        names = plane_names(plan.layers, plan.card.legend.values)
-        return SegmentBlocks(
-            ScenePixels(self.plan.scene),
-            segmenter,
-            self.folder.raster("classes"),
-            self.folder.confidence,
-            tiling,
-            layers={name: self.folder.raster(name) for name in names},
-            model_threads=self.model_threads,
+        combined = plan.scene.combined
+        kept = plan.layers if combined is None else (*plan.layers, OBSERVATIONS)
+        names = plane_names(kept, plan.card.legend.values)
+        layers = {name: self.folder.raster(name) for name in names}
+        stores = self.folder.raster("classes"), self.folder.confidence
+        threads = self.model_threads
+        if combined is None or not combined.predicted:
+            pixels = open_pixels(plan.scene)
+            return SegmentBlocks(
+                pixels, segmenter, *stores, tiling, layers=layers, model_threads=threads
+            )
+        # Imported here, as numba costs a second, which most scenes do not need.
+        from geoseg.io.composite import CombinedPixels  # noqa: PLC0415
+        from geoseg.steps.mosaic import MosaicBlocks  # noqa: PLC0415
+
+        several = CombinedPixels(plan.scene)
+        return MosaicBlocks(
+            several, combined.rule, segmenter, stores, tiling, layers=layers, model_threads=threads
         )
 
 
@@ -131,7 +140,7 @@ class RefineJob:
             plan.card,
             plan.refinement.steps,
             tuple(self.folder.raster(name) for name in names),
-            ScenePixels(plan.scene) if guide else None,
+            open_pixels(plan.scene) if guide else None,
             guide,
         )
 

@@ -77,7 +77,7 @@ class LayerRasters:
         }
 
     def _planes(self, layer: str) -> list[str]:
-        return plane_names([layer], self.legend.values)  # type: ignore[list-item]  # one of LAYERS
+        return plane_names([layer], self.legend.values)
 
     def _bands(self, layer: str) -> list[str]:
         return list(self.legend.names) if layer == "probabilities" else [layer]

@@ -9,6 +9,7 @@ from typing import Any
 
 from geoseg.api import fingerprint
 from geoseg.api.accounts import Account
+from geoseg.api.combining import combined_settings
 from geoseg.api.jobs import RefineJob, SegmentJob, WorkFolder
 from geoseg.api.places import check_folder
 from geoseg.api.planning import RunPlan, SceneTask
@@ -27,7 +28,7 @@ from geoseg.run.loop import Summary, run_blocks
 from geoseg.run.on_dask import OnDask
 from geoseg.run.reporter import Reporter, Several
 from geoseg.run.status import StatusFile
-from geoseg.steps.segment import plane_names
+from geoseg.steps.segment import OBSERVATIONS, plane_names
 
 STATE = ".geoseg"
 """Folder inside an output that holds what a run needs to go on, and its last word."""
@@ -158,6 +159,7 @@ class _Run:
                 "area": plan.scene.area,
                 "grid": repr(plan.scene.grid),
                 "layers": plan.layers,
+                "combined": combined_settings(plan.scene),
             },
         )
         return MadeFrom(inputs, parts, fingerprint.digest([parts, keys]))
@@ -194,6 +196,8 @@ class _Run:
             work.remove()
         legend = task.plan.card.legend
         fills = dict.fromkeys(("classes", work.final), legend.nodata)
+        if task.plan.scene.combined is not None:
+            fills[OBSERVATIONS] = 0
         percents = "confidence", *plane_names(task.plan.layers, legend.values)
         for name, fill in (fills | dict.fromkeys(percents, NO_PERCENT)).items():
             ZarrRaster.create(

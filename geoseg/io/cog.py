@@ -140,6 +140,31 @@ def write_percent_cog(
     return _write(stores, grid, path, layer, tags, blocksize)
 
 
+def write_count_cog(
+    store: RasterStore,
+    grid: GeoBox,
+    path: str | Path,
+    name: str,
+    *,
+    tags: Tags,
+    blocksize: int = 512,
+) -> NDArray[np.int64]:
+    """Write a store of counts (255 is also more, 0 is nodata) as a COG; the band is called ``name``.
+
+    Other arguments, result and errors are those of :func:`write_class_cog`; overviews show what is
+    most frequent.
+    """
+    layer = _Layer(
+        descriptions=(name,),
+        nodata=0,
+        overviews="MODE",
+        known=np.ones(256, np.bool_),
+        names="any number may occur",
+        predictor="NO",
+    )
+    return _write([store], grid, path, layer, tags, blocksize)
+
+
 def _palette(legend: Legend) -> dict[int, tuple[int, int, int, int]]:
     colors = {c.value: (*c.rgb, 255) for c in legend.classes}
     return {**dict.fromkeys(range(256), (0, 0, 0, 255)), **colors, legend.nodata: (0, 0, 0, 0)}

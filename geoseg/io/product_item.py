@@ -103,6 +103,11 @@ def percent_asset(
     return ItemAsset(Path(path), title, ("data", role), {"bands": entries})
 
 
+def count_asset(path: str | Path, grid: GeoBox, name: str, title: str) -> ItemAsset:
+    """A raster of counts, in which 0 is nodata."""
+    return ItemAsset(Path(path), title, ("data", name), {"bands": [_band(name, 0, grid)]})
+
+
 def write_item(
     path: str | Path,
     *,

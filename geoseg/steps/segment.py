@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from time import perf_counter, thread_time
-from typing import Any
+from typing import Any, Final
 from zlib import crc32
 
 import numpy as np
@@ -22,6 +22,9 @@ from geoseg.ops.classify import to_codes
 from geoseg.ops.layers import NO_PERCENT, Layer, describe
 from geoseg.ops.metric import Metric, measure_grid
 from geoseg.ops.tiling import Chip, Lattice, hull
+
+OBSERVATIONS: Final = "observations"
+"""Name of the layer that counts in how many scenes a pixel is valid."""
 
 Stitched = tuple[NDArray[np.uint8], dict[Layer, NDArray[np.uint8]]]
 """Index of the class, and the layers, of a block."""
@@ -70,21 +73,32 @@ class Loaded:
 class Segmented:
     """The classes (codes) and confidence (percent) of a block, both ``(y, x)`` uint8.
 
-    ``layers`` are percents ``(y, x)``, or ``(class, y, x)`` of the probabilities.
+    ``layers`` are percents ``(y, x)``, or ``(class, y, x)`` of the probabilities; of scenes that
+    are combined, also the number of observations.
     """
 
     classes: NDArray[np.uint8]
     confidence: NDArray[np.uint8]
-    layers: Mapping[Layer, NDArray[np.uint8]] = field(default_factory=dict)
+    layers: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
 
 
 def load(block: Window, pixels: Pixels, bands: tuple[str, ...], tiling: Tiling) -> Loaded:
     """Read ``block`` with the halo that its chips need, padded to the model's stride."""
     scene = full_window(pixels.grid)
+    return prepare(block, pixels.read(bands, seen_from(block, scene, tiling)), scene, tiling)
+
+
+def seen_from(block: Window, scene: Window, tiling: Tiling) -> Window:
+    """What the chips of ``block`` see of ``scene``."""
     by = stitch.NEEDS[tiling.seams]
-    chips = tiling.lattice.chips(scene.shape, block, by=by)
+    return hull(tiling.lattice.chips(scene.shape, block, by=by)) & scene
+
+
+def prepare(block: Window, patch: Patch, scene: Window, tiling: Tiling) -> Loaded:
+    """A block from the ``patch`` that its chips see."""
+    chips = tiling.lattice.chips(scene.shape, block, by=stitch.NEEDS[tiling.seams])
     at = hull(chips)
-    patch = _padded(pixels.read(bands, at & scene), at, scene)
+    patch = _padded(patch, at, scene)
     useful = tuple(c for c in chips if _decides(c, patch.valid, at, block, tiling))
     return Loaded(block, at, patch, useful, len(chips) - len(useful))
 
@@ -92,11 +106,15 @@ def load(block: Window, pixels: Pixels, bands: tuple[str, ...], tiling: Tiling) 
 def infer(loaded: Loaded, segmenter: Segmenter, tiling: Tiling) -> Segmented:
     """Predict the chips of a block and stitch them."""
     stitched = _crop if tiling.seams == "crop" else _blend
-    index, layers = stitched(loaded, segmenter, tiling)
+    index, told = stitched(loaded, segmenter, tiling)
+    layers = {str(name): percents for name, percents in told.items()}
     legend, valid = segmenter.card.legend, loaded.valid
     for percent in layers.values():
         percent[..., ~valid] = NO_PERCENT
     confidence = layers.pop("confidence")
+    if loaded.patch.observations is not None:
+        part = loaded.block.within(loaded.at).slices
+        layers[OBSERVATIONS] = loaded.patch.observations[part]
     return Segmented(to_codes(index, valid, legend.values, legend.nodata), confidence, layers)
 
 
@@ -115,7 +133,10 @@ def _padded(patch: Patch, at: Window, scene: Window) -> Patch:
         return patch
     values = np.pad(patch.values, ((0, 0), (0, below), (0, right)))
     valid = np.pad(patch.valid, ((0, below), (0, right)))
-    return Patch(values, patch.scale, patch.offset, valid)
+    counts = patch.observations
+    if counts is not None:
+        counts = np.pad(counts, ((0, below), (0, right)))
+    return Patch(values, patch.scale, patch.offset, valid, counts)
 
 
 def _batches(loaded: Loaded, size: int) -> Iterator[tuple[tuple[Chip, ...], Batch]]:
@@ -145,10 +166,24 @@ def _crop(loaded: Loaded, segmenter: Segmenter, tiling: Tiling) -> Stitched:
 
 
 def _blend(loaded: Loaded, segmenter: Segmenter, tiling: Tiling) -> Stitched:
-    classes = len(segmenter.card.legend.classes)
+    scores, disagreement = stitched_scores(loaded, segmenter, tiling)
+    answer = describe(scores, tiling.wanted, disagreement)
+    return answer.index, dict(answer.layers)
+
+
+def stitched_scores(
+    loaded: Loaded, segmenter: Segmenter, tiling: Tiling
+) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    """The scores ``(class, y, x)`` of a block, 0 where nothing was predicted, and disagreement.
+
+    Disagreement ``(y, x)`` is None where it is not wanted, or the model has a single answer.
+    """
+    classes, block = len(segmenter.card.legend.classes), loaded.block
     voting = "disagreement" in tiling.layers and isinstance(segmenter, Voting)
-    # Disagreement is blended as one plane more.
-    blend = stitch.Blend(loaded.block, classes + voting, tiling.weights)
+    # Disagreement is stitched as one plane more.
+    whole: stitch.Crop | stitch.Blend = stitch.Crop(block, classes + voting)
+    if tiling.seams == "blend":
+        whole = stitch.Blend(block, classes + voting, tiling.weights)
     for chips, batch in _batches(loaded, tiling.batch):
         if voting and isinstance(segmenter, Voting):
             scores, disagreement = segmenter.weigh(batch)
@@ -156,10 +191,20 @@ def _blend(loaded: Loaded, segmenter: Segmenter, tiling: Tiling) -> Stitched:
         else:
             planes = segmenter.scores(batch)
         for chip, of_chip in zip(chips, planes, strict=True):
-            blend.add(chip, of_chip)
-    mean = blend.scores()
-    answer = describe(mean[:classes], tiling.wanted, mean[classes] if voting else None)
-    return answer.index, dict(answer.layers)
+            whole.add(chip, of_chip)
+    mean = whole.scores()
+    return mean[:classes], mean[classes] if voting else None
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """What a block came to: the result, its valid pixels, chips, and seconds by what took them."""
+
+    result: Segmented
+    valid: NDArray[np.bool_]
+    chips: int
+    skipped: int
+    seconds: Mapping[str, float]
 
 
 class SegmentBlocks:
@@ -194,32 +239,37 @@ class SegmentBlocks:
 
     def __call__(self, block: Window) -> dict[str, Any]:
         """Do one block; doing it twice gives the same bytes."""
-        start = perf_counter()
-        loaded = load(block, self._pixels, self._segmenter.card.bands, self._tiling)
-        read = perf_counter()
-        result, seconds, cpu = self._model.submit(self._infer, loaded).result()
-        inferred = perf_counter()
+        found = self._predict(block)
+        start, result = perf_counter(), found.result
         self._classes.write(block, result.classes)
         self._confidence.write(block, result.confidence)
         codes = self._segmenter.card.legend.values
         for name, values in planes(result.layers, codes):
             self._layers[name].write(block, values)
         return {
-            **_account(loaded, result, self._tiling.lattice.stride, self._metric),
+            **_account(found, block, self._tiling.lattice.stride, self._metric),
             "remote": asdict(METER.take()),
-            "seconds": {
-                "read": read - start,
-                "wait": inferred - read - seconds,
-                "infer": seconds,
-                "infer_cpu": cpu,
-                "write": perf_counter() - inferred,
-            },
+            "seconds": {**found.seconds, "write": perf_counter() - start},
         }
 
     def close(self) -> None:
         """Let go of files and of the model's threads."""
         self._model.shutdown()
         self._pixels.close()
+
+    def _predict(self, block: Window) -> Predicted:
+        start = perf_counter()
+        loaded = load(block, self._pixels, self._segmenter.card.bands, self._tiling)
+        read = perf_counter()
+        result, seconds, cpu = self._model.submit(self._infer, loaded).result()
+        wait = perf_counter() - read - seconds
+        return Predicted(
+            result,
+            loaded.valid,
+            len(loaded.chips),
+            loaded.skipped,
+            {"read": read - start, "wait": wait, "infer": seconds, "infer_cpu": cpu},
+        )
 
     def _infer(self, loaded: Loaded) -> tuple[Segmented, float, float]:
         """The result, seconds on the wall, and CPU seconds of this thread: all of a CPU model's."""
@@ -228,7 +278,7 @@ class SegmentBlocks:
         return result, perf_counter() - start, thread_time() - cpu
 
 
-def plane_names(layers: Iterable[Layer], codes: Sequence[int]) -> list[str]:
+def plane_names(layers: Iterable[str], codes: Sequence[int]) -> list[str]:
     """The names of one-band rasters that hold ``layers``: one for each class's probability."""
     names: list[str] = []
     for layer in layers:
@@ -238,7 +288,7 @@ def plane_names(layers: Iterable[Layer], codes: Sequence[int]) -> list[str]:
 
 
 def planes(
-    layers: Mapping[Layer, NDArray[np.uint8]], codes: Sequence[int]
+    layers: Mapping[str, NDArray[np.uint8]], codes: Sequence[int]
 ) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """Layers of a block as one-band rasters, with their names."""
     for layer, values in layers.items():
@@ -246,21 +296,21 @@ def planes(
         yield from zip(plane_names([layer], codes), parts, strict=True)
 
 
-def _account(loaded: Loaded, result: Segmented, stride: int, metric: Metric) -> dict[str, Any]:
+def _account(found: Predicted, block: Window, stride: int, metric: Metric) -> dict[str, Any]:
     """What a block says of itself: counts, areas, checksums and how its seams look."""
-    valid = loaded.valid
+    valid, result = found.valid, found.result
     counts = np.bincount(result.classes[valid], minlength=256)
     codes = [int(code) for code in np.flatnonzero(counts)]
-    areas = class_areas(result.classes, loaded.block, metric)
+    areas = class_areas(result.classes, block, metric)
     return {
         "pixels": int(valid.size),
         "valid": int(valid.sum()),
-        "chips": len(loaded.chips),
-        "skipped": loaded.skipped,
+        "chips": found.chips,
+        "skipped": found.skipped,
         "counts": {code: int(counts[code]) for code in codes},
         "areas": {code: areas[code] for code in codes},
         "confidence": int(result.confidence[valid].sum(dtype=np.int64)),
-        "seams": stitch.seam_steps(result.classes, valid, loaded.block, stride),
+        "seams": stitch.seam_steps(result.classes, valid, block, stride),
         "crc": [
             crc32(values.tobytes())
             for values in (result.classes, result.confidence, *result.layers.values())
