@@ -18,9 +18,11 @@ from rasterio.warp import Resampling, reproject, transform_bounds
 from rasters import write
 
 from geoseg.api import plan as plan_of
+from geoseg.api.inputs import find_scenes
 from geoseg.cli import run
 from geoseg.errors import InputError
 from geoseg.io.sample import SampleSource, SampleSpec, write_sample
+from geoseg.workflow import load
 
 pytestmark = pytest.mark.cluster
 
@@ -208,12 +210,13 @@ def test_the_plan_says_which_scenes_are_combined(tmp_path, dates, model, capfd):
     assert told["chips"] == 2 * once.chips, "each chip is predicted in both scenes"
 
 
-def test_ndvi_asks_for_bands_that_the_model_does_not(tmp_path, dates):
-    colors = {"bands": ("red", "green"), "mean": (0.1,) * 2, "std": (0.1,) * 2}
-    model = write_package(tmp_path, "colors", **colors)
-    path = workflow(tmp_path, dates, model, composite="max_ndvi")
-    (task,) = plan_of(path).tasks
-    assert list(task.plan.scene.bands) == ["red", "green", "nir"]
+def test_ndvi_asks_for_bands_that_the_model_does_not(tmp_path, dates, model):
+    read = load(workflow(tmp_path, dates, model, composite="max_ndvi"))
+    (found,) = find_scenes(read, ("red", "green"))
+    assert list(found.scene.bands) == ["red", "green", "nir"]
+    read = load(workflow(tmp_path, dates, model, composite="median"))
+    (found,) = find_scenes(read, ("red", "green"))
+    assert list(found.scene.bands) == ["red", "green"]
 
 
 @pytest.mark.parametrize(
