@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Collection, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 log = logging.getLogger(__name__)
 
-Sensor = Literal["sentinel2", "oli", "tm"]
+Sensor = Literal["sentinel2", "oli", "tm", "hls_l30"]
 
 COMMON = (
     "coastal",
@@ -56,6 +56,9 @@ _BY_NUMBER: dict[Sensor, dict[str, str]] = {
     "sentinel2": {key[1:].lstrip("0"): name for key, name in SENTINEL2.items()},
     "oli": {str(i): name for i, name in enumerate(_OLI, 1)} | {"10": "lwir11", "11": "lwir12"},
     "tm": {str(i): name for i, name in enumerate(_TM, 1) if name},
+    # HLS names of Landsat's bands: no panchromatic, and two thermal ones after cirrus.
+    "hls_l30": {str(i): name for i, name in enumerate(_OLI[:7], 1)}
+    | {"9": "cirrus", "10": "lwir11", "11": "lwir12"},
 }
 _SYNONYMS = {
     "rededge1": "rededge071",
@@ -68,17 +71,21 @@ _SYNONYMS = {
     "near-infrared": "nir",
     "panchromatic": "pan",
 }
-MASK_NAMES = ("scl", "qa_pixel", "fmask")
+MASK_NAMES = ("scl", "qa_pixel", "fmask", "udm2")
 
 STAND_INS = {"nir": "nir08"}
 """What may stand in for a band that a scene does not have (Sentinel-2 B8A for B08)."""
 
 _NUMBERED = re.compile(r"(?:^|[^a-z0-9])(?:sr_|toa_)?b(?:and)?[ _]?(0?[1-9]a?|1[0-2])(?![a-z0-9])")
 _LANDSAT = re.compile(r"(?:^|[^a-z0-9])l([cote])0?([4-9])(?=[^0-9]|\d{6})")
+_HLS = re.compile(r"(?:^|[^a-z0-9])hls\.([ls])30\.")
 _SENTINEL2 = re.compile(r"(?:^|[^a-z0-9])(?:s2[abcd]_|s2[abcd]?_?msi|t\d\d[a-z]{3}_\d{8})")
 _DATE = re.compile(
     r"(?<!\d)((?:19|20)\d\d)[-_]?(0[1-9]|1[0-2])[-_]?(0[1-9]|[12]\d|3[01])"
     r"(?:[T_]([01]\d|2[0-3])([0-5]\d)([0-5]\d))?(?!\d)"
+)
+_DAY_OF_YEAR = re.compile(
+    r"(?<!\d)((?:19|20)\d\d)([0-2]\d\d|3[0-5]\d|36[0-6])T([01]\d|2[0-3])([0-5]\d)([0-5]\d)(?!\d)"
 )
 _TAG_DATE = re.compile(
     r"\s*(\d{4})[:\-](\d\d)[:\-](\d\d)(?:[ T](\d\d):(\d\d):(\d\d)(?:\.\d+)?)?\s*Z?\s*"
@@ -88,6 +95,8 @@ _TAG_DATE = re.compile(
 def sensor_of(text: str) -> Sensor | None:
     """The sensor that a product's name or platform tells of."""
     low = text.lower()
+    if hls := _HLS.search(low):
+        return "hls_l30" if hls[1] == "l" else "sentinel2"
     if _SENTINEL2.search(low) or low.startswith("sentinel-2"):
         return "sentinel2"
     match = _LANDSAT.search(low)
@@ -148,11 +157,20 @@ def stand_in(name: str, there: Collection[str], scene: str) -> str | None:
 
 
 def date_in(text: str) -> datetime | None:
-    """The first date in a file's name (``20190727``, ``2019-07-27``, ``20221005T115411``), UTC."""
+    """The first date in a file's name, UTC.
+
+    ``20190727``, ``2019-07-27``, ``20221005T115411``, or with the day of the year as HLS has it:
+    ``2021265T142031``.
+    """
     for match in _DATE.finditer(text):
         found = _moment(match.groups())
         if found is not None:
             return found
+    by_day = _DAY_OF_YEAR.search(text)
+    if by_day is not None:
+        year, day, hour, minute, second = map(int, by_day.groups())
+        moment = datetime(year, 1, 1, hour, minute, second, tzinfo=UTC) + timedelta(day - 1)
+        return moment if moment.year == year else None  # day 0, or 366 of most years
     return None
 
 

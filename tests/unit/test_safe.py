@@ -114,11 +114,11 @@ def test_missing_parts_are_errors(safe):
     source = FilesSource((str(safe),))
     with pytest.raises(SceneError, match=r"no band red, swir16; it has blue, nir08"):
         source.scenes(["red", "blue", "swir16"])
-    with pytest.raises(SceneError, match="no mask qa_pixel; SAFE folders offer only scl"):
+    with pytest.raises(SceneError, match="no mask qa_pixel; this SAFE folder offers only scl"):
         FilesSource((str(safe),), mask=MaskRef("qa_pixel")).scenes(["blue"])
     for path in safe.rglob("*SCL*"):
         path.unlink()
-    with pytest.raises(SceneError, match="no mask scl; SAFE folders offer none"):
+    with pytest.raises(SceneError, match="no mask scl; this SAFE folder offers none"):
         FilesSource((str(safe),), mask=MaskRef("scl")).scenes(["blue"])
     shutil.rmtree(safe / "GRANULE")
     with pytest.raises(SceneError, match="no GRANULE/\\*/IMG_DATA folder"):
@@ -130,3 +130,54 @@ def test_a_truncated_image_is_refused(safe):
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(SceneError, match=r"B02_10m\.jp2: truncated, at least 40 bytes"):
         FilesSource((str(safe),)).scenes(["blue"])
+
+
+L1C_NAME = "S2B_MSIL1C_20230611T105629_N0509_R094_T31UFS_20230611T125810.SAFE"
+L1C_TEXT = """<?xml version="1.0" encoding="UTF-8"?>
+<n1:Level-1C_User_Product xmlns:n1="https://psd-14.sentinel2.eo.esa.int/PSD/x.xsd"><n1:General_Info>
+<PROCESSING_BASELINE>05.09</PROCESSING_BASELINE>
+<DATATAKE_SENSING_START>2023-06-11T10:56:29.024Z</DATATAKE_SENSING_START>
+<QUANTIFICATION_VALUE unit="none">10000</QUANTIFICATION_VALUE>
+<RADIO_ADD_OFFSET band_id="1">-1000</RADIO_ADD_OFFSET>
+<RADIO_ADD_OFFSET band_id="11">-1000</RADIO_ADD_OFFSET>
+</n1:General_Info></n1:Level-1C_User_Product>"""
+
+
+def level_1c(root: Path, *, text=L1C_TEXT, classi=True) -> Path:
+    granule = root / "GRANULE" / "L1C_T31UFS_A032712_20230611T105630"
+    options = {"driver": "JP2OpenJPEG", "QUALITY": 100, "REVERSIBLE": "YES"}
+    for code, metres, side in (("B02", 10, 36), ("B11", 20, 18)):
+        path = granule / "IMG_DATA" / f"T31UFS_20230611T105629_{code}.jp2"
+        values = np.full((side, side), 2500, np.uint16)
+        write(path, values, transform=NORTH_UP @ Affine.scale(metres / 10), **options)
+    if classi:
+        values = np.zeros((3, 6, 6), np.uint8)
+        values[0, 0, 0] = values[1, 2, 2] = values[2, 5, 5] = 1
+        path = granule / "QI_DATA" / "MSK_CLASSI_B00.jp2"
+        write(path, values, transform=NORTH_UP @ Affine.scale(6), **options)
+    (root / "MTD_MSIL1C.xml").write_text(text)
+    return root
+
+
+def test_level_1c_is_reflectance_at_the_top_of_the_atmosphere_with_its_clouds(tmp_path):
+    root = level_1c(tmp_path / L1C_NAME)
+    (scene,) = FilesSource((str(root),), mask=MaskRef("classi")).scenes(["blue", "swir16"])
+    assert scene.units == "reflectance"
+    assert scene.acquired == datetime(2023, 6, 11, 10, 56, 29, 24_000, tzinfo=UTC)
+    assert scene.bands["blue"].offset == pytest.approx(-0.1)
+    pixels = ScenePixels(scene)
+    valid = pixels.read(["blue", "swir16"], full_window(scene.grid)).valid
+    pixels.close()
+    expected = np.ones((36, 36), np.bool_)
+    expected[:6, :6] = expected[12:18, 12:18] = False  # opaque, cirrus; snow stays
+    assert np.array_equal(valid, expected)
+
+
+def test_level_1c_of_old_baselines_has_no_offset_and_no_image_of_clouds(tmp_path):
+    lines = [line for line in L1C_TEXT.splitlines() if "RADIO_ADD" not in line]
+    text = "\n".join(lines).replace("05.09", "02.07")
+    root = level_1c(tmp_path / L1C_NAME, text=text, classi=False)
+    (scene,) = FilesSource((str(root),)).scenes(["blue"])
+    assert scene.bands["blue"].offset == 0
+    with pytest.raises(SceneError, match=r"offers none .*only since baseline 04.00"):
+        FilesSource((str(root),), mask=MaskRef("classi")).scenes(["blue"])

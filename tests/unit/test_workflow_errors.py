@@ -250,6 +250,28 @@ IN_INPUT = [
         "input.mask.values",
         "expected bit numbers from 0 to 31",
     ),
+    ("mask: {method: udm2, shadow: false}", None, None, None),
+    (
+        "mask: {method: udm2, values: [7]}",
+        24,
+        "input.mask.values",
+        (
+            "expected bands of udm2: 1 (clear), 2 (snow), 3 (shadow), 4 (light haze), 5 (heavy haze), "
+            "6 (cloud), 8 (unusable), found 7"
+        ),
+    ),
+    (
+        "mask: {method: classi, index: 2}",
+        33,
+        "input.mask.index",
+        "method classi uses several bands; say which with 'values', found 2",
+    ),
+    (
+        "mask: {method: alpha, shadow: false}",
+        33,
+        "input.mask.shadow",
+        "only used with scl, qa_pixel, fmask or udm2, and without 'values', found false",
+    ),
     ("mask: {dilate: 1}", 3, "input.mask.method", "required, but missing"),
     ("mask: {method: scl, dilate: 60}", None, None, None),
     (
@@ -269,7 +291,7 @@ IN_INPUT = [
         "mask: {method: scl, asset: a}",
         23,
         "input.mask.asset",
-        "unknown key; known are method, path, index, values, dilate",
+        "unknown key; known are method, path, index, values, shadow, dilate",
     ),
 ]
 
