@@ -19,7 +19,8 @@ class Account:
     ``areas`` are square metres and ``counts`` pixels by code; ``confidence`` is the mean in
     percent; ``seam_index`` is the rate of class changes at chip borders over that elsewhere, both
     as the model left them. ``changed`` are the pixels that were refined to another class; None
-    where nothing was refined.
+    where nothing was refined. ``thin_chips`` are those of the skipped ones that had valid pixels,
+    but too few, and ``dropped`` the valid pixels that have no class therefore.
     """
 
     blocks: int
@@ -32,6 +33,8 @@ class Account:
     confidence: float | None
     seam_index: float | None
     changed: int | None = None
+    thin_chips: int = 0
+    dropped: int = 0
 
     @classmethod
     def of(cls, blocks: Iterable[Done], refined: Iterable[Done] | None = None) -> Account:
@@ -43,7 +46,7 @@ class Account:
         for done in blocks:
             report = done.report
             total["blocks"] += 1
-            for key in ("pixels", "valid", "chips", "skipped", "confidence"):
+            for key in ("pixels", "valid", "chips", "skipped", "thin", "dropped", "confidence"):
                 total[key] += report[key]
             if refined is None:
                 _count(report, counts, areas)
@@ -62,6 +65,8 @@ class Account:
             total["confidence"] / total["valid"] if total["valid"] else None,
             _seam_index(seams),
             None if refined is None else total["changed"],
+            total["thin"],
+            total["dropped"],
         )
 
     def classes(self, legend: Legend) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from geoseg.ops.layers import NO_PERCENT
 from geoseg.plan import ScenePlan
 from geoseg.run.base import BlockWork
 from geoseg.steps.refine import RefineBlock
-from geoseg.steps.segment import SegmentBlocks, Tiling, plane_names
+from geoseg.steps.segment import OBSERVATIONS, SegmentBlocks, Tiling, plane_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class WorkFolder:
 
     @property
     def rasters(self) -> Path:
-        """Zarr group with the arrays ``classes``, ``confidence``, ``refined`` and of layers."""
+        """Zarr group: ``classes``, ``confidence``, ``refined``, layers and ``observations``."""
         return self.root / "work.zarr"
 
     @property
@@ -97,7 +97,9 @@ class SegmentJob:
             threads=1,
         )
         plan = self.plan
-        tiling = Tiling(plan.lattice, plan.seams, plan.weights, plan.batch, plan.layers)
+        tiling = Tiling(
+            plan.lattice, plan.seams, plan.weights, plan.batch, plan.layers, plan.min_valid
+        )
         names = plane_names(plan.layers, plan.card.legend.values)
         return SegmentBlocks(
             ScenePixels(self.plan.scene),
@@ -106,6 +108,7 @@ class SegmentJob:
             self.folder.confidence,
             tiling,
             layers={name: self.folder.raster(name) for name in names},
+            observations=self.folder.raster(OBSERVATIONS) if plan.observations else None,
             model_threads=self.model_threads,
         )
 

@@ -27,7 +27,7 @@ from geoseg.run.loop import Summary, run_blocks
 from geoseg.run.on_dask import OnDask
 from geoseg.run.reporter import Reporter, Several
 from geoseg.run.status import StatusFile
-from geoseg.steps.segment import plane_names
+from geoseg.steps.segment import OBSERVATIONS, plane_names
 
 STATE = ".geoseg"
 """Folder inside an output that holds what a run needs to go on, and its last word."""
@@ -158,6 +158,7 @@ class _Run:
                 "area": plan.scene.area,
                 "grid": repr(plan.scene.grid),
                 "layers": plan.layers,
+                "observations": plan.observations,
             },
         )
         return MadeFrom(inputs, parts, fingerprint.digest([parts, keys]))
@@ -195,7 +196,10 @@ class _Run:
         legend = task.plan.card.legend
         fills = dict.fromkeys(("classes", work.final), legend.nodata)
         percents = "confidence", *plane_names(task.plan.layers, legend.values)
-        for name, fill in (fills | dict.fromkeys(percents, NO_PERCENT)).items():
+        fills |= dict.fromkeys(percents, NO_PERCENT)
+        if task.plan.observations:
+            fills[OBSERVATIONS] = 0
+        for name, fill in fills.items():
             ZarrRaster.create(
                 work.rasters, task.plan.scene.grid, block=task.plan.block, fill=fill, name=name
             )

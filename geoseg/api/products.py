@@ -314,6 +314,8 @@ class Products:
             "skipped_blocks": plan.skipped,
             "chips": account.chips,
             "skipped_chips": account.skipped_chips,
+            "thin_chips": account.thin_chips,
+            "dropped_pixels": account.dropped,
             "classes": account.classes(self._legend),
             "areas_note": "areas are counted from pixels: biased by the map's errors",
             "confidence_mean": account.confidence,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from time import perf_counter, thread_time
-from typing import Any
+from typing import Any, Final
 from zlib import crc32
 
 import numpy as np
@@ -22,6 +22,9 @@ from geoseg.ops.layers import NO_PERCENT, Layer, describe
 from geoseg.ops.metric import Metric, measure_grid
 from geoseg.ops.tiling import Chip, Lattice, hull
 
+OBSERVATIONS: Final = "observations"
+"""The raster that says how often a pixel was seen clearly: of one scene once, or not at all."""
+
 Stitched = tuple[NDArray[np.uint8], dict[Layer, NDArray[np.uint8]]]
 """Index of the class, and the layers, of a block."""
 
@@ -30,7 +33,8 @@ Stitched = tuple[NDArray[np.uint8], dict[Layer, NDArray[np.uint8]]]
 class Tiling:
     """How a scene is cut for the model, and how the pieces are joined.
 
-    ``layers`` are what is kept beside classes and confidence.
+    ``layers`` are what is kept beside classes and confidence. Chips of which a smaller share of
+    pixels is valid than ``min_valid`` are not predicted.
     """
 
     lattice: Lattice
@@ -38,6 +42,7 @@ class Tiling:
     weights: stitch.Weights = "hann"
     batch: int = 1
     layers: tuple[Layer, ...] = ()
+    min_valid: float = 0.0
 
     @property
     def wanted(self) -> tuple[Layer, ...]:
@@ -50,7 +55,9 @@ class Loaded:
     """A block with all that its chips see.
 
     ``patch`` covers ``at``, which may reach beyond the scene at its lower and right rim (see
-    :class:`geoseg.ops.tiling.Chip`); ``chips`` are those that have anything to decide here.
+    :class:`geoseg.ops.tiling.Chip`); ``chips`` are those that have anything to decide here,
+    ``skipped`` counts the others, ``thin`` those of them that would have, but of which too little
+    is valid. ``decided`` are the pixels ``(y, x)`` of the block that a chip speaks for; None: all.
     """
 
     block: Window
@@ -58,6 +65,13 @@ class Loaded:
     patch: Patch
     chips: tuple[Chip, ...]
     skipped: int
+    thin: int = 0
+    decided: NDArray[np.bool_] | None = None
+
+    @property
+    def mapped(self) -> NDArray[np.bool_]:
+        """Pixels of the block ``(y, x)`` that get a class: valid ones that a chip speaks for."""
+        return self.valid if self.decided is None else self.valid & self.decided
 
     @property
     def valid(self) -> NDArray[np.bool_]:
@@ -85,14 +99,17 @@ def load(block: Window, pixels: Pixels, bands: tuple[str, ...], tiling: Tiling) 
     at = hull(chips)
     patch = _padded(pixels.read(bands, at & scene), at, scene)
     useful = tuple(c for c in chips if _decides(c, patch.valid, at, block, tiling))
-    return Loaded(block, at, patch, useful, len(chips) - len(useful))
+    enough = tuple(c for c in useful if _is_valid_enough(c, patch.valid, at, scene, tiling))
+    thin = len(useful) - len(enough)
+    decided = _decided(enough, block, tiling) if thin else None
+    return Loaded(block, at, patch, enough, len(chips) - len(enough), thin, decided)
 
 
 def infer(loaded: Loaded, segmenter: Segmenter, tiling: Tiling) -> Segmented:
     """Predict the chips of a block and stitch them."""
     stitched = _crop if tiling.seams == "crop" else _blend
     index, layers = stitched(loaded, segmenter, tiling)
-    legend, valid = segmenter.card.legend, loaded.valid
+    legend, valid = segmenter.card.legend, loaded.mapped
     for percent in layers.values():
         percent[..., ~valid] = NO_PERCENT
     confidence = layers.pop("confidence")
@@ -105,6 +122,26 @@ def _decides(
     """Whether a valid pixel of the block depends on ``chip``: chips of nodata cost nothing."""
     part = (chip.owns if tiling.seams == "crop" else chip.sees) & block
     return bool(valid[part.within(at).slices].any())
+
+
+def _is_valid_enough(
+    chip: Chip, valid: NDArray[np.bool_], at: Window, scene: Window, tiling: Tiling
+) -> bool:
+    """Whether enough of what the chip sees of the scene is valid: whichever block asks."""
+    if not tiling.min_valid:
+        return True
+    seen = valid[(chip.sees & scene).within(at).slices]
+    return bool(np.count_nonzero(seen) >= tiling.min_valid * seen.size)
+
+
+def _decided(chips: Iterable[Chip], block: Window, tiling: Tiling) -> NDArray[np.bool_]:
+    """Pixels of the block that at least one of ``chips`` decides."""
+    decided = np.zeros(block.shape, np.bool_)
+    for chip in chips:
+        part = (chip.owns if tiling.seams == "crop" else chip.sees) & block
+        if part:
+            decided[part.within(block).slices] = True
+    return decided
 
 
 def _padded(patch: Patch, at: Window, scene: Window) -> Patch:
@@ -170,7 +207,7 @@ class SegmentBlocks:
     model's work.
 
     ``layers`` are the stores of the tiling's layers, by name; those of the probabilities are called
-    as :func:`plane_names` says.
+    as :func:`plane_names` says. ``observations`` gets 1 where a pixel is valid, else 0.
     """
 
     def __init__(
@@ -182,11 +219,12 @@ class SegmentBlocks:
         tiling: Tiling,
         *,
         layers: Mapping[str, RasterStore] | None = None,
+        observations: RasterStore | None = None,
         model_threads: int = 1,
     ) -> None:
         self._pixels, self._segmenter = pixels, segmenter
         self._classes, self._confidence = classes, confidence
-        self._layers = layers or {}
+        self._layers, self._observations = layers or {}, observations
         self._tiling, self._metric = tiling, measure_grid(pixels.grid)
         threads = model_threads if segmenter.parallel else 1
         self._model = ThreadPoolExecutor(threads, thread_name_prefix="geoseg-model")
@@ -203,6 +241,8 @@ class SegmentBlocks:
         codes = self._segmenter.card.legend.values
         for name, values in planes(result.layers, codes):
             self._layers[name].write(block, values)
+        if self._observations is not None:
+            self._observations.write(block, loaded.valid.astype(np.uint8))
         return {
             **_account(loaded, result, self._tiling.lattice.stride, self._metric),
             "seconds": {
@@ -246,7 +286,7 @@ def planes(
 
 def _account(loaded: Loaded, result: Segmented, stride: int, metric: Metric) -> dict[str, Any]:
     """What a block says of itself: counts, areas, checksums and how its seams look."""
-    valid = loaded.valid
+    valid = loaded.mapped
     counts = np.bincount(result.classes[valid], minlength=256)
     codes = [int(code) for code in np.flatnonzero(counts)]
     areas = class_areas(result.classes, loaded.block, metric)
@@ -255,6 +295,8 @@ def _account(loaded: Loaded, result: Segmented, stride: int, metric: Metric) -> 
         "valid": int(valid.sum()),
         "chips": len(loaded.chips),
         "skipped": loaded.skipped,
+        "thin": loaded.thin,
+        "dropped": int(np.count_nonzero(loaded.valid & ~valid)),
         "counts": {code: int(counts[code]) for code in codes},
         "areas": {code: areas[code] for code in codes},
         "confidence": int(result.confidence[valid].sum(dtype=np.int64)),
