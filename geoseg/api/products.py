@@ -121,10 +121,12 @@ class Products:
         summaries: Mapping[str, Summary],
         reporter: Reporter,
         moved: Mapping[str, Any] | None = None,
+        told: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Make all of them from the finished blocks of ``work``; returns what run.json says.
 
-        ``moved`` is what small regions took from class to class before they were outlined.
+        ``moved`` is what small regions took from class to class before they were outlined, ``told``
+        what was seen of the scene before it was mapped.
         """
         paths = self.paths()
         # An item that stands from an earlier run must not vouch for a mixture of old and new.
@@ -135,7 +137,7 @@ class Products:
         polygons = self._write_polygons(work, paths, moved)
         reporter.advance(blocks=2, pixels=0)
         self._write_pictures(paths, account, polygons)
-        record = self._record(account, polygons, summaries) | {"layers": means}
+        record = self._record(account, polygons, summaries) | {"layers": means, **(told or {})}
         if polygons is not None:
             record["polygons"] |= self._shaped(polygons, moved)
         write_bytes(paths["run"], (json.dumps(record, indent=2, default=str) + "\n").encode())
