@@ -44,7 +44,7 @@ def _fill(valid: Any, farthest: int, out: Any) -> None:
             out[y, :] = farthest
             continue
         for x in range(width):
-            best = min(np.int64(columns[y, x]) ** 2, limit)
+            best: Any = min(np.int64(columns[y, x]) ** 2, limit)
             # Farther along the row than the best so far, nothing can be nearer.
             step = 1
             while step * step < best:
