@@ -16,7 +16,6 @@ from geoseg.workflow.fields import (
     Dashboard,
     DirectoryTemplate,
     Memory,
-    Number,
     OrElse,
     SomeAutoPixels,
 )
@@ -42,7 +41,7 @@ class Tiling(Section):
     """How chips are weighted where seams are blended; hann if it is not said."""
     block: SomeAutoPixels = "auto"
     """Side of a block, one task of the cluster, in pixels. Does not change the result."""
-    min_valid: Annotated[Number, Field(ge=0, le=1)] = 0
+    min_valid: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Share of a chip's pixels that must be valid; what chips with fewer decide becomes nodata."""
 
     @model_validator(mode="before")

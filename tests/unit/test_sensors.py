@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rasterio.enums import ColorInterp
 from rasters import write
 
 from geoseg.errors import ModelError, SceneError
@@ -261,6 +262,7 @@ def raw_files(folder: Path) -> list[tuple[str, dict]]:
     level1 = "LC08_L1TP_190024_20230601_20230603_02_T1"
     for number in range(2, 8):
         write(folder / f"{level1}_B{number}.TIF", numbers(9000))
+    for number in (2, 3, 4, 8):
         write(folder / f"s2/T29UNU_20221005T115411_B{number:02}.tif", numbers(2000))
     write(folder / f"{PLANET}_AnalyticMS.tif", np.stack([numbers(1000)] * 4))
     write(folder / "drone16.tif", np.stack([numbers(30_000)] * 4))
@@ -268,6 +270,7 @@ def raw_files(folder: Path) -> list[tuple[str, dict]]:
     write(folder / "stack.tif", np.stack([numbers(3000)] * 6))
     return [
         (f"{folder}/{{scene}}_B*.TIF", {}),
+        (f"{folder}/s2/{{scene}}_B*.tif", {}),
         (f"{folder}/stack.tif", stack),
         (f"{folder}/{PLANET}_AnalyticMS.tif", {}),
         (f"{folder}/drone16.tif", {"bands": ("red", "green", "blue", "nir")}),
@@ -285,3 +288,33 @@ def test_no_sensor_gives_raw_numbers_to_a_model_for_reflectance(tmp_path):
         )
         with pytest.raises(ModelError, match="what its numbers mean is not known"):
             check_scene(card, scene)
+
+
+def test_no_sensor_gives_reflectance_to_a_model_for_numbers_as_stored(landsat, planet, tmp_path):
+    card = models_of_both_kinds()[1]
+    (planet_scene,) = FilesSource((f"{planet}/*_8b.tif",)).scenes(card.bands)
+    write(tmp_path / "l" / f"{LANDSAT}_SR_B3.TIF", numbers(10_000))
+    for number in (2, 4):
+        write(tmp_path / "l" / f"{LANDSAT}_SR_B{number}.TIF", numbers(10_000))
+    (landsat_scene,) = FilesSource((f"{tmp_path}/l/{{scene}}_SR_B*.TIF",)).scenes(card.bands)
+    for scene in (planet_scene, landsat_scene):
+        with pytest.raises(ModelError, match=r"needs them as stored: set `input.units: dn`"):
+            check_scene(card, scene)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_drone_pictures_with_alpha_of_8_and_16_bits(tmp_path, dtype):
+    most = np.iinfo(dtype).max
+    values = np.full((4, 8, 8), most // 2, dtype)
+    values[3] = most
+    values[3, :, :3] = 0
+    colors = [ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha]
+    write(tmp_path / "ortho.tif", values, colors=tuple(colors))
+    (scene,) = FilesSource((str(tmp_path / "ortho.tif"),)).scenes(["red", "green", "blue"])
+    valid = read(scene)[1]
+    assert np.array_equal(valid, values[3] > 0)
+    # What 16 bits mean nobody knows: not reflectance, and told of where a model learnt bytes.
+    assert scene.units == ("dn" if dtype == np.uint8 else None)
+    assert ("uint16" in "".join(check_scene(models_of_both_kinds()[1], scene))) == (
+        dtype == np.uint16
+    )

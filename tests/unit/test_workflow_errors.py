@@ -85,6 +85,7 @@ APPENDED = [
         *(9, 29, "tiling.margin"),
         "nothing is left of a chip: expected less than half of 'size', found 64 px",
     ),
+    ("tiling: {min_valid: 1.5}", 9, 21, "tiling.min_valid", "expected at most 1, found 1.5"),
     ("tiling: {weights: hann}", 9, 19, "tiling.weights", "only used with seams: blend"),
     (
         "tiling: {seams: blnd}",
