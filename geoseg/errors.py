@@ -10,6 +10,7 @@ GeosegError                 exit code 1
 │   ├── PlanError           the request cannot be cut into blocks (margins, memory)
 │   └── ClusterError        no cluster answers, or its workers do not fit
 ├── BlockError              a block failed while running
+├── RemoteError             a server did not deliver a file; later it may
 ├── ClusterLostError        the cluster went away while blocks were running
 ├── ProductError            a product could not be written
 ├── TrainingError           a network stopped learning: its loss is no number any more
@@ -23,11 +24,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from geoseg.redaction import without_secrets
+
 
 class GeosegError(Exception):
-    """Base class of all errors raised by geoseg; ``str()`` is what the user reads."""
+    """Base class of all errors raised by geoseg; ``str()`` is what the user reads.
+
+    Addresses in it have lost their passwords and signatures.
+    """
 
     exit_code = 1
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(without_secrets(a) if isinstance(a, str) else a for a in args))
 
 
 class InputError(GeosegError):
@@ -95,6 +104,10 @@ class ClusterError(InputError):
 
 class BlockError(GeosegError):
     """A block failed while running."""
+
+
+class RemoteError(GeosegError):
+    """A server did not deliver a file, or not all of it; another try may go better."""
 
 
 class ClusterLostError(GeosegError):

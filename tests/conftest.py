@@ -9,6 +9,9 @@ from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parents[1]
 
+# Tests run side by side, one process a core: more threads would only get in each other's way.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # A loaded machine must not fail a test: no deadlines; the same examples in every run.
 settings.register_profile(
     "geoseg", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]

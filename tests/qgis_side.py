@@ -32,7 +32,7 @@ def layers_of(path):
         project = QgsProject.instance()
         assert project.read(path), path
         return [node.layer() for node in project.layerTreeRoot().findLayers()]
-    if path.endswith((".gpkg", ".parquet")):
+    if path.endswith((".gpkg", ".parquet", ".fgb")):
         tables = [layer.GetName() for layer in ogr.Open(path)]
         return [
             QgsVectorLayer(f"{path}|layername={t}", t, "ogr") for t in tables if t != "layer_styles"

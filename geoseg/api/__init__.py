@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any
 
+from geoseg.api.vectorizing import vectorize
 from geoseg.workflow import TrainingWorkflow, Workflow, from_data, load, load_training
 
 if TYPE_CHECKING:
     from geoseg.api.adjusting import AdjustedAreas
     from geoseg.api.designing import Design, Sample
     from geoseg.api.evaluation import Truth
-    from geoseg.api.outlines import Outlined
     from geoseg.api.planning import RunPlan
     from geoseg.api.results import RunResult
     from geoseg.api.scores import Evaluation
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from geoseg.models.registry import ModelPackage
     from geoseg.models.told import Told
     from geoseg.run.reporter import Reporter
-    from geoseg.workflow.vector import VectorSettings
 
 __all__ = [
     "add_model",
@@ -122,50 +121,6 @@ def predict(
     }
     workflow = from_data(data, name="predict", overrides=overrides)
     return run(workflow, reporter=reporter, force=force)
-
-
-def vectorize(
-    raster: str | os.PathLike[str],
-    out: str | os.PathLike[str],
-    *,
-    legend: str | None = None,
-    confidence: str | os.PathLike[str] | None = None,
-    probabilities: str | os.PathLike[str] | None = None,
-    workers: int | None = None,
-    reporter: Reporter | None = None,
-    **vector: Unpack[VectorSettings],
-) -> Outlined:
-    """Outline the classes of any raster of codes as polygons, exact across blocks.
-
-    Args:
-        raster: One band of codes 0..255.
-        out: A ``.gpkg``, ``.parquet``, ``.fgb`` or ``.pmtiles`` file.
-        legend: Name of a known legend; the raster's own category names and palette without it.
-        confidence: Percents on the same grid, for what is said of each polygon.
-        probabilities: Percents on the same grid, a band for each class, called as it.
-        workers: Worker processes; without it threads of this process.
-        reporter: Told of progress; nobody is, without it.
-        vector: What else is asked of polygons, as in the section ``output.vector`` of workflows:
-            ``classes=["Water"]``, ``min_area="0.5 ha"``, ``simplify="8 m"``, ``smooth="corners"``...
-
-    Returns:
-        How many polygons were written, and what became of areas.
-
-    Raises:
-        InputError: The raster or a setting is wrong; nothing was written.
-    """
-    from geoseg.api.outlines import Beside, outline  # noqa: PLC0415 (numba and rasterio)
-    from geoseg.workflow.vector import vector_of  # noqa: PLC0415 (not everybody needs it)
-
-    beside = Beside(legend, *(None if p is None else Path(p) for p in (confidence, probabilities)))
-    return outline(
-        Path(raster),
-        Path(out),
-        beside=beside,
-        vector=vector_of(vector),
-        workers=workers,
-        reporter=reporter,
-    )
 
 
 def add_model(

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from geoseg.io.traffic import NOTHING, Traffic
 from geoseg.legend import Legend
 from geoseg.run.base import Done
 from geoseg.run.loop import Summary
@@ -19,7 +20,7 @@ class Account:
     ``areas`` are square metres and ``counts`` pixels by code; ``confidence`` is the mean in
     percent; ``seam_index`` is the rate of class changes at chip borders over that elsewhere, both
     as the model left them. ``changed`` are the pixels that were refined to another class; None
-    where nothing was refined. ``thin_chips`` are those of the skipped ones that had valid pixels,
+    where nothing was refined. ``traffic`` is what the blocks asked servers for. ``thin_chips`` are those of the skipped ones that had valid pixels,
     but too few, and ``dropped`` the valid pixels that have no class therefore.
     """
 
@@ -33,6 +34,7 @@ class Account:
     confidence: float | None
     seam_index: float | None
     changed: int | None = None
+    traffic: Traffic = NOTHING
     thin_chips: int = 0
     dropped: int = 0
 
@@ -42,17 +44,19 @@ class Account:
         total: Counter[str] = Counter()
         counts: Counter[int] = Counter()
         areas: dict[int, float] = {}
-        seams = [0, 0, 0, 0]
+        seams, traffic = [0, 0, 0, 0], NOTHING
         for done in blocks:
             report = done.report
             total["blocks"] += 1
             for key in ("pixels", "valid", "chips", "skipped", "thin", "dropped", "confidence"):
                 total[key] += report[key]
+            traffic += Traffic(**report["remote"])
             if refined is None:
                 _count(report, counts, areas)
             seams = [a + b for a, b in zip(seams, report["seams"], strict=True)]
         for done in refined or ():
             _count(done.report, counts, areas)
+            traffic += Traffic(**done.report["remote"])
             total["changed"] += done.report["changed"]
         return cls(
             total["blocks"],
@@ -65,6 +69,7 @@ class Account:
             total["confidence"] / total["valid"] if total["valid"] else None,
             _seam_index(seams),
             None if refined is None else total["changed"],
+            traffic,
             total["thin"],
             total["dropped"],
         )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import geoseg
+from geoseg.redaction import without_secrets
 
 WHOLE_FILE_BYTES = 256 * 2**20
 """Up to this size a file is hashed whole; beyond, in samples (with size and time of change)."""
@@ -19,17 +20,25 @@ SAMPLES = 64
 SAMPLE_BYTES = 2**20
 
 CODE = (
-    "ops", "steps", "models", "io/reader.py", "io/vrt.py", "io/environment.py", "grid.py",
+    "ops",
+    "steps",
+    "models",
+    "io/reader.py",
+    "io/remote.py",
+    "io/vrt.py",
+    "io/environment.py",
+    "grid.py",
     "scene.py",
-)  # fmt: skip
+)
 """What of the package changes the pixels and polygons of a result."""
 
 LIBRARIES = ("numpy", "rasterio", "torch", "shapely")
 
 
 def digest(value: Any) -> str:
-    """sha256 of a JSON-able value, whatever the order of its keys."""
+    """sha256 of a JSON-able value, whatever the order of its keys and the signatures in it."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+    text = without_secrets(text)  # an address that is signed anew means the same file
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -72,7 +81,7 @@ def software() -> dict[str, str]:
 def _describe(uri: str) -> dict[str, Any]:
     path = Path(uri)
     if not path.is_file():
-        return {"href": uri}
+        return {"href": without_secrets(uri)}
     stat = path.stat()
     about: dict[str, Any] = {"href": uri, "bytes": stat.st_size}
     if stat.st_size <= WHOLE_FILE_BYTES:

@@ -11,6 +11,7 @@ from typing import Literal
 from geoseg.api.samples import SampleStage
 from geoseg.io.area import AreaRef, clip_scene, lonlat_bounds
 from geoseg.io.files import FilesSource
+from geoseg.io.patterns import stem
 from geoseg.io.refs import BandRef, MaskRef, Overrides
 from geoseg.io.sample import SampleSource, SampleSpec, is_complete
 from geoseg.io.stac import StacSource
@@ -92,9 +93,9 @@ def _scenes(
 
 
 def _directory(workflow: Workflow, scene: Scene) -> Path:
-    stem = Path(scene.sources[0]).stem
+    name = stem(scene.sources[0])
     # Absolute: workers may have been started somewhere else.
-    return Path(workflow.directory(scene=scene.id, date=scene.acquired, stem=stem)).absolute()
+    return Path(workflow.directory(scene=scene.id, date=scene.acquired, stem=name)).absolute()
 
 
 def _sample(workflow: Workflow, source: SampleInput, bands: Sequence[str]) -> Found:
@@ -191,6 +192,7 @@ def _stac(source: StacInput, area: AreaRef | None) -> StacSource:
         bbox=None if area is None else lonlat_bounds(area),
         bands=bands,
         mask=_mask(source.mask),
+        max_items=source.max_items,
         overrides=Overrides(
             source.scale,
             source.offset,

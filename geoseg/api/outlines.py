@@ -32,12 +32,13 @@ from geoseg.run.base import BlockWork, Executor, Job
 from geoseg.run.ledger import Ledger
 from geoseg.run.loop import run_blocks
 from geoseg.run.reporter import Reporter, Silent
+from geoseg.run.resources import give_back_arrays
 from geoseg.run.threads import each_block
 from geoseg.steps.polygons import Polygons
 from geoseg.steps.vectorize import TraceBlock, Tracer
 from geoseg.workflow.vector import Vector
 
-BLOCK = 2048
+BLOCK = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,18 +135,19 @@ def outline(
     reporter: Reporter | None,
 ) -> Outlined:
     """See :func:`geoseg.api.vectorize`."""
-    known = None if beside.legend is None else _known(beside.legend)
+    known = None if beside.legend is None else known_legend(beside.legend)
     grid = ClassRaster(raster).grid
     names = _named(raster, known)
     for key, spoken in vector.class_names().items():
-        _chosen(raster, names, spoken, key)
+        check_classes(raster, names, spoken, key)
     chosen = names.select(vector.classes)
     plan = outlining(vector, names, grid, title=raster.stem)
     percent = _percent_bands(vector, beside, grid, names)
     if beside.confidence is not None:
         PercentRaster(beside.confidence, grid)
-    _check_out(raster, out)
+    check_out(out, raster)
     teller = reporter or Silent()
+    give_back_arrays()
     source = RasterCodes(raster.resolve(), None if known is None else known.nodata)
     with ExitStack() as stack:
         room = stack.enter_context(_room(out))
@@ -322,17 +324,27 @@ def _room(out: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _check_out(raster: Path, out: Path) -> None:
+def check_out(out: Path, raster: Path | None = None) -> None:
+    """Refuse names that polygons cannot be written to.
+
+    Raises:
+        InputError: It has no known suffix, is a folder or the raster, or lies where none may.
+    """
     if out.suffix not in SUFFIXES:
         raise InputError(f"{out}: write to a file that ends in {' or '.join(SUFFIXES)}")
     if out.is_dir():
         raise InputError(f"{out}: is a folder; name a file")
-    if out.exists() and out.samefile(raster):
+    if raster is not None and out.exists() and out.samefile(raster):
         raise InputError(f"{out}: is the raster itself; name another file")
     check_folder(out.parent, what=str(out))
 
 
-def _known(name: str) -> Legend:
+def known_legend(name: str) -> Legend:
+    """The legend of that name.
+
+    Raises:
+        InputError: There is none.
+    """
     if name not in LEGENDS:
         raise InputError(
             f"legend {name!r}: there is none of that name; known: {', '.join(LEGENDS)}"
@@ -354,8 +366,12 @@ def _named(raster: Path, known: Legend | None) -> Legend:
     return Legend(known.name, (*known.classes, *others), NO_CLASS)
 
 
-def _chosen(raster: Path, legend: Legend, names: tuple[str, ...], key: str) -> None:
-    """Refuse classes that there are not; the codes that nobody named are not worth a list."""
+def check_classes(raster: Path | str, legend: Legend, names: tuple[str, ...], key: str) -> None:
+    """Refuse classes that there are not; the codes that nobody named are not worth a list.
+
+    Raises:
+        InputError: ``raster`` has no class of one of ``names``, which ``key`` asks for.
+    """
     known = {name.casefold() for name in legend.names}
     for name in names:
         if name.casefold() not in known:

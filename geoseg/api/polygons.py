@@ -48,7 +48,7 @@ class Stored:
 
 
 class Passing:
-    """Polygons on their way to one file; ``codes`` are the classes seen so far among them.
+    """Polygons on their way to one file, made while it is written.
 
     ``at_end`` is called after the last of them.
     """
@@ -57,13 +57,10 @@ class Passing:
         self._batches = in_background(polygons)
         self._at_end = at_end
         self.schema = polygons.schema
-        self.codes: set[int] = set()
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         """The batches, made on a thread of their own; once."""
-        for batch in self._batches:
-            self.codes.update(batch.column("class_code").unique().to_pylist())
-            yield batch
+        yield from self._batches
         if self._at_end is not None:
             self._at_end()
 

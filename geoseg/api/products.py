@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from geoseg.api.polygons import Stored, store_polygons, write_polygons
 from geoseg.io.atomic import write_bytes
 from geoseg.io.cog import write_class_cog
 from geoseg.io.decimate import decimated_pixels, decimated_raster
+from geoseg.io.environment import gdal_path
 from geoseg.io.headers import stored_scales
 from geoseg.io.product_item import (
     ItemAsset,
@@ -35,7 +36,9 @@ from geoseg.io.qml import (
 from geoseg.io.quicklook import PANEL, Picture, stretch_limits, write_quicklook
 from geoseg.io.rat import write_rat
 from geoseg.io.reader import ScenePixels
+from geoseg.io.traffic import METER
 from geoseg.legend import LandClass, Legend
+from geoseg.redaction import without_secrets
 from geoseg.run.loop import Summary
 from geoseg.run.reporter import Reporter
 from geoseg.scene import Band, Scene, natural_colors
@@ -140,10 +143,18 @@ class Products:
         record = self._record(account, polygons, summaries) | {"layers": means, **(told or {})}
         if polygons is not None:
             record["polygons"] |= self._shaped(polygons, moved)
+        self._tell_traffic(record["remote"], reporter)
         write_bytes(paths["run"], (json.dumps(record, indent=2, default=str) + "\n").encode())
         self._write_item(paths)
         reporter.advance(blocks=max(0, len(paths) - 3 - len(means)), pixels=0)
         return record
+
+    def _tell_traffic(self, remote: Mapping[str, int], reporter: Reporter) -> None:
+        if remote["requests"]:
+            reporter.message(
+                f"scene {self._scene.id}: {remote['requests']:,} requests to servers, "
+                f"{remote['bytes'] / 1e6:,.1f} MB received"
+            )
 
     @property
     def _scene(self) -> Scene:
@@ -281,11 +292,12 @@ class Products:
         layers.append(ProjectLayer("Classes", str(paths["classes"]), classes, group="Maps"))
         layers += self._layers.project_layers(self.task.directory)
         bands = self._scene.select(colors)
-        if len({band.uri for band in bands}) == 1:
+        # A project never holds the secrets of an address, and nobody can read it without.
+        if len({band.uri for band in bands}) == 1 and without_secrets(bands[0].uri) == bands[0].uri:
             red, green, blue = (band.index for band in bands)
             style = image_style((red, green, blue), _as_qgis_reads(bands, limits))
-            own = bands[0].grid
-            layers.append(ProjectLayer("Scene", bands[0].uri, style, group="Scene", grid=own))
+            own, path = bands[0].grid, gdal_path(bands[0].uri, copies=False)
+            layers.append(ProjectLayer("Scene", path, style, group="Scene", grid=own))
         return layers
 
     def _record(
@@ -331,6 +343,7 @@ class Products:
                 "left_out_ha": round(polygons.dropped_area_m2 / 1e4, 4),
             },
             "seconds": timing(summaries),
+            "remote": asdict(account.traffic + METER.take()),
         }
 
     def _model_record(self) -> dict[str, Any]:

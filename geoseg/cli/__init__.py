@@ -9,6 +9,7 @@ import traceback
 from typing import cast
 
 from geoseg.errors import GeosegError, StoppedError
+from geoseg.redaction import without_secrets
 
 
 def main() -> None:
@@ -35,7 +36,7 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
         return error.exit_code
     except GeosegError as error:
         if debug:
-            traceback.print_exc()
+            _say(traceback.format_exc())
         _say(f"error: {error}")
         return error.exit_code
     except (InterruptedCommand, typer.Abort) as error:
@@ -46,7 +47,7 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
         return 1
     except Exception as error:  # noqa: BLE001 (whatever it is: one line, and the rest on request)
         if debug:
-            traceback.print_exc()
+            _say(traceback.format_exc())
         _say(f"error: {_unexpected(error)}")
         return 1
 
@@ -64,7 +65,7 @@ def _terminated(number: int, _frame: object) -> None:
 
 def _stopped(error: BaseException | None, *, debug: bool) -> int:
     if debug and error is not None:
-        traceback.print_exception(error)
+        _say("".join(traceback.format_exception(error)))
     if isinstance(error, StoppedError):
         _say(str(error))
         return error.exit_code
@@ -73,4 +74,4 @@ def _stopped(error: BaseException | None, *, debug: bool) -> int:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr)  # noqa: T201 (this is the command line)
+    print(without_secrets(text), file=sys.stderr)  # noqa: T201 (this is the command line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import colorsys
 import threading
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,20 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp
-from rasterio.errors import RasterioError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as RasterWindow
 
 from geoseg.errors import SceneError
 from geoseg.grid import GeoBox, Window
 from geoseg.io.class_names import read_labels
-from geoseg.io.headers import Header, read_header
+from geoseg.io.environment import gdal_env
+from geoseg.io.headers import Header, check_whole, read_header
 from geoseg.legend import LandClass, Legend
 
 NO_CLASS = -1
 """What :meth:`ClassRaster.read` gives for pixels without a class, whatever the file has there."""
 
+_CACHE = 64  # MB that GDAL keeps: each window is read once, and only rims are seen again
 _GOLDEN_ANGLE = 0.618034  # hues this far apart never come close to one another
 
 
@@ -68,7 +71,8 @@ class ClassRaster:
         at = RasterWindow.from_slices(*window.slices)
         try:
             if not hasattr(self._local, "source"):
-                self._local.source = rasterio.open(self.path, sharing=False)
+                with gdal_env(cache=_CACHE):
+                    self._local.source = rasterio.open(self.path, sharing=False)
             values = self._local.source.read(1, window=at)
             hidden = np.zeros((), np.bool_)
             if self._masked:
@@ -112,6 +116,11 @@ def unnamed(code: int) -> str:
     return f"Class {code}"
 
 
+def unnamed_class(code: int) -> LandClass:
+    """A class that nobody has named or coloured."""
+    return LandClass(code, unnamed(code), _color(code))
+
+
 def _header(path: Path) -> Header:
     _check_crs(path)
     header = read_header(str(path))
@@ -126,12 +135,17 @@ def _header(path: Path) -> Header:
 
 def _check_crs(path: Path) -> None:
     """What can be seen at once to be no class raster; all else is said while reading the header."""
-    try:
-        with rasterio.open(path) as source:
-            crs, first = source.crs, source.colorinterp[:1]
-    except RasterioError:
-        return
-    if crs is None:
+    with gdal_env(cache=_CACHE), warnings.catch_warnings():
+        # A missing georeference is said below, or while reading the header.
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        try:
+            with rasterio.open(path) as source:
+                check_whole(str(path), source)  # what is cut off has lost its CRS, too
+                crs, first = source.crs, source.colorinterp[:1]
+                bent = bool(source.gcps[0]) or source.rpcs is not None
+        except RasterioError:
+            return
+    if crs is None and not bent:
         raise SceneError(f"{path}: no CRS; give it one first (gdal_edit.py -a_srs EPSG:... {path})")
     if first == (ColorInterp.red,):
         raise SceneError(f"{path}: is a colour image, not a raster of class codes")

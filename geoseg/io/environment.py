@@ -1,19 +1,52 @@
-"""How GDAL is set up while geoseg reads; the only place where its settings are."""
+"""How GDAL is set up while geoseg reads; the only place where its settings are.
+
+Whoever sets one of the ``GDAL_HTTP_*``, ``CPL_*`` and ``VSI_*`` settings in the environment has
+their way. Credentials are never settings of geoseg: GDAL takes them from the environment
+(``AWS_ACCESS_KEY_ID``, ``AWS_PROFILE``, ``AWS_NO_SIGN_REQUEST``, ``AWS_REQUEST_PAYER``,
+``GDAL_HTTP_USERPWD``, ``GDAL_HTTP_HEADER_FILE``...), on each worker from its own.
+"""
 
 from __future__ import annotations
 
+import os
 import re
+from urllib.parse import urlsplit
 
 import rasterio
+from rasterio.session import DummySession
 
 _SETTINGS = {
     "GDAL_CACHEMAX": 256,  # MB for each process; the default is 5 % of the machine's memory
     "GDAL_VRT_ENABLE_PYTHON": "NO",  # pixel functions in a VRT are somebody else's code
-    "GDAL_HTTP_MAX_RETRY": 3,
-    "GDAL_HTTP_RETRY_DELAY": 1,
-    "GDAL_HTTP_CONNECTTIMEOUT": 30,
-    "GDAL_HTTP_LOW_SPEED_TIME": 60,
-    "GDAL_HTTP_LOW_SPEED_LIMIT": 1,
+}
+_REMOTE = {
+    # Listing the folder of a local file is how sidecar masks and world files are found; on a
+    # server it costs a request for each file.
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    # About 10 s in all, each wait twice the last: 0.5, 1, 2.5, 5.5 s. What takes longer is tried
+    # again as a block (run.retries).
+    "GDAL_HTTP_MAX_RETRY": 4,
+    "GDAL_HTTP_RETRY_DELAY": 0.5,
+    # With a list of its own GDAL also retries connections that end without an answer.
+    "GDAL_HTTP_RETRY_CODES": "408,425,429,500,502,503,504",
+    # A server that takes 10 s to accept, or sends less than 1 kB/s for 20 s, is gone; there is no
+    # limit to a whole request, as large ranges over thin lines take their time.
+    "GDAL_HTTP_CONNECTTIMEOUT": 10,
+    "GDAL_HTTP_LOW_SPEED_TIME": 20,
+    "GDAL_HTTP_LOW_SPEED_LIMIT": 1000,
+    "GDAL_HTTP_TCP_KEEPALIVE": "YES",
+    # Neighbouring tiles in one request, and all ranges of a read at once. Several ranges in one
+    # request (MULTIRANGE=SINGLE_GET) are not understood by S3.
+    "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
+    "GDAL_HTTP_MULTIPLEX": "YES",
+    # The header of a COG of a whole Sentinel-2 tile, with its overviews, in one request; GDAL's
+    # 16 kB are too few.
+    "GDAL_INGESTED_BYTES_AT_OPEN": 65536,
+    # What was read is kept for all handles of a process, so that each thread's handle finds the
+    # header there. VSI_CACHE would keep it once more for each handle.
+    "CPL_VSIL_CURL_CACHE_SIZE": 32 * 2**20,
+    # Counted for run.json; see geoseg.io.traffic.
+    "CPL_VSIL_NETWORK_STATS_ENABLED": "YES",
 }
 _SCHEMES = {
     "http": "/vsicurl/http",
@@ -22,15 +55,39 @@ _SCHEMES = {
     "gs": "/vsigs",
     "az": "/vsiaz",
 }
+_COPIES: dict[str, str] = {}
 _URL = re.compile(r"([a-z][a-z0-9+.-]+)://(.*)", re.IGNORECASE | re.DOTALL)
 
 
-def gdal_env(*, remote: bool = False) -> rasterio.Env:
-    """A context in which GDAL is set up; ``remote``: for files that are not on this machine."""
-    # Listing the folder of a local file is how sidecar masks and world files are found; on a
-    # server it costs a request for each file.
-    listing = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"} if remote else {}
-    return rasterio.Env(**_SETTINGS, **listing)
+def gdal_env(*, remote: bool = False, cache: int | None = None) -> rasterio.Env:
+    """A context in which GDAL is set up.
+
+    Args:
+        remote: For files that are not on this machine.
+        cache: MB that GDAL keeps, for the whole process; heeded where no raster was opened before.
+    """
+    settings = dict(_SETTINGS)
+    if cache is not None:
+        settings["GDAL_CACHEMAX"] = cache
+    if remote:
+        settings |= {k: v for k, v in (_REMOTE | _endpoint()).items() if k not in os.environ}
+    # rasterio would look for credentials with boto3 (slowly, where there are none), and GDAL does
+    # it by itself.
+    return rasterio.Env(session=DummySession(), **settings)
+
+
+def _endpoint() -> dict[str, str | int | float]:
+    """S3-compatible servers as Amazon's tools are told of them, in GDAL's words."""
+    url = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    if not url or "AWS_S3_ENDPOINT" in os.environ:
+        return {}
+    parts = urlsplit(url)
+    return {
+        "AWS_S3_ENDPOINT": parts.netloc,
+        "AWS_HTTPS": "NO" if parts.scheme == "http" else "YES",
+        # Few of them have a name for each bucket.
+        "AWS_VIRTUAL_HOSTING": "FALSE",
+    }
 
 
 def is_remote(uri: str) -> bool:
@@ -38,12 +95,15 @@ def is_remote(uri: str) -> bool:
     return uri.startswith("/vsi") or bool(_URL.match(uri))
 
 
-def gdal_path(uri: str) -> str:
+def gdal_path(uri: str, *, copies: bool = True) -> str:
     """What GDAL calls ``uri``.
 
     ``https://host/a.tif`` becomes ``/vsicurl/https://host/a.tif``, ``s3://bucket/a.tif`` becomes
-    ``/vsis3/bucket/a.tif``; paths stay as they are.
+    ``/vsis3/bucket/a.tif``; paths stay as they are. A file that was fetched whole is its copy, unless
+    the answer is for others than this process (``copies``).
     """
+    if copies and uri in _COPIES:
+        return _COPIES[uri]
     match = _URL.match(uri)
     if match is None:
         return uri
@@ -51,3 +111,8 @@ def gdal_path(uri: str) -> str:
     if prefix is None:
         return uri
     return f"{prefix}://{match[2]}" if prefix.startswith("/vsicurl") else f"{prefix}/{match[2]}"
+
+
+def use_copy(uri: str, path: str) -> None:
+    """From now on ``path`` is read wherever this process is asked for ``uri``."""
+    _COPIES[uri] = path

@@ -358,7 +358,9 @@ class _Reader:
         if self._source.date is not None:
             return in_utc(self._source.date)
         tags = headers[0].tags if headers else {}
-        names = (self._group.id, *(Path(path).name for path in self._group.paths))
+        paths = [Path(path) for path in self._group.paths]
+        of_files, of_folders = (p.name for p in paths), (p.parent.name for p in paths)
+        names = (self._group.id, *of_files, *of_folders)  # 2024-06-03/ortho.tif
         return (
             date_from_tags(tags, _ACQUIRED)
             or next((found for name in names if (found := date_in(name))), None)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
+from typing import TypeVar
 
 import rasterio
 from affine import Affine
@@ -16,12 +17,15 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
-from geoseg.errors import SceneError
-from geoseg.io.environment import gdal_env, gdal_path, is_remote
+from geoseg.errors import RemoteError, SceneError
+from geoseg.io.environment import gdal_path, is_remote
 from geoseg.io.names import common_names, sensor_of
 from geoseg.io.refs import BandRef
+from geoseg.io.remote import LostError, http_status, said, tried
 from geoseg.io.truncation import missing_bytes
 from geoseg.scene import Band, Mask
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,32 +121,52 @@ def read_header(uri: str, *, crs: str | None = None, placeless: bool = False) ->
     Raises:
         SceneError: There is no such file, it is not a raster, it is truncated, or nothing says
             where it lies.
+        RemoteError: A server does not deliver it now.
     """
     if not is_remote(uri) and not Path(uri).exists():
         raise SceneError(f"{uri}: no such file")
-    with gdal_env(remote=is_remote(uri)), warnings.catch_warnings():
-        # Missing georeferences become errors below.
+    try:
+        return _opened(uri, lambda file: _header(uri, file, crs, placeless=placeless))
+    except RasterioError as error:
+        raise SceneError(
+            f"{uri}: not a raster that can be read ({_unreadable(uri, error)})"
+        ) from error
+
+
+def _opened(uri: str, read: Callable[[DatasetReader], T]) -> T:
+    """What ``read`` gives of the open file.
+
+    Raises:
+        RemoteError: A server does not deliver it now.
+        RasterioError: It cannot be opened.
+    """
+
+    def opened() -> T:
+        with rasterio.open(gdal_path(uri)) as dataset:
+            return read(dataset)
+
+    with warnings.catch_warnings():
+        # Missing georeferences become errors of ours.
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
-            with rasterio.open(gdal_path(uri)) as dataset:
-                return _header(uri, dataset, crs, placeless=placeless)
-        except RasterioError as error:
-            raise SceneError(
-                f"{uri}: not a raster that can be read ({_unreadable(uri, error)})"
-            ) from error
+            return tried(uri, opened)
+        except LostError as error:
+            raise RemoteError(f"{uri}: cannot be read now ({error}); try again later") from error
 
 
 def _unreadable(uri: str, error: RasterioError) -> str:
     """What is wrong with a file that GDAL does not open, as far as can be told."""
-    path = Path(uri)
-    said = str(error).replace(f"'{uri}' ", "").removeprefix(f"{path.name}: ").rstrip(".")
+    path, status = Path(uri), http_status(error)
+    if status is not None:
+        return said(status)
+    told = str(error).replace(f"'{uri}' ", "").removeprefix(f"{path.name}: ").rstrip(".")
     if path.is_file() and not path.stat().st_size:
         return "the file is empty; get it again"
-    if "not recognized" in said:
+    if "not recognized" in told:
         return "neither GeoTIFF nor JPEG 2000, nor any other format of GDAL"
-    if said.startswith("TIFF"):
-        return f"a GeoTIFF that is cut short or damaged; get the file again; GDAL says: {said}"
-    return said
+    if told.startswith("TIFF"):
+        return f"a GeoTIFF that is cut short or damaged; get the file again; GDAL says: {told}"
+    return told
 
 
 def stored_scales(uri: str) -> list[tuple[float, float]]:
@@ -150,23 +174,30 @@ def stored_scales(uri: str) -> list[tuple[float, float]]:
 
     Raises:
         SceneError: It cannot be opened.
+        RemoteError: A server does not deliver it now.
     """
-    with gdal_env(remote=is_remote(uri)), warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        try:
-            with rasterio.open(gdal_path(uri)) as dataset:
-                return list(zip(dataset.scales, dataset.offsets, strict=True))
-        except RasterioError as error:
-            raise SceneError(f"{uri}: cannot be opened: {error}") from error
+    try:
+        return _opened(uri, lambda file: list(zip(file.scales, file.offsets, strict=True)))
+    except RasterioError as error:
+        raise SceneError(f"{uri}: cannot be opened: {error}") from error
+
+
+def check_whole(uri: str, dataset: DatasetReader) -> None:
+    """Refuse a file that is shorter than it says itself.
+
+    Raises:
+        SceneError: Bytes are missing.
+    """
+    lost = missing_bytes(uri, dataset)
+    if lost:
+        raise SceneError(f"{uri}: truncated, at least {lost} bytes are missing; get the file again")
 
 
 def _header(uri: str, dataset: DatasetReader, crs: str | None, *, placeless: bool) -> Header:
     if dataset.count == 0:
         inner = f"; it contains {', '.join(dataset.subdatasets[:3])}" if dataset.subdatasets else ""
         raise SceneError(f"{uri}: has no bands of its own{inner}")
-    lost = missing_bytes(uri, dataset)
-    if lost:
-        raise SceneError(f"{uri}: truncated, at least {lost} bytes are missing; get the file again")
+    check_whole(uri, dataset)
     nowhere = placeless and dataset.transform.is_identity
     shape = (dataset.height, dataset.width)
     grid = GeoBox(shape, Affine.identity(), None) if nowhere else _grid(uri, dataset, crs)
@@ -244,4 +275,15 @@ def _crs(uri: str, dataset: DatasetReader, given: str | None) -> CRS:
             f"{uri}: its CRS is {own.to_string()[:60]}, input.crs says {given}; "
             f"leave input.crs out, or correct the file"
         )
+    _check_earth(uri, read)
     return read
+
+
+def _check_earth(uri: str, crs: CRS) -> None:
+    """Refuse other planets: areas are taken on the Earth, and items want longitude and latitude."""
+    body = crs.proj.ellipsoid
+    if body is not None and not 6.3e6 < body.semi_major_metre < 6.4e6:
+        raise SceneError(
+            f"{uri}: its CRS is of another body than the Earth ({body.name}, radius "
+            f"{body.semi_major_metre / 1e3:.0f} km); geoseg maps the Earth only"
+        )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import re
+from calendar import isleap
 from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 log = logging.getLogger(__name__)
 
-Sensor = Literal["sentinel2", "oli", "tm", "hls_l30"]
+Sensor = Literal["sentinel2", "oli", "tm"]
 
 COMMON = (
     "coastal",
@@ -56,9 +57,6 @@ _BY_NUMBER: dict[Sensor, dict[str, str]] = {
     "sentinel2": {key[1:].lstrip("0"): name for key, name in SENTINEL2.items()},
     "oli": {str(i): name for i, name in enumerate(_OLI, 1)} | {"10": "lwir11", "11": "lwir12"},
     "tm": {str(i): name for i, name in enumerate(_TM, 1) if name},
-    # HLS names of Landsat's bands: no panchromatic, and two thermal ones after cirrus.
-    "hls_l30": {str(i): name for i, name in enumerate(_OLI[:7], 1)}
-    | {"9": "cirrus", "10": "lwir11", "11": "lwir12"},
 }
 _SYNONYMS = {
     "rededge1": "rededge071",
@@ -78,15 +76,16 @@ STAND_INS = {"nir": "nir08"}
 
 _NUMBERED = re.compile(r"(?:^|[^a-z0-9])(?:sr_|toa_)?b(?:and)?[ _]?(0?[1-9]a?|1[0-2])(?![a-z0-9])")
 _LANDSAT = re.compile(r"(?:^|[^a-z0-9])l([cote])0?([4-9])(?=[^0-9]|\d{6})")
-_HLS = re.compile(r"(?:^|[^a-z0-9])hls\.([ls])30\.")
 _SENTINEL2 = re.compile(r"(?:^|[^a-z0-9])(?:s2[abcd]_|s2[abcd]?_?msi|t\d\d[a-z]{3}_\d{8})")
+_HLS = re.compile(r"(?:^|[^a-z0-9])hls[._]?([ls])30(?![0-9])")
+_CLOCK = r"(?:[T_]([01]\d|2[0-3])([0-5]\d)([0-5]\d))?(?!\d)"
 _DATE = re.compile(
-    r"(?<!\d)((?:19|20)\d\d)[-_]?(0[1-9]|1[0-2])[-_]?(0[1-9]|[12]\d|3[01])"
-    r"(?:[T_]([01]\d|2[0-3])([0-5]\d)([0-5]\d))?(?!\d)"
+    r"(?<!\d)((?:19|20)\d\d)[-_.]?(0[1-9]|1[0-2])[-_.]?(0[1-9]|[12]\d|3[01])" + _CLOCK
 )
-_DAY_OF_YEAR = re.compile(
-    r"(?<!\d)((?:19|20)\d\d)([0-2]\d\d|3[0-5]\d|36[0-6])T([01]\d|2[0-3])([0-5]\d)([0-5]\d)(?!\d)"
-)
+# Day of the year: HLS and MODIS (2024145T173909, A2024145), 2024-145.
+_DAY = re.compile(r"(?<!\d)((?:19|20)\d\d)[-_]?([0-3]\d\d)" + _CLOCK)
+# Landsat's older scene identifiers: sensor, path and row, year and day, station.
+_LANDSAT_DAY = re.compile(r"(?<![A-Za-z0-9])L[COTEM]\d\d{6}((?:19|20)\d\d)([0-3]\d\d)[A-Z]{3}\d\d")
 _TAG_DATE = re.compile(
     r"\s*(\d{4})[:\-](\d\d)[:\-](\d\d)(?:[ T](\d\d):(\d\d):(\d\d)(?:\.\d+)?)?\s*Z?\s*"
 )
@@ -95,8 +94,9 @@ _TAG_DATE = re.compile(
 def sensor_of(text: str) -> Sensor | None:
     """The sensor that a product's name or platform tells of."""
     low = text.lower()
-    if hls := _HLS.search(low):
-        return "hls_l30" if hls[1] == "l" else "sentinel2"
+    harmonized = _HLS.search(low)
+    if harmonized:
+        return "oli" if harmonized[1] == "l" else "sentinel2"
     if _SENTINEL2.search(low) or low.startswith("sentinel-2"):
         return "sentinel2"
     match = _LANDSAT.search(low)
@@ -157,20 +157,21 @@ def stand_in(name: str, there: Collection[str], scene: str) -> str | None:
 
 
 def date_in(text: str) -> datetime | None:
-    """The first date in a file's name, UTC.
+    """The date in a file's name, UTC: the first that is written out, else by its day of the year.
 
-    ``20190727``, ``2019-07-27``, ``20221005T115411``, or with the day of the year as HLS has it:
-    ``2021265T142031``.
+    ``20190727``, ``2019-07-27``, ``2019_07_27``, ``20221005T115411``, ``20230715_184512``;
+    ``2024145``, ``2024145T173909``, ``2024-145``, and Landsat's ``LC80080592019335LGN00``.
     """
     for match in _DATE.finditer(text):
         found = _moment(match.groups())
         if found is not None:
             return found
-    by_day = _DAY_OF_YEAR.search(text)
-    if by_day is not None:
-        year, day, hour, minute, second = map(int, by_day.groups())
-        moment = datetime(year, 1, 1, hour, minute, second, tzinfo=UTC) + timedelta(day - 1)
-        return moment if moment.year == year else None  # day 0, or 366 of most years
+    for pattern in (_LANDSAT_DAY, _DAY):
+        for match in pattern.finditer(text):
+            year, day, *clock = match.groups()
+            found = _moment((year, "1", "1", *clock))
+            if found is not None and 1 <= int(day) <= (366 if isleap(int(year)) else 365):
+                return found + timedelta(days=int(day) - 1)
     return None
 
 

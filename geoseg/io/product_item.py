@@ -25,6 +25,7 @@ from geoseg.io.cog import CONFIDENCE_NODATA
 from geoseg.io.footprint import footprint
 from geoseg.io.quality import QUALITY_BANDS
 from geoseg.legend import Legend
+from geoseg.redaction import without_secrets
 
 _HOME = "https://stac-extensions.github.io"
 EXTENSIONS = tuple(
@@ -130,7 +131,8 @@ def write_item(
         acquired: One moment, first and last of several, or None where nobody knows. Naive times
             are taken as UTC.
         processing: What made them.
-        sources: What they were made from: paths or addresses, kept as ``derived_from`` links.
+        sources: What they were made from: paths or addresses, kept as ``derived_from`` links
+            without passwords and signatures.
         collection: Identifier and file name of the collection that the item belongs to.
 
     Raises:
@@ -148,7 +150,9 @@ def write_item(
     )
     for key, asset in assets.items():
         item.add_asset(key, _asset(path, asset))
-    item.add_links([pystac.Link("derived_from", _href(path, source)) for source in sources])
+    item.add_links(
+        [pystac.Link("derived_from", _href(path, without_secrets(source))) for source in sources]
+    )
     if collection is not None:
         _join(item, *collection)
     content = item.to_dict(include_self_link=False, transform_hrefs=False)

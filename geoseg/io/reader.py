@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import shapely
@@ -13,16 +14,22 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
-from geoseg.errors import SceneError
+from geoseg.errors import RemoteError, SceneError
 from geoseg.grid import GeoBox, Window, full_window
 from geoseg.io.base import Patch
-from geoseg.io.environment import gdal_env, gdal_path, is_remote
+from geoseg.io.environment import gdal_path, is_remote
 from geoseg.io.grids import covers, shift_between, shift_in_pixels
 from geoseg.io.handles import Handles
+from geoseg.io.remote import LostError, http_status, said, tried
 from geoseg.io.vrt import Warp
 from geoseg.ops.inside import edges_of, inside
 from geoseg.ops.validity import dilated, fitting_nodata, hidden, usable
 from geoseg.scene import Band, Mask, Scene
+
+T = TypeVar("T")
+
+_AT_ONCE = 16
+"""Files of a scene that a worker asks servers for at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,8 @@ class ScenePixels:
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
         self._handles = Handles()
+        # Its threads start when they are needed, which is for files on servers.
+        self._readers = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="geoseg-read")
         self._checked: set[tuple[str, GeoBox]] = set()
         self._area = None if scene.area is None else _edges(scene.area, scene.grid)
 
@@ -73,12 +82,12 @@ class ScenePixels:
         dtype = np.result_type(*(np.dtype(band.dtype) for band in chosen))
         values = np.zeros((len(chosen), *window.shape), dtype)
         valid = self._unmasked(window)
-        for group in _groups(chosen, self.grid):
-            if not valid.any():
-                break
-            numbers, good = self._numbers(group, window)
-            values[list(group.positions)] = numbers
-            valid &= good
+        if valid.any():
+            for group, numbers, good in self._each(_groups(chosen, self.grid), window):
+                values[list(group.positions)] = numbers
+                valid &= good
+                if not valid.any():
+                    break
         values[:, ~valid] = 0
         return Patch(
             values,
@@ -89,7 +98,24 @@ class ScenePixels:
 
     def close(self) -> None:
         """Let go of open files."""
+        self._readers.shutdown()
         self._handles.close()
+
+    def _each(
+        self, groups: Sequence[_Group], window: Window
+    ) -> Iterator[tuple[_Group, NDArray[Any], NDArray[np.bool_]]]:
+        """Numbers of all groups, and where they are data."""
+        if len(groups) == 1 or not is_remote(groups[0].bands[0].uri):
+            for group in groups:
+                yield group, *self._numbers(group, window)
+            return
+        # A server is asked for all files at once: the time that it takes to answer counts once.
+        with ExitStack() as stack:
+            asked = [self._readers.submit(self._numbers, group, window) for group in groups]
+            for future in asked:
+                stack.callback(future.cancel)
+            for group, future in zip(groups, asked, strict=True):
+                yield group, *future.result()
 
     def _unmasked(self, window: Window) -> NDArray[np.bool_]:
         """Pixels inside the area that no mask hides."""
@@ -150,8 +176,7 @@ class ScenePixels:
         dy, dx = shift
         moved = Window(window.y0 + dy, window.x0 + dx, window.y1 + dy, window.x1 + dx)
         part = moved & full_window(grid)
-        with self._file(uri, grid, window) as dataset:
-            numbers = _stored(dataset, indexes, part)
+        numbers = self._asked(uri, grid, window, lambda dataset: _stored(dataset, indexes, part))
         if part == moved:
             return numbers, None
         whole = np.zeros((len(indexes), *window.shape), numbers.dtype)
@@ -164,8 +189,9 @@ class ScenePixels:
     def _mask_dtype(self, mask: Mask, window: Window) -> str:
         if mask.index == 0:
             return "uint8"
-        with self._file(mask.uri, mask.grid, window) as dataset:
-            return str(dataset.dtypes[mask.index - 1])
+        return self._asked(
+            mask.uri, mask.grid, window, lambda dataset: str(dataset.dtypes[mask.index - 1])
+        )
 
     def _numbers(self, group: _Group, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Numbers ``(band, y, x)`` of a group, and where all of them are data."""
@@ -225,32 +251,41 @@ class ScenePixels:
         return None
 
     def _warped(self, warp: Warp, window: Window) -> NDArray[Any]:
-        with self._file(warp.uri, warp.grid, window):
-            pass
-        with self._reading(warp.uri, window), self._handles.borrow(warp.xml()) as dataset:
-            return dataset.read(window=_to_rasterio(window))  # type: ignore[no-any-return]  # rasterio is untyped
+        def read(_: DatasetReader) -> NDArray[Any]:
+            # The file is seen to be the one that was planned for; the VRT would take any.
+            with self._handles.borrow(warp.xml()) as warped:
+                return warped.read(window=_to_rasterio(window))  # type: ignore[no-any-return]  # rasterio is untyped
 
-    @contextmanager
-    def _file(self, uri: str, grid: GeoBox, window: Window) -> Iterator[DatasetReader]:
-        """An open file, once it is seen to be the one that was planned for."""
-        with self._reading(uri, window), self._handles.borrow(gdal_path(uri)) as dataset:
-            if (uri, grid) not in self._checked:
-                _check_unchanged(uri, grid, dataset)
-                self._checked.add((uri, grid))
-            yield dataset
+        return self._asked(warp.uri, warp.grid, window, read)
 
-    @contextmanager
-    def _reading(self, uri: str, window: Window) -> Iterator[None]:
+    def _asked(
+        self, uri: str, grid: GeoBox, window: Window, read: Callable[[DatasetReader], T]
+    ) -> T:
+        """What ``read`` gives of an open file, once it is seen to be the one planned for."""
+
+        def opened() -> T:
+            with self._handles.borrow(gdal_path(uri)) as dataset:
+                if (uri, grid) not in self._checked:
+                    _check_unchanged(uri, grid, dataset)
+                    self._checked.add((uri, grid))
+                return read(dataset)
+
+        place = f"rows {window.y0}-{window.y1}, columns {window.x0}-{window.x1}"
         try:
-            with gdal_env(remote=is_remote(uri)):
-                yield
+            return tried(uri, opened)
+        except LostError as error:
+            raise RemoteError(
+                f"scene {self._scene.id}: {uri} was not delivered at {place} ({error}); what is "
+                f"done is kept, run again to go on"
+            ) from error
         except (RasterioError, IndexError) as error:
             # rasterio says "see previous exception"; a VRT that does not open says all its XML.
-            said = str(error.__cause__ or error)
-            reason = "" if "<VRT" in said else f" ({said})"
+            told = str(error.__cause__ or error)
+            status = http_status(error)
+            reason = "" if "<VRT" in told else f" ({said(status) if status else told})"
             raise SceneError(
-                f"scene {self._scene.id}: {uri} cannot be read at rows {window.y0}-{window.y1}, "
-                f"columns {window.x0}-{window.x1}{reason}; if it is damaged, get it again"
+                f"scene {self._scene.id}: {uri} cannot be read at {place}{reason}; if it is "
+                f"damaged, get it again"
             ) from error
 
 

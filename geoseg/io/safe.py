@@ -43,6 +43,21 @@ def is_safe(path: str) -> bool:
     return folder.is_dir()
 
 
+def safe_folder(path: str | Path) -> bool:
+    """Whether a folder has the metadata of a SAFE product."""
+    root = Path(path)
+    return any(root.glob("MTD_MSIL*.xml")) or any(root.glob("S2?_*_MTD_*.xml"))
+
+
+def safe_files(folder: str | Path) -> dict[str, str]:
+    """Each band's finest file by its code (``B02``, ``B8A``, ``SCL``).
+
+    Raises:
+        SceneError: The product has no images, or several granules.
+    """
+    return _files(Path(folder))
+
+
 def safe_scene(
     folder: str,
     wanted: Sequence[str],

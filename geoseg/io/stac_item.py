@@ -6,7 +6,7 @@ extension 1 and 2.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -17,6 +17,7 @@ from odc.geo.crs import CRS
 
 from geoseg.errors import SceneError
 from geoseg.grid import GeoBox
+from geoseg.io.archive import Archive
 from geoseg.io.assemble import Place, assemble, choose
 from geoseg.io.headers import Header, read_header
 from geoseg.io.names import COMMON, MASK_NAMES, STAND_INS, Sensor, common_name, sensor_of
@@ -53,14 +54,66 @@ def item_scene(
     bands: tuple[str, ...] | Mapping[str, BandRef] = (),
     mask: MaskRef | None = None,
     overrides: Overrides | None = None,
+    archive: Archive | None = None,
 ) -> Scene:
     """The scene of ``item``, with the bands called ``wanted``.
+
+    ``archive`` is where the item is from, which may know more of it than it says.
 
     Raises:
         SceneError: A band or the mask is missing, or a file cannot be used.
     """
-    reader = _ItemReader(item, bands, mask, overrides or Overrides())
+    full = item if archive is None else archive.complete(item)
+    reader = _ItemReader(full, bands, mask, overrides or Overrides(), archive)
     return reader.scene(wanted)
+
+
+def offered_bands(item: pystac.Item, archive: Archive | None = None) -> dict[str, tuple[str, int]]:
+    """Asset and band number of every band and mask with a common name; opens no file."""
+    full = item if archive is None else archive.complete(item)
+    offers = _best(_offers(full, _sensor(full)))
+    return {name: (offer.key, offer.index) for name, offer in offers.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class AssetFacts:
+    """What an item says of an asset: its grid where it says all of it, and each band's fields."""
+
+    grid: GeoBox | None
+    bands: tuple[Mapping[str, Any], ...]
+
+    @property
+    def count(self) -> int:
+        """Number of bands that are described; 1 where none is."""
+        return max(1, len(self.bands))
+
+
+def asset_facts(item: pystac.Item, key: str) -> AssetFacts:
+    """What is said of asset ``key``, by itself, its bands and its item."""
+    asset = item.assets[key]
+    bands = [_said(item, asset, own, raster) for own, raster in _band_list(asset)]
+    first = bands[0] if bands else _said(item, asset, {}, {})
+    return AssetFacts(_grid(first), tuple(bands))
+
+
+def raster_keys(item: pystac.Item) -> list[str]:
+    """Keys of the assets that are rasters to compute with, not pictures."""
+    return [key for key, asset in item.assets.items() if _is_raster(key, asset)]
+
+
+def asset_href(item: pystac.Item, key: str, archive: Archive | None = None) -> str:
+    """What to open for an asset.
+
+    Raises:
+        SceneError: Its address is relative, and nothing says to what.
+    """
+    asset = item.assets[key]
+    href = (asset.get_absolute_href() or asset.href).removeprefix("file://")
+    if "://" not in href and not PurePosixPath(href).is_absolute():
+        raise SceneError(
+            f"scene {item.id}: asset {key} is at {href}, and nothing says where the item itself is"
+        )
+    return href if archive is None else archive.address(href, item.collection_id)
 
 
 class _ItemReader:
@@ -72,11 +125,14 @@ class _ItemReader:
         bands: tuple[str, ...] | Mapping[str, BandRef],
         mask: MaskRef | None,
         overrides: Overrides,
+        archive: Archive | None,
     ) -> None:
         self._item, self._bands, self._mask, self._overrides = item, bands, mask, overrides
+        self._archive = archive
         self._sensor = _sensor(item)
         self._headers: dict[str, Header] = {}
         self._own_masks: list[Mask | None] = []
+        self._named: set[tuple[str, int | None]] = set()
 
     def scene(self, wanted: Sequence[str]) -> Scene:
         offers = self._choice(wanted)
@@ -95,7 +151,9 @@ class _ItemReader:
 
     def _choice(self, wanted: Sequence[str]) -> dict[str, _Offer]:
         """The best offer for every name."""
-        offers = _best(_offers(self._item, self._sensor))
+        every = list(_offers(self._item, self._sensor))
+        self._named.update((offer.key, offer.index) for offer in every)
+        offers = _best(every)
         if isinstance(self._bands, Mapping):
             return _offers_by_key(self._item, self._bands, self._sensor) | {
                 name: offer for name, offer in offers.items() if name in MASK_NAMES
@@ -132,7 +190,11 @@ class _ItemReader:
         # Where nodata is not said there may be an alpha band or a mask: only the file knows.
         if grid is None or dtype is None or complete.nodata is None or "complex" in dtype:
             header = self._header(uri)
-            self._own_masks.append(header.own_mask() if header.alpha != offer.index else None)
+            # A fourth band that is called nir is no alpha band, whatever its colour says (NAIP).
+            named = self._named | {(offer.key, offer.index)}
+            self._own_masks.append(
+                None if (offer.key, header.alpha) in named else header.own_mask()
+            )
             return header.band(name, complete)
         nodata = None if isinstance(complete.nodata, str) else complete.nodata
         return Band(
@@ -202,15 +264,7 @@ class _ItemReader:
         return self._headers[uri]
 
     def _href(self, key: str) -> str:
-        """Where an asset lies, relative to its item."""
-        asset = self._item.assets[key]
-        href = (asset.get_absolute_href() or asset.href).removeprefix("file://")
-        if "://" not in href and not PurePosixPath(href).is_absolute():
-            raise SceneError(
-                f"scene {self._item.id}: asset {key} is at {href}, and nothing says where the "
-                f"item itself is"
-            )
-        return href
+        return asset_href(self._item, key, self._archive)
 
 
 def _offers_by_key(
@@ -238,7 +292,7 @@ def _offers_by_key(
     return found
 
 
-def _best(offers: Iterator[_Offer]) -> dict[str, _Offer]:
+def _best(offers: Iterable[_Offer]) -> dict[str, _Offer]:
     best: dict[str, _Offer] = {}
     for offer in offers:
         if offer.name not in best or offer.rank < best[offer.name].rank:

@@ -272,6 +272,26 @@ def _outer_labels(padded: Any) -> Any:
     return rim
 
 
+@helper
+def _trace_loops(codes: Any, steps: Any, runs: Any, arcs: Any, vertices: Any) -> tuple[int, int]:
+    """Trace what no node is on, after the ``arcs`` and ``vertices`` that are counted there."""
+    table, found = arcs
+    corners, used = vertices
+    across, flat, near = codes.shape[1], codes.reshape(-1), np.zeros(2, np.int64)
+    for i in range(codes.shape[0]):
+        near[:] = 0
+        for j in range(across):
+            if codes[i, j] & 15:
+                arc = table[found]
+                _begin(arc, codes, runs, near, i, j)
+                corners[used, 0], corners[used, 1] = i, j
+                stop = _walk(flat, steps, corners, used, np.uint64(i * across + j))
+                arc.source = arc.target = -1
+                arc.count, used = stop - used, stop
+                found += 1
+    return found, used
+
+
 @entry
 def trace_arcs(codes: Any, padded: Any, runs: Any, arcs: Any, vertices: Any) -> tuple[int, int]:
     """Trace all arcs: first those that leave nodes, then the loops, both in reading order.
@@ -311,17 +331,7 @@ def trace_arcs(codes: Any, padded: Any, runs: Any, arcs: Any, vertices: Any) -> 
                 arc.source, arc.target = nodes[k], nodes[end]
                 arc.count, used = stop - used, stop
                 found += 1
-    for i in range(codes.shape[0]):
-        near[:] = 0
-        for j in range(across):
-            if codes[i, j] & 15:
-                arc = arcs[found]
-                _begin(arc, codes, runs, near, i, j)
-                vertices[used, 0], vertices[used, 1] = i, j
-                stop = _walk(flat, steps, vertices, used, np.uint64(i * across + j))
-                arc.source = arc.target = -1
-                arc.count, used = stop - used, stop
-                found += 1
+    found, used = _trace_loops(codes, steps, runs, (arcs, found), (vertices, used))
     return found, used
 
 

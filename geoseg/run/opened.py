@@ -9,6 +9,7 @@ from threading import Lock
 
 from geoseg.errors import GeosegError, InputError
 from geoseg.grid import Window
+from geoseg.redaction import without_secrets
 from geoseg.run.base import BlockWork, Done, Failed, Job, Outcome
 
 
@@ -95,7 +96,7 @@ class Opened:
                         self._check()
                     self._work = self._job.open()
                 except Exception as error:  # noqa: BLE001 - models fail to load in many ways
-                    self._unopened = message(error), "".join(traceback.format_exception(error))
+                    self._unopened = message(error), _trace(error)
             return self._work
 
     def _let_go(self) -> None:
@@ -109,10 +110,14 @@ def message(error: BaseException) -> str:
     """What the user reads of ``error``: our own errors speak for themselves."""
     if isinstance(error, GeosegError):
         return str(error)
-    text = str(error).strip()
+    text = without_secrets(str(error).strip())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def failure(block: Window, error: BaseException) -> Failed:
     """``error`` as the outcome of ``block``."""
-    return Failed(block, message(error), "".join(traceback.format_exception(error)))
+    return Failed(block, message(error), _trace(error))
+
+
+def _trace(error: BaseException) -> str:
+    return without_secrets("".join(traceback.format_exception(error)))

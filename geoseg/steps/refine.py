@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from time import perf_counter
 from typing import Any
 from zlib import crc32
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from geoseg.grid import GeoBox, Window, full_window
 from geoseg.io.base import Pixels, RasterReader, RasterStore
+from geoseg.io.traffic import METER
 from geoseg.models.base import ModelCard
 from geoseg.models.scaling import standardised
 from geoseg.ops.areas import class_areas
@@ -58,6 +59,7 @@ class RefineBlock:
         self.refined.write(block, codes)
         return {
             **self._account(codes, view.crop(block), block),
+            "remote": asdict(METER.take()),
             "seconds": {
                 "read": read - start,
                 "refine": refined - read,

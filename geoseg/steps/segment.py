@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from time import perf_counter, thread_time
 from typing import Any, Final
 from zlib import crc32
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from geoseg.grid import Window, full_window
 from geoseg.io.base import Patch, Pixels, RasterStore
+from geoseg.io.traffic import METER
 from geoseg.models.base import Batch, Segmenter, Voting, ask
 from geoseg.ops import stitch
 from geoseg.ops.areas import class_areas
@@ -245,6 +246,7 @@ class SegmentBlocks:
             self._observations.write(block, loaded.valid.astype(np.uint8))
         return {
             **_account(loaded, result, self._tiling.lattice.stride, self._metric),
+            "remote": asdict(METER.take()),
             "seconds": {
                 "read": read - start,
                 "wait": inferred - read - seconds,

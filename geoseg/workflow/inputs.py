@@ -124,7 +124,9 @@ class StacInput(Numbers):
     kind: Literal["stac"]
     """Scenes are items of a STAC catalog."""
     catalog: FilePath
-    """Path or URL of a catalog, a collection or an item collection."""
+    """Path or URL of a catalog, a collection, an item collection, a STAC API or a stac-geoparquet
+    table; or the name of a public archive: copernicus, earth-search, hls, landsat,
+    planetary-computer."""
     collections: Distinct[Text] = ()
     """Ids of collections to take; all without it."""
     ids: Distinct[Text] = ()
@@ -136,10 +138,14 @@ class StacInput(Numbers):
     ``{last: 14d}``."""
     max_cloud: Annotated[float, Field(ge=0, le=100)] | None = None
     """Scenes with more clouds than this percentage are left out."""
+    max_items: Annotated[int, Field(ge=1)] | None = None
+    """More matches than this are refused: an area or a time may be missing. Without it 1000 where
+    a server searches."""
     bands: AssetBands | None = None
     """Common names to look for, or each name with the key of its asset."""
     mask: StacMask | None = None
-    """Which pixels are hidden from the model."""
+    """Which pixels are hidden from the model; without it those that a public archive's own mask
+    hides, and none in other catalogs (``method: none`` hides none)."""
 
     def band_assets(self) -> dict[str, str | None] | None:
         """Asset key of each band, None where its common name decides; None: whatever there is."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import PrivateAttr
 
+from geoseg.redaction import without_secrets
 from geoseg.workflow.bands import Section
 from geoseg.workflow.fields import FilePath, Slug, Text, one_of
 from geoseg.workflow.source import Path
@@ -37,12 +39,14 @@ class Whole(Section):
     def canonical(self) -> dict[str, Any]:
         """All settings, defaults too, ready for JSON; safe to write and to log.
 
-        Units are text. What came from the environment appears as it was written, ``${NAME}``.
+        Units are text. What came from the environment appears as it was written, ``${NAME}``;
+        addresses lose their passwords and signatures.
         """
         settings: dict[str, Any] = self.model_dump(mode="json", exclude={"extends"})
         for path, origin in self._origins.items():
             _replace(settings, path, origin)
-        return settings
+        safe: dict[str, Any] = json.loads(without_secrets(json.dumps(settings)))
+        return safe
 
 
 def _replace(settings: dict[str, Any], path: Path, origin: str) -> None:

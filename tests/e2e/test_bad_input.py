@@ -35,6 +35,11 @@ SAFE_METADATA = """<?xml version="1.0"?>
 <BOA_QUANTIFICATION_VALUE unit="none">10000</BOA_QUANTIFICATION_VALUE>
 <BOA_ADD_OFFSET band_id="1">-1000</BOA_ADD_OFFSET></Product>"""
 
+MARS = (
+    'GEOGCS["Mars 2000",DATUM["Mars 2000",SPHEROID["Mars 2000",3396190,169.9]],'
+    'PRIMEM["Reference meridian",0],UNIT["degree",0.0174532925199433]]'
+)
+
 case = Cases()
 
 
@@ -97,6 +102,13 @@ def a_zip_called_tif(desk):
 def an_empty_file(desk):
     request = desk.workflow()
     desk.write("in/scene.tif", b"")
+    return request
+
+
+@case("in/scene.tif", "another body than the Earth (Mars", "3396 km")
+def a_scene_of_mars(desk):
+    request = desk.workflow()
+    desk.scene(crs=MARS, transform=Affine(0.01, 0, 10, 0, -0.01, 5))
     return request
 
 

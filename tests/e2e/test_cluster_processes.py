@@ -173,7 +173,7 @@ def test_nothing_answers():
 def test_no_workers(site):
     with (
         pytest.raises(ClusterError, match="has no workers; start some with 'dask worker"),
-        connect(spec(site, timeout=2.0)),
+        connect(spec(site, timeout=8.0)),
     ):
         pass
 

@@ -9,6 +9,7 @@ import pytest
 import rasterio
 import shapely
 from class_rasters import NAMES, codes, name
+from in_qgis import open_in_qgis
 from packages import write_package
 from rasters import write
 from scipy import ndimage
@@ -16,6 +17,7 @@ from test_run import geoseg, workflow
 
 from geoseg.cli import run
 from geoseg.grid import GeoBox
+from geoseg.legend import LEGENDS
 from geoseg.steps.mmu import MinimumUnit, reassign_array
 from geoseg.steps.vectorize import vectorize_array
 
@@ -204,3 +206,21 @@ def test_other_outlines_need_no_other_map(finished, model, tmp_path):
     told = provenance(finished / "polygons.gpkg")["polygons"]
     assert told["settings"]["simplify"] == "200 m2"
     assert told["balance"] == record["polygons"]["balance"]
+
+
+@pytest.mark.qgis
+def test_qgis_opens_shaped_layers_in_their_styles(finished, tmp_path):
+    both = finished / "polygons.gpkg", finished / "polygons.fgb"
+    land_use, themed, flat = open_in_qgis(tmp_path, *both, size=(400, 300))["layers"]
+    assert (land_use["valid"], land_use["invalid"]) == (True, 0)
+    assert (themed["valid"], themed["renderer"], themed["invalid"]) == (
+        True,
+        "categorizedSymbol",
+        0,
+    )
+    assert [name for _, name, _ in themed["classes"]] == ["Water"]
+    assert themed["aliases"]["confidence_min"] == "Lowest confidence (%)"
+    assert (flat["valid"], flat["renderer"], flat["invalid"]) == (True, "categorizedSymbol", 0)
+    assert flat["features"] == land_use["features"] == len(table(both[0]))
+    names = [name for _, name, _ in flat["classes"]]
+    assert names == [c.name for c in LEGENDS["landcover"].classes]

@@ -8,10 +8,12 @@ import rasterio
 from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 
+from geoseg.api import vectorize
 from geoseg.errors import SceneError
 from geoseg.grid import Window, full_window
 from geoseg.io.area import AreaRef, clip_scene
 from geoseg.io.files import FilesSource
+from geoseg.io.footprint import footprint
 from geoseg.io.reader import ScenePixels
 from geoseg.io.refs import BandRef, MaskRef
 
@@ -56,6 +58,54 @@ def test_awkward_files(data_dir):
         assert "\n" not in message
         assert REFUSED[name] in message
     assert seen >= 14
+
+
+def test_awkward_files_have_the_properties_that_they_are_there_for(data_dir):
+    def first(name, window=None):
+        path = str(data_dir / "awkward" / name)
+        (scene,) = FilesSource((path,), ("first",)).scenes(["first"])
+        return scene, read(scene, window)
+
+    scene, patch = first("rio-tiler__inverted_lat.tif")
+    assert scene.grid.affine.e > 0, "south-up stays south-up: windows are the file's"
+    assert not patch.valid.any()
+    scene, _ = first("rioxarray__2d_test.tif")
+    assert scene.grid.affine.b != 0
+    scene, patch = first("rio-tiler__cog_nodata_nan.tif")
+    assert 0 < patch.valid.mean() < 1
+    assert (patch.values[:, patch.valid] != 0).all()
+    scene, patch = first("rasterio__alpha.tif", Window(0, 0, 300, 300))
+    assert not patch.valid.any()
+    scene, _ = first("test-data__nz_habitat_anticross_4326_1deg.tif")
+    geometry, (west, _, east, _) = footprint(scene.grid)
+    assert (geometry["type"], west, east) == ("Polygon", -180, 180)
+    scene, _ = first("rio-tiler__cog_dateline.tif", Window(0, 0, 64, 64))
+    geometry, (west, _, east, _) = footprint(scene.grid)
+    assert geometry["type"] == "MultiPolygon"
+    assert west > east, "it crosses the antimeridian"
+    scene, _ = first("test-data__no_pixelscale_or_tiepoints.tiff")
+    assert scene.grid.affine.a == pytest.approx(0.01, rel=0.05)
+    scene, patch = first("rio-cogeo__image_webp.tif")
+    assert (patch.valid.all(), scene.bands["first"].dtype) == (True, "uint8")
+
+
+def test_awkward_files_as_maps(data_dir, tmp_path):
+    """Outlined is what holds class codes; all else is refused in one line."""
+    said = {
+        "rasterio__alpha.tif": "is a colour image",
+        "rasterio__corrupt.tif": "is a colour image",
+        "rasterio__float_nan.tif": "no CRS; give it one first",
+        "rio-tiler__cog_gcps.tif": "has ground control points but no geotransform",
+        "rio-tiler__inverted_lat.tif": "its first band is float32, not class codes",
+        "rioxarray__test_rpcs.tif": "has RPCs but no geotransform",
+    }
+    for name, words in said.items():
+        with pytest.raises(SceneError) as caught:
+            vectorize(data_dir / "awkward" / name, tmp_path / "out.gpkg")
+        assert str(caught.value).startswith(str(data_dir / "awkward" / name))
+        assert words in str(caught.value)
+        assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_files_without_crs_can_be_told(data_dir):

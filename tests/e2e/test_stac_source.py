@@ -206,7 +206,7 @@ def test_item_collections_items_and_collections(folder, tmp_path):
         ("[]", "not a STAC catalog"),
         ('{"type": "FeatureCollection", "features": []}', "has no items"),
         ('{"type": "FeatureCollection", "features": [{}]}', "not a STAC catalog"),
-        ('{"type": "Catalog", "conformsTo": []}', "is the root of a STAC API"),
+        ('{"type": "Catalog", "conformsTo": []}', "is a STAC API that cannot search"),
     ],
 )
 def test_what_is_no_catalog(tmp_path, content, message):

@@ -12,12 +12,14 @@ import pyogrio
 import pytest
 import rasterio
 import rasterio.features
+import rasterio.shutil
 import shapely
 from affine import Affine
 from class_rasters import NAMES, PALETTE, TABLE, codes, name, paint
 from in_qgis import open_in_qgis
 from PIL import Image
 from polygon_reference import as_set
+from rasterio.enums import ColorInterp
 from rasters import DEGREES, NORTH_UP, ROTATED, SOUTH_UP, write
 
 import geoseg
@@ -282,6 +284,77 @@ def test_rasters_that_are_not_of_classes(tmp_path):
     cut = tmp_path / "cut.tif"
     cut.write_bytes(Path(floats).read_bytes()[:30_000])
     assert "truncated" in refused(tmp_path, cut)
+
+
+STORED = {
+    "strips of odd height": {"blockysize": 7, "compress": "lzw"},
+    "tiles": {"tiled": True, "blockxsize": 16, "blockysize": 48, "compress": "deflate"},
+    "BigTIFF": {"BIGTIFF": "YES"},
+    "four bits": {"nbits": 4},
+    "int32": {"dtype": "int32"},
+    "int8": {"dtype": "int8"},
+    "uint32": {"dtype": "uint32"},
+}
+
+
+@pytest.mark.parametrize("how", STORED)
+def test_any_way_to_store_codes(tmp_path, how):
+    profile = dict(STORED[how])
+    values = codes().astype(profile.pop("dtype", "uint8"))
+    raster = write(tmp_path / "in.tif", values, nodata=0, **profile)
+    assert polygons(vectorize(raster, tmp_path / "out.gpkg")) == shapes(raster)
+
+
+def test_a_virtual_raster_of_several_files(tmp_path):
+    values = codes()
+    left = write(tmp_path / "left.tif", values[:, :85], nodata=0)
+    right = write(
+        tmp_path / "right.tif",
+        values[:, 85:],
+        nodata=0,
+        transform=NORTH_UP @ Affine.translation(85, 0),
+    )
+    whole = write(tmp_path / "whole.tif", values, nodata=0)
+    mosaic = tmp_path / "mosaic.vrt"
+    sources = "".join(
+        f'<SimpleSource><SourceFilename relativeToVRT="1">{Path(path).name}</SourceFilename>'
+        f'<SourceBand>1</SourceBand><SrcRect xOff="0" yOff="0" xSize="85" ySize="130"/>'
+        f'<DstRect xOff="{at}" yOff="0" xSize="85" ySize="130"/></SimpleSource>'
+        for path, at in ((left, 0), (right, 85))
+    )
+    with rasterio.open(whole) as file:
+        geo, srs = ", ".join(map(str, file.transform.to_gdal())), file.crs.to_string()
+    mosaic.write_text(
+        f'<VRTDataset rasterXSize="170" rasterYSize="130"><SRS>{srs}</SRS>'
+        f"<GeoTransform>{geo}</GeoTransform>"
+        f'<VRTRasterBand dataType="Byte" band="1"><NoDataValue>0</NoDataValue>{sources}'
+        f"</VRTRasterBand></VRTDataset>"
+    )
+    out = vectorize(mosaic, tmp_path / "out.gpkg")
+    assert polygons(out) == shapes(whole)
+
+
+def test_pixels_hidden_by_an_alpha_band_have_no_class(tmp_path):
+    values = codes()
+    alpha = np.where(np.indices(values.shape).sum(0) % 50 < 9, 0, 255).astype(np.uint8)
+    raster = write(tmp_path / "in.tif", np.stack([values, alpha]), photometric="MINISBLACK")
+    with rasterio.open(raster, "r+") as file:
+        file.colorinterp = (ColorInterp.gray, ColorInterp.alpha)
+    assert polygons(vectorize(raster, tmp_path / "out.gpkg")) == shapes(raster)
+
+
+@pytest.mark.parametrize("driver", ["COG", "GTiff"])
+@pytest.mark.parametrize("kept", [450, 600, 1_000, 3_000, 10_000, 0.5, -10])
+def test_a_file_that_is_cut_off_is_said_to_be(tmp_path, driver, kept):
+    whole, cut = tmp_path / "whole.tif", tmp_path / "cut.tif"
+    source = write(tmp_path / "in.tif", codes((900, 1100)), nodata=0)
+    options = {"blocksize": 128} if driver == "COG" else {"tiled": True}
+    rasterio.shutil.copy(source, whole, driver=driver, compress="deflate", **options)
+    data = whole.read_bytes()
+    cut.write_bytes(data[: int(kept * len(data)) if isinstance(kept, float) else kept])
+    told = refused(tmp_path, cut, error=SceneError)
+    assert "truncated" in told or "cut short or damaged" in told
+    assert geoseg.vectorize(whole, tmp_path / "out.gpkg").polygons > 0
 
 
 @pytest.mark.qgis

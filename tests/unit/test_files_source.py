@@ -228,6 +228,8 @@ def test_dates_by_precedence(folder):
     assert acquired("plain.tif") == datetime(2015, 1, 2, 3, 4, 5, tzinfo=UTC)
     assert acquired("f_2016-02-03.tif") == datetime(2016, 2, 3, tzinfo=UTC)
     assert acquired("g_2016-02-03.tif") == datetime(2017, 3, 4, tzinfo=UTC)
+    write(folder / "2018-04-05" / "plain.tif", np.ones((4, 5), np.uint8), names=("red",))
+    assert acquired("2018-04-05/plain.tif") == datetime(2018, 4, 5, tzinfo=UTC)
     given = datetime(2020, 1, 1)  # noqa: DTZ001 (the test is about a date without zone)
     assert acquired("plain.tif", date=given) == datetime(2020, 1, 1, tzinfo=UTC)
 

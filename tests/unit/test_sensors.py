@@ -156,9 +156,9 @@ def test_days_of_the_year_are_dates():
 
 
 def test_hls_band_numbers_are_those_of_its_sensor():
-    assert (sensor_of(HLS_L), sensor_of(HLS_S)) == ("hls_l30", "sentinel2")
-    assert common_name("B06", "hls_l30") == "swir16"
-    assert common_name("B05", "hls_l30") == "nir08"
+    assert (sensor_of(HLS_L), sensor_of(HLS_S)) == ("oli", "sentinel2")
+    assert common_name("B06", "oli") == "swir16"
+    assert common_name("B05", "oli") == "nir08"
     assert common_name(f"{HLS_S}.B06") == "rededge075"
 
 

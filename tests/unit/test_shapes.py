@@ -187,3 +187,14 @@ def test_what_classes_gain_and_lose_is_reported():
 def test_settings_that_make_no_sense_are_refused(setting, complaint):
     with pytest.raises(InputError, match=complaint):
         Shaping(**setting)
+
+
+@pytest.mark.parametrize("smooth", ["chaikin", "corners"])
+def test_a_corner_is_not_cut_where_something_stands_in_it(smooth):
+    array = patch(40, 10)
+    array[11, 11] = 3  # an island just inside a corner that cutting would leave outside
+    array[12:28, 28] = 1  # and a gap along a side
+    ours = geometries(shaped(array, Shaping(smooth=smooth, rounds=3)).read_all())
+    assert shapely.is_valid(ours).all()
+    assert shapely.coverage_is_valid(ours)
+    assert shapely.area(ours).sum() == pytest.approx(40 * 40 * 100)

@@ -335,7 +335,7 @@ def test_in_files_input(line, column, key, message):
         (
             "path: a",
             "input.path",
-            "unknown key; known are scale, offset, units, nodata, resampling, kind, catalog, collections, ids, time, max_cloud, bands, mask",
+            "unknown key; known are scale, offset, units, nodata, resampling, kind, catalog, collections, ids, time, max_cloud, max_items, bands, mask",
         ),
         (
             "bands: {red: 3}",

@@ -33,7 +33,7 @@ Shaped = tuple[Chains, Lines, NDArray[np.bool_]]
 class Shaper:
     """Splices, simplifies, smooths and squares arcs in flight.
 
-    Memory holds one bit (two, where outlines are made square) for each lattice vertex between the
+    Memory holds one bit (three, where outlines are made square) for each lattice vertex between the
     first row of an incomplete chain and the last row that was seen, and a copy of about a million
     vertices.
 
@@ -47,7 +47,7 @@ class Shaper:
         self._shaping = shaping
         self._ground = ground_of(metric)
         self._obstacles = Obstacles(metric.shape[1])
-        self._edges = Obstacles(metric.shape[1])
+        self._edges = Obstacles(metric.shape[1]), Obstacles(metric.shape[1])
         self._pending = np.empty(0, np.int32)
         self._reach = self._square_reach() if shaping.square else 0
         self.delay = _LARGEST + 3 * self._reach + 1 if shaping.square else 0
@@ -67,7 +67,8 @@ class Shaper:
         whole = bottom == self._shape[0]
         if self._shaping.square:
             known = whole | (lasts < bottom - 2 * self._reach)
-            loops = found.closed & known & self._is_of_buildings(tables, found)
+            firsts = found.halves[found.begins[:-1]] >> 1
+            loops = found.closed & known & self._is_of_buildings(tables, firsts)
             square = np.zeros(len(loops), np.bool_)
             for shaped, which in self._square(tables, found, np.flatnonzero(loops)):
                 square[which] = True
@@ -77,7 +78,9 @@ class Shaper:
             found = splicing.take(found, ~square & ready)
         for part in _parts(tables, found):
             vertices, begins, against = splicing.gather_lines(tables, tuple(part))
-            yield part, self._shape_lines(Lines(vertices, begins, part.closed)), against
+            sharp = self._is_of_buildings(tables, part.halves[part.begins[:-1]] >> 1)
+            lines = self._shape_lines(Lines(vertices, begins, part.closed), sharp)
+            yield part, lines, against
         self._forget(tables, bottom)
 
     def renumber(self, arcs: NDArray[np.int32]) -> None:
@@ -107,8 +110,11 @@ class Shaper:
         unknown = bottom if bottom < self._shape[0] else -1
         splicing.mark_corners(tables, arcs, new[0], unknown, self._obstacles.view)
         if self._shaping.square:
-            self._edges.move(self._edges.top, bottom)
-            mark_edges(tables, fresh, self._edges.view)
+            for edges, some in zip(
+                self._edges, (fresh, fresh[self._is_of_buildings(tables, fresh)]), strict=True
+            ):
+                edges.move(edges.top, bottom)
+                mark_edges(tables, some, edges.view)
         halves, begins, closed, lasts, self._pending = splicing.find_chains(tables, arcs, unknown)
         return Chains(halves, begins, closed), lasts
 
@@ -125,13 +131,15 @@ class Shaper:
         top = min(int(firsts.min()) // (self._shape[1] + 1), bottom) if len(firsts) else bottom
         top = max(top - 2 * self._reach, self._obstacles.top)
         self._obstacles.move(top, bottom + self._reach)
-        if self._shaping.square:
-            self._edges.move(top, bottom)
+        for edges in self._edges if self._shaping.square else ():
+            edges.move(top, bottom)
 
-    def _is_of_buildings(self, tables: Tables, chains: Chains) -> NDArray[np.bool_]:
-        """Whether a class that is made square lies on a side of each chain."""
-        arcs = tables.arcs[chains.halves[chains.begins[:-1]] >> 1]
+    def _is_of_buildings(self, tables: Tables, which: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Whether a class that is made square lies on a side of arcs."""
+        arcs = tables.arcs[which]
         wanted = np.zeros(len(arcs), np.bool_)
+        if not self._shaping.square:
+            return wanted
         for side in ("left", "right"):
             labels = arcs[side]
             codes = tables.regions["code"][np.maximum(labels, 0)]
@@ -148,12 +156,14 @@ class Shaper:
             steps = sqrt(ground.yy), sqrt(ground.xx)
             rules = *steps, self._shaping.square_within, self._reach, _LARGEST, self._shape
             lines = vertices, begins, part.closed
-            out, starts, square = square_lines(lines, rules, self._edges.view, self._obstacles.view)
+            out, starts, square = square_lines(
+                lines, rules, tuple(e.view for e in self._edges), self._obstacles.view
+            )
             kept = np.append(starts[:-1][square], starts[-1])
             chosen = Lines(out, kept, part.closed[square])
             yield (splicing.take(part, square), chosen, against[square]), some[square]
 
-    def _shape_lines(self, lines: Lines) -> Lines:
+    def _shape_lines(self, lines: Lines, sharp: NDArray[np.bool_]) -> Lines:
         shaping, ground, walls = self._shaping, self._ground, self._obstacles.view
         keep = np.ones(len(lines.vertices), np.bool_)
         if shaping.simplify is not None:
@@ -164,7 +174,7 @@ class Shaper:
             keep = simplify_lines(tuple(lines), rules, walls, self._shape)
         rounds = shaping.rounds if shaping.smooth else 0
         rules = shaping.smooth == "corners", rounds, tuple(ground)
-        vertices, begins = smooth_lines(tuple(lines), keep, (rules, walls, self._shape))
+        vertices, begins = smooth_lines(tuple(lines), keep, sharp, (rules, walls, self._shape))
         return Lines(vertices, begins, lines.closed)
 
 

@@ -32,8 +32,8 @@ class Shaping:
             than four pixels, as buildings and fields have them; None: neither.
         rounds: How often corners are cut, 1 to 5.
         square: Classes whose outlines get right angles, where they stand free and have a shape
-            for it, see :func:`geoseg.ops.topology.squaring.square`; as it is with buildings.
-            Others are simplified and smoothed as well.
+            for it, see :func:`geoseg.ops.topology.squaring.square`; buildings, say. Their other
+            boundaries are simplified, but not smoothed.
         square_within: Metres by which walls may be straightened, about 1.5 pixels.
     """
 

@@ -123,12 +123,13 @@ def _round_corner(line: Any, span: Any, rules: Any, out: Any, used: int) -> Any:
 
 
 @entry
-def smooth_lines(lines: Any, keep: Any, rules: Any) -> tuple[Any, Any]:
+def smooth_lines(lines: Any, keep: Any, sharp: Any, rules: Any) -> tuple[Any, Any]:
     """Lines of the vertices that are kept, with their corners cut.
 
     Args:
         lines: As in :class:`geoseg.ops.topology.chains.Lines`, int64.
         keep: ``(v,)`` vertices that simplifying left.
+        sharp: ``(n,)`` lines whose corners are not cut.
         rules: Whether right angles stay and cuts are short; rounds, 0 for none; and
             :class:`~geoseg.ops.topology.shaping.Ground`: these three; bits of obstacles, and the
             lattice row of the first; height and width of the raster.
@@ -147,7 +148,7 @@ def smooth_lines(lines: Any, keep: Any, rules: Any) -> tuple[Any, Any]:
         at = np.flatnonzero(kept[:n])
         for k in range(len(at)):
             end = not closed[c] and (k == 0 or k == len(at) - 1)
-            if rounds == 0 or end:
+            if rounds == 0 or sharp[c] or end:
                 out[used, 0], out[used, 1] = line[at[k], 0], line[at[k], 1]
                 used += 1
             else:

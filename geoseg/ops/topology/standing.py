@@ -1,12 +1,14 @@
 """Outlines of buildings that stand free, made square, and the room that is kept for them.
 
-A square outline runs within ``reach`` pixels of the one that was traced. An outline stands free if
-no other boundary of the original map is nearer than twice that. All lattice vertices within
-``reach`` of it become obstacles to whatever is simplified or smoothed afterwards: by the argument
-of :mod:`geoseg.ops.topology.simplify`, no line gets into the area that they fill, as it would have
-to pass one of them. So square outlines meet nothing, and the areas of two never overlap.
+A square outline runs within so many pixels of the one that was traced: its reach. An outline
+stands free if no other boundary of the original map lies within its reach, and no boundary of
+another building within twice its reach. All lattice vertices within reach become obstacles to
+whatever is simplified or smoothed afterwards: by the argument of
+:mod:`geoseg.ops.topology.simplify`, no line gets into the area that they fill, as it would have to
+pass one of them. The areas of two buildings that stand free do not overlap, as they are farther
+apart than twice the larger reach. So square outlines meet nothing.
 
-Whether an outline stands free is known once all rows within twice ``reach`` are; those that could
+Whether an outline stands free is known once all rows within twice its reach are; lines that could
 come near it wait until then, see :class:`geoseg.ops.topology.shaper.Shaper`.
 """
 
@@ -99,16 +101,39 @@ def _bounds(line: Any, distance: int) -> tuple[Any, Any, Any, Any]:
     return top - distance, left - distance, height + 2 * distance + 1, width + 2 * distance + 1
 
 
+@helper
+def _square_line(line: Any, rules: Any, edges: Any, walls: Any, out: Any) -> Any:
+    """Make a loop square if it can be done and it stands free; returns how many corners it has."""
+    down, right, tolerance, reach, largest, size = rules
+    top, left, height, width = _bounds(line, 2 * reach)
+    inside = top >= 0 and left >= 0 and top + height <= size[0] and left + width <= size[1]
+    if not inside or max(height, width) > largest:
+        return 0
+    corners, metres = square_ring(line[:-1].astype(np.float64), down, right, tolerance, out)
+    # Half a pixel from any point of the outline there is a lattice vertex of it.
+    mine = int(np.ceil(metres / min(down, right) + 0.5))
+    if corners == 0 or mine > reach:
+        return 0
+    own = np.zeros((height, width), np.bool_)
+    _draw(line, (top, left), own)
+    for which in range(2):
+        if not _stands_free(own, (top, left), edges[which], (1 + which) * mine):
+            return 0
+    _keep_room(own, (top, left), walls, mine)
+    return corners
+
+
 @entry
 def square_lines(lines: Any, rules: Any, edges: Any, walls: Any) -> tuple[Any, Any, Any]:
     """Make loops square where they stand free and it can be done.
 
     Args:
         lines: As in :class:`geoseg.ops.topology.chains.Lines`, int64; loops only.
-        rules: Metres between rows and between columns, tolerance in metres, ``reach`` in pixels,
-            rows or columns that a loop and what is kept free around it have at most, and height
-            and width of the raster.
-        edges: Bits of all lattice vertices on boundaries, and the lattice row of the first.
+        rules: Metres between rows and between columns, tolerance in metres, the largest reach in
+            pixels, rows or columns that a loop and the room around have at most, and height and
+            width of the raster.
+        edges: Bits of all lattice vertices on boundaries, and of those on boundaries of
+            buildings; each with the lattice row of the first.
         walls: Those of obstacles; around loops that are made square more of them are set.
 
     Returns:
@@ -116,27 +141,17 @@ def square_lines(lines: Any, rules: Any, edges: Any, walls: Any) -> tuple[Any, A
         ``(n + 1,)`` (as it ends, if it stays as it is), and whether it is square ``(n,)``.
     """
     vertices, begins, _ = lines
-    down, right, tolerance, reach, largest, size = rules
     out = np.empty((len(vertices), 2))
     starts = np.zeros(len(begins), np.int64)
     square = np.zeros(len(begins) - 1, np.bool_)
     used = 0
     for c in range(len(square)):
         line = vertices[begins[c] : begins[c + 1]]
-        top, left, height, width = _bounds(line, 2 * reach)
-        inside = top >= 0 and left >= 0 and top + height <= size[0] and left + width <= size[1]
-        if inside and max(height, width) <= largest:
-            own = np.zeros((height, width), np.bool_)
-            _draw(line, (top, left), own)
-            if _stands_free(own, (top, left), edges, 2 * reach):
-                ring = line[:-1].astype(np.float64)
-                # The last vertex of the room is for closing the ring.
-                room = out[used : used + len(ring)]
-                corners, _ = square_ring(ring, down, right, tolerance, room)
-                if corners > 0:
-                    square[c] = True
-                    _keep_room(own, (top, left), walls, reach)
-                    out[used + corners] = out[used]
-                    used += corners + 1
+        # The last vertex of the room is for closing the ring.
+        corners = _square_line(line, rules, edges, walls, out[used : used + len(line) - 1])
+        if corners > 0:
+            square[c] = True
+            out[used + corners, 0], out[used + corners, 1] = out[used, 0], out[used, 1]
+            used += corners + 1
         starts[c + 1] = used
     return out[:used].copy(), starts, square
