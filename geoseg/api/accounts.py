@@ -20,8 +20,9 @@ class Account:
     ``areas`` are square metres and ``counts`` pixels by code; ``confidence`` is the mean in
     percent; ``seam_index`` is the rate of class changes at chip borders over that elsewhere, both
     as the model left them. ``changed`` are the pixels that were refined to another class; None
-    where nothing was refined. ``traffic`` is what the blocks asked servers for. ``thin_chips`` are those of the skipped ones that had valid pixels,
-    but too few, and ``dropped`` the valid pixels that have no class therefore.
+    where nothing was refined. ``traffic`` is what the blocks asked servers for. ``thin_chips``
+    are those of the skipped ones that had valid pixels, but too few, and ``dropped`` the valid
+    pixels that have no class therefore.
     """
 
     blocks: int
