@@ -10,12 +10,14 @@ import numpy as np
 
 from geoseg.errors import PlanError
 from geoseg.grid import Window, blocks
+from geoseg.io.combining import deepest
 from geoseg.io.grids import pixel_area
 from geoseg.models.base import ModelCard
 from geoseg.ops.layers import Layer
 from geoseg.ops.refine.base import Step, total_halo
 from geoseg.ops.stitch import NEEDS, Seams, Weights
-from geoseg.ops.tiling import Lattice, hull
+from geoseg.ops.tiling import Chip, Lattice, hull
+from geoseg.ops.validity import REACH
 from geoseg.scene import Scene
 
 WORKER_BASE_BYTES = 900 * 2**20
@@ -163,7 +165,7 @@ def plan_scene(
         raise PlanError(f"scene {scene.id}: the area of interest touches none of its blocks")
     by = NEEDS[wish.seams]
     chips = [lattice.chips(shape, b, by=by) for b in kept]
-    count = sum(len(c) for c in chips)
+    count = sum(_seen(chip, scene) for of_block in chips for chip in of_block)
     predicted = count * prod(lattice.chip_shape(shape))
     return ScenePlan(
         scene,
@@ -178,7 +180,8 @@ def plan_scene(
         count,
         predicted / sum(b.shape[0] * b.shape[1] for b in kept),
         ceil(sum(_area(hull(c)) for c in chips) * _bytes_read(scene, card)),
-        (_planes(card, wish) + (wish.refinement is not None)) * sum(_area(b) for b in kept),
+        (_planes(card, wish) + (wish.refinement is not None) + (scene.combined is not None))
+        * sum(_area(b) for b in kept),
         memory_needed(scene, card, lattice, wish, block, resources),
         wish.layers,
         wish.refinement,
@@ -194,8 +197,21 @@ def bytes_per_pixel(scene: Scene, card: ModelCard) -> int:
     return len(card.bands) * dtype.itemsize + 1 + len(scene.masks)
 
 
+def _seen(chip: Chip, scene: Scene) -> int:
+    """How often a chip is predicted: for each scene, where they are combined after the model."""
+    if scene.combined is None or not scene.combined.predicted:
+        return 1
+    return sum(bool(chip.owns & window) for window in scene.combined.windows)
+
+
 def _bytes_read(scene: Scene, card: ModelCard) -> float:
     """Bytes in files for each pixel: where it is made of many smaller ones, all are read."""
+    if scene.combined is not None:
+        whole, parts = prod(scene.grid.shape), scene.combined
+        shares = (_area(window) / whole for window in parts.windows)
+        return sum(
+            share * _bytes_read(one, card) for share, one in zip(shares, parts.scenes, strict=True)
+        )
     here = pixel_area(scene.grid)
     below = max(here / pixel_area(band.grid) for band in scene.select(card.bands))
     # To a hundredth: projections stretch pixels a little.
@@ -216,12 +232,38 @@ def memory_needed(
     edge = min(block, max(shape)) + 2 * halo
     planes = _planes(card, wish)
     per_block = edge * edge * (bytes_per_pixel(scene, card) + 2) + block * block * (2 + planes)
+    per_block += combining_bytes(scene, card, edge, block)
     chip = prod(lattice.chip_shape(shape)) * wish.batch * card.activation_bytes
     if wish.seams == "blend":
         # The scores of a block in the model are held in full, as a sum and as a mean.
         chip += block * block * 8 * len(card.legend.classes)
     segment = resources.lanes * per_block + resources.models * chip
     return WORKER_BASE_BYTES + max(segment, _refine_bytes(scene, card, wish, block, resources))
+
+
+def combining_bytes(scene: Scene, card: ModelCard, edge: int, block: int) -> int:
+    """Bytes of the scenes that are held at once while a window is combined of them.
+
+    Args:
+        scene: What is read.
+        card: Of the model.
+        edge: Side of the window that is read, in pixels.
+        block: Side of the part of it that is kept.
+    """
+    combined = scene.combined
+    if combined is None:
+        return 0
+    wide = edge if combined.rule in {"median", "max_ndvi", "latest"} else edge + 2 * REACH
+    dtype = np.result_type(*(np.dtype(band.dtype) for band in scene.bands.values()))
+    pixel = len(scene.bands) * dtype.itemsize
+    held = deepest(combined.windows, wide) if combined.rule in {"median", "best_pixel"} else 0
+    # With validity and distance of each; what is read, made of it and combined, with its scores.
+    pixels = held * (pixel + 5) + 3 * (pixel + 12)
+    scores = 0
+    if combined.predicted and combined.rule == "probability":
+        # A sum, what is added to it, and one scene's own.
+        scores = block * block * 12 * len(card.legend.classes)
+    return wide * wide * pixels + scores
 
 
 def _refine_bytes(
@@ -234,6 +276,7 @@ def _refine_bytes(
     image = 0
     if wish.refinement.guide:
         image = bytes_per_pixel(scene, card) + 4 * len(wish.refinement.guide)
+        image += combining_bytes(scene, card, edge, block) // (edge * edge)
     view = 2 + _planes(card, wish) + image
     return resources.lanes * edge * edge * (view + wish.refinement.bytes_per_pixel)
 

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from geoseg.errors import SceneError
-from geoseg.grid import GeoBox
+from geoseg.grid import GeoBox, Window
 
 Units = Literal["reflectance", "dn"]
 Resampling = Literal["auto", "nearest", "bilinear", "cubic", "average"]
@@ -54,6 +54,35 @@ class Mask:
     dilate: int = 0
 
 
+Rule = Literal["median", "best_pixel", "max_ndvi", "latest", "best_quality", "probability"]
+"""How pixels of several scenes become one; see :mod:`geoseg.io.composite`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Combined:
+    """Scenes on one grid that become one, pixel by pixel.
+
+    Attributes:
+        rule: What counts where several of them are valid.
+        scenes: Oldest first; what depends on order goes by this one.
+        predicted: Whether the model sees each of them, and what it says is combined.
+        least: Clear observations that a pixel needs to be valid.
+        windows: Where on the grid each of them may have valid pixels.
+    """
+
+    rule: Rule
+    scenes: tuple[Scene, ...]
+    predicted: bool = False
+    least: int = 1
+    windows: tuple[Window, ...] = ()
+
+    @property
+    def times(self) -> tuple[datetime, datetime] | None:
+        """When the first and the last were taken; None where that is not known of all."""
+        known = [scene.acquired for scene in self.scenes if scene.acquired is not None]
+        return (min(known), max(known)) if len(known) == len(self.scenes) else None
+
+
 @dataclass(frozen=True, slots=True)
 class Scene:
     """One acquisition: named bands and masks on one grid.
@@ -62,6 +91,9 @@ class Scene:
     swir22, ...). ``grid`` is what products are made on. ``units`` is what ``scale`` and
     ``offset`` of the bands lead to; None where nobody knows. ``area`` is a WKB polygon in the
     grid's CRS outside of which pixels are not valid.
+
+    Where several scenes are ``combined`` into one, bands say what comes out of them, and have no
+    file; ``acquired`` is when their period begins.
     """
 
     id: str
@@ -71,6 +103,7 @@ class Scene:
     acquired: datetime | None = None
     units: Units | None = None
     area: bytes | None = None
+    combined: Combined | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "bands", MappingProxyType(dict(self.bands)))
@@ -78,7 +111,7 @@ class Scene:
     def __reduce__(self) -> tuple[object, ...]:
         # A MappingProxyType cannot be pickled.
         fields = (self.id, dict(self.bands), self.grid, self.masks, self.acquired)
-        return type(self), (*fields, self.units, self.area)
+        return type(self), (*fields, self.units, self.area, self.combined)
 
     def select(self, names: Sequence[str]) -> tuple[Band, ...]:
         """The bands called ``names``, in that order.
@@ -96,6 +129,9 @@ class Scene:
     @property
     def sources(self) -> tuple[str, ...]:
         """Every file that is read, once, in order."""
+        if self.combined is not None:
+            every = (uri for scene in self.combined.scenes for uri in scene.sources)
+            return tuple(dict.fromkeys(every))
         uris = [band.uri for band in self.bands.values()] + [mask.uri for mask in self.masks]
         return tuple(dict.fromkeys(uris))
 

@@ -8,8 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from geoseg.api.combining import bands_to_find, combined
 from geoseg.api.samples import SampleStage
 from geoseg.io.area import AreaRef, clip_scene, lonlat_bounds
+from geoseg.io.combining import Placing, with_windows
 from geoseg.io.files import FilesSource
 from geoseg.io.patterns import stem
 from geoseg.io.refs import BandRef, MaskRef, Overrides
@@ -58,19 +60,26 @@ def find_scenes(workflow: Workflow, bands: Sequence[str]) -> list[Found]:
     if isinstance(source, SampleInput):
         found = [_sample(workflow, source, bands)]
     else:
-        found = [Found(s, _directory(workflow, s)) for s in _scenes(source, area, bands)]
+        scenes = _scenes(source, area, bands_to_find(workflow, bands))
+        scenes = combined(workflow, scenes, _placing(workflow, area))
+        found = [Found(s, _directory(workflow, s)) for s in scenes]
     return [replace(one, scene=_placed(workflow, one.scene, area)) for one in found]
 
 
 def _placed(workflow: Workflow, scene: Scene, area: AreaRef | None) -> Scene:
     """A scene on the workflow's grid, with its area."""
-    source = workflow.input
-    if workflow.grid is not None:
-        mask = None if isinstance(source, SampleInput) else _mask(source.mask)
-        scene = place_scene(scene, _wish(workflow.grid), area=area, mask=mask)
+    placing = _placing(workflow, area)
+    if placing.wish is not None and scene.combined is None:
+        scene = place_scene(scene, placing.wish, area=area, mask=placing.mask)
     if area is None or workflow.area is None:
         return scene
-    return clip_scene(scene, area, cut=workflow.area.crop)
+    return with_windows(clip_scene(scene, area, cut=workflow.area.crop))
+
+
+def _placing(workflow: Workflow, area: AreaRef | None) -> Placing:
+    source = workflow.input
+    mask = None if isinstance(source, SampleInput) else _mask(source.mask)
+    return Placing(None if workflow.grid is None else _wish(workflow.grid), area, mask)
 
 
 def _wish(grid: GridChoice) -> GridWish:

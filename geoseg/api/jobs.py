@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from geoseg.api.sources import CodeSource
 from geoseg.grid import GeoBox, Window
-from geoseg.io.reader import ScenePixels
+from geoseg.io.opening import open_pixels
 from geoseg.io.zarr_store import ZarrRaster
 from geoseg.models.committee import Committee
 from geoseg.models.registry import Precision
@@ -100,16 +100,25 @@ class SegmentJob:
         tiling = Tiling(
             plan.lattice, plan.seams, plan.weights, plan.batch, plan.layers, plan.min_valid
         )
-        names = plane_names(plan.layers, plan.card.legend.values)
-        return SegmentBlocks(
-            ScenePixels(self.plan.scene),
-            segmenter,
-            self.folder.raster("classes"),
-            self.folder.confidence,
-            tiling,
-            layers={name: self.folder.raster(name) for name in names},
-            observations=self.folder.raster(OBSERVATIONS) if plan.observations else None,
-            model_threads=self.model_threads,
+        combined = plan.scene.combined
+        counted = combined is not None or plan.observations
+        kept = (*plan.layers, OBSERVATIONS) if counted else plan.layers
+        names = plane_names(kept, plan.card.legend.values)
+        layers = {name: self.folder.raster(name) for name in names}
+        stores = self.folder.raster("classes"), self.folder.confidence
+        threads = self.model_threads
+        if combined is None or not combined.predicted:
+            pixels = open_pixels(plan.scene)
+            return SegmentBlocks(
+                pixels, segmenter, *stores, tiling, layers=layers, model_threads=threads
+            )
+        # Imported here, as numba costs a second, which most scenes do not need.
+        from geoseg.io.composite import CombinedPixels  # noqa: PLC0415
+        from geoseg.steps.mosaic import MosaicBlocks  # noqa: PLC0415
+
+        several = CombinedPixels(plan.scene)
+        return MosaicBlocks(
+            several, combined.rule, segmenter, stores, tiling, layers=layers, model_threads=threads
         )
 
 
@@ -134,7 +143,7 @@ class RefineJob:
             plan.card,
             plan.refinement.steps,
             tuple(self.folder.raster(name) for name in names),
-            ScenePixels(plan.scene) if guide else None,
+            open_pixels(plan.scene) if guide else None,
             guide,
         )
 

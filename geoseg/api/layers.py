@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from geoseg.api.jobs import WorkFolder
 from geoseg.grid import GeoBox
 from geoseg.io.cog import write_percent_cog, write_quality_cog
+from geoseg.io.headers import stored_scales
 from geoseg.io.product_item import ItemAsset, percent_asset, quality_asset
 from geoseg.io.qgis_project import ProjectLayer
 from geoseg.io.qml import (
@@ -24,6 +25,7 @@ from geoseg.io.qml import (
 from geoseg.legend import Legend
 from geoseg.ops.distance import FARTHEST
 from geoseg.ops.layers import LAYERS, Layer
+from geoseg.scene import Band
 from geoseg.steps.segment import OBSERVATIONS, plane_names
 from geoseg.workflow.schema import Raster
 
@@ -96,7 +98,7 @@ class LayerRasters:
         }
 
     def _planes(self, layer: str) -> list[str]:
-        return plane_names([layer], self.legend.values)  # type: ignore[list-item]  # one of LAYERS
+        return plane_names([layer], self.legend.values)
 
     def _bands(self, layer: str) -> list[str]:
         return list(self.legend.names) if layer == "probabilities" else [layer]
@@ -107,3 +109,18 @@ def _mean(counts: NDArray[np.int64]) -> float | None:
     known = counts[:101]
     pixels = int(known.sum())
     return round(float((known * np.arange(101)).sum()) / pixels, 4) if pixels else None
+
+
+def as_qgis_reads(
+    bands: Sequence[Band], limits: Sequence[tuple[float, float]]
+) -> list[tuple[float, float]]:
+    """Physical limits in the numbers of QGIS, which applies what the file says of its scale.
+
+    That may be nothing, where the scale is known from a workflow or a catalog.
+    """
+    stored, found = stored_scales(bands[0].uri), []
+    for band, pair in zip(bands, limits, strict=True):
+        scale, offset = stored[band.index - 1]
+        low, high = ((v - band.offset) / band.scale * scale + offset for v in pair)
+        found.append((low, high))
+    return found

@@ -9,7 +9,7 @@ from typing import Any
 from geoseg.api.planning import SceneTask
 from geoseg.errors import SceneError
 from geoseg.io.environment import is_remote
-from geoseg.io.reader import ScenePixels
+from geoseg.io.opening import open_pixels
 from geoseg.models.base import ModelCard
 from geoseg.models.committee import Committee
 from geoseg.models.plausible import doubt_numbers
@@ -30,7 +30,7 @@ def look_at(task: SceneTask, committee: Committee) -> tuple[Numbers, list[str]]:
     plan = task.plan
     bands = plan.card.bands
     windows = _REMOTE_WINDOWS if any(map(is_remote, plan.scene.sources)) else _WINDOWS
-    with closing(ScenePixels(plan.scene)) as pixels:
+    with closing(open_pixels(plan.scene)) as pixels:
         try:
             found = look(pixels, bands, plan.blocks, windows=windows)
         except SceneError:

@@ -9,6 +9,7 @@ from typing import Any
 
 from geoseg.api import fingerprint
 from geoseg.api.accounts import Account
+from geoseg.api.combining import combined_settings
 from geoseg.api.jobs import RefineJob, SegmentJob, WorkFolder
 from geoseg.api.looking import look_at
 from geoseg.api.places import check_folder
@@ -167,6 +168,7 @@ class _Run:
                 "grid": repr(plan.scene.grid),
                 "layers": plan.layers,
                 "observations": plan.observations,
+                "combined": combined_settings(plan.scene),
             },
         )
         return MadeFrom(inputs, parts, fingerprint.digest([parts, keys]))
@@ -205,7 +207,7 @@ class _Run:
         fills = dict.fromkeys(("classes", work.final), legend.nodata)
         percents = "confidence", *plane_names(task.plan.layers, legend.values)
         fills |= dict.fromkeys(percents, NO_PERCENT)
-        if task.plan.observations:
+        if task.plan.observations or task.plan.scene.combined is not None:
             fills[OBSERVATIONS] = 0
         for name, fill in fills.items():
             ZarrRaster.create(

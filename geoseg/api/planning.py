@@ -10,6 +10,7 @@ from geoseg.api.inputs import Found, find_scenes
 from geoseg.api.places import check_folder
 from geoseg.api.refining import check_steps, refinement, wanted_layers
 from geoseg.errors import PlanError
+from geoseg.grid import Window
 from geoseg.io.area import area_touches
 from geoseg.io.target_grid import where_data_can_be
 from geoseg.models.base import ModelCard
@@ -97,13 +98,13 @@ def _committee(choice: ModelChoice) -> Committee:
 def _plan(found: Found, card: ModelCard, wish: TilingWish, resources: Resources) -> ScenePlan:
     scene = found.scene
     shapes = [shape for shape in (scene.area, where_data_can_be(scene)) if shape is not None]
-    return plan_scene(
-        scene,
-        card,
-        wish,
-        resources,
-        touches=lambda window: all(area_touches(s, scene.grid, window) for s in shapes),
-    )
+    parts = None if scene.combined is None else scene.combined.windows
+
+    def touches(window: Window) -> bool:
+        inside = all(area_touches(shape, scene.grid, window) for shape in shapes)
+        return inside and (parts is None or any(window & part for part in parts))
+
+    return plan_scene(scene, card, wish, resources, touches=touches)
 
 
 def _wish(workflow: Workflow, committee: Committee) -> TilingWish:

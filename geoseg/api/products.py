@@ -10,8 +10,10 @@ from typing import Any
 
 from geoseg.api import fingerprint
 from geoseg.api.accounts import Account, timing
+from geoseg.api.combining import date_text
 from geoseg.api.jobs import WorkFolder
-from geoseg.api.layers import LayerRasters
+from geoseg.api.layers import LayerRasters, as_qgis_reads
+from geoseg.api.observations import observation_assets, observation_paths, write_observations
 from geoseg.api.outlining import SUFFIX_OF, Outlining, areas_record, outlining
 from geoseg.api.planning import RunPlan, SceneTask
 from geoseg.api.polygons import Stored, store_polygons, write_polygons
@@ -19,7 +21,7 @@ from geoseg.io.atomic import write_bytes
 from geoseg.io.cog import write_class_cog
 from geoseg.io.decimate import decimated_pixels, decimated_raster
 from geoseg.io.environment import gdal_path
-from geoseg.io.headers import stored_scales
+from geoseg.io.opening import open_pixels
 from geoseg.io.product_item import (
     ItemAsset,
     Processing,
@@ -35,13 +37,12 @@ from geoseg.io.qml import (
 )
 from geoseg.io.quicklook import PANEL, Picture, stretch_limits, write_quicklook
 from geoseg.io.rat import write_rat
-from geoseg.io.reader import ScenePixels
 from geoseg.io.traffic import METER
 from geoseg.legend import LandClass, Legend
 from geoseg.redaction import without_secrets
 from geoseg.run.loop import Summary
 from geoseg.run.reporter import Reporter
-from geoseg.scene import Band, Scene, natural_colors
+from geoseg.scene import Scene, natural_colors
 
 POLYGONS = {
     "geopackage": "gpkg",
@@ -81,6 +82,10 @@ class Products:
         wanted = {
             "classes": ("classes.tif", True),
             **{layer: (path.name, True) for layer, path in self._layers.paths(folder).items()},
+            **{
+                role: (path.name, True)
+                for role, path in observation_paths(self._scene, folder).items()
+            },
             **{
                 role: (f"polygons{SUFFIX_OF[name]}", name in formats)
                 for role, name in POLYGONS.items()
@@ -136,11 +141,14 @@ class Products:
         paths["item"].unlink(missing_ok=True)
         reporter.stage("products", blocks=len(paths), pixels=0)
         means = self._write_rasters(work, paths)
+        seen = write_observations(self._scene, work, self.task.directory, self._tags)
         reporter.advance(blocks=1 + len(means), pixels=0)
         polygons = self._write_polygons(work, paths, moved)
         reporter.advance(blocks=2, pixels=0)
         self._write_pictures(paths, account, polygons)
-        record = self._record(account, polygons, summaries) | {"layers": means, **(told or {})}
+        record = (
+            self._record(account, polygons, summaries) | {"layers": means} | seen | dict(told or {})
+        )
         if polygons is not None:
             record["polygons"] |= self._shaped(polygons, moved)
         self._tell_traffic(record["remote"], reporter)
@@ -189,14 +197,14 @@ class Products:
             "GEOSEG_FINGERPRINT": self.fingerprint,
             "TIFFTAG_SOFTWARE": f"geoseg {software['geoseg']}",
         }
-        if scene.acquired is not None:
+        if scene.acquired is not None and scene.combined is None:
             tags["ACQUISITIONDATETIME"] = scene.acquired.isoformat()
         return tags
 
     @property
     def _title(self) -> str:
-        when = "" if self._scene.acquired is None else f", {self._scene.acquired:%Y-%m-%d}"
-        return f"{self.run.workflow.name}: {self._scene.id}{when}"
+        when = date_text(self._scene)
+        return f"{self.run.workflow.name}: {self._scene.id}{when and f', {when}'}"
 
     def _write_rasters(
         self, work: WorkFolder, paths: Mapping[str, Path]
@@ -218,7 +226,6 @@ class Products:
         made, scene = self.outlining, self._scene
         if made is None:
             return None
-        date = "" if scene.acquired is None else f"{scene.acquired:%Y-%m-%d}"
         stored = store_polygons(
             work.root / "polygons.arrow",
             work.arcs,
@@ -226,7 +233,7 @@ class Products:
             self.task.plan.block,
             legend=self._legend,
             wanted=made.wanted,
-            extra={"date": date, "scene": scene.id},
+            extra={"date": date_text(scene), "scene": scene.id},
         )
         settings = self.run.workflow.canonical()["output"]["vector"]
         told = {"settings": settings, **self._shaped(stored, moved)}
@@ -251,7 +258,7 @@ class Products:
             return
         scene, card = self._scene, self.task.plan.card
         colors = natural_colors(card.bands)
-        pixels = ScenePixels(scene)
+        pixels = open_pixels(scene)
         try:
             image, valid = decimated_pixels(pixels, colors, PANEL)
         finally:
@@ -293,9 +300,10 @@ class Products:
         layers += self._layers.project_layers(self.task.directory)
         bands = self._scene.select(colors)
         # A project never holds the secrets of an address, and nobody can read it without.
-        if len({band.uri for band in bands}) == 1 and without_secrets(bands[0].uri) == bands[0].uri:
+        one = self._scene.combined is None and len({band.uri for band in bands}) == 1
+        if one and without_secrets(bands[0].uri) == bands[0].uri:
             red, green, blue = (band.index for band in bands)
-            style = image_style((red, green, blue), _as_qgis_reads(bands, limits))
+            style = image_style((red, green, blue), as_qgis_reads(bands, limits))
             own, path = bands[0].grid, gdal_path(bands[0].uri, copies=False)
             layers.append(ProjectLayer("Scene", path, style, group="Scene", grid=own))
         return layers
@@ -365,6 +373,7 @@ class Products:
         scene, card = self._scene, self.task.plan.card
         assets = {"classes": class_asset(paths["classes"], scene.grid, self._legend)}
         assets |= self._layers.assets(self.task.directory)
+        assets |= observation_assets(scene, self.task.directory)
         for role, (title, roles) in _TITLES.items():
             if role in paths:
                 assets[role] = ItemAsset(paths[role], title, roles)
@@ -373,24 +382,9 @@ class Products:
             item_id=f"{self.run.workflow.name}-{scene.id}",
             grid=scene.grid,
             assets=assets,
-            acquired=scene.acquired,
+            acquired=scene.acquired if scene.combined is None else scene.combined.times,
             processing=Processing(
                 fingerprint.software(), f"Segmented with {card.name} {card.version}"
             ),
             sources=scene.sources,
         )
-
-
-def _as_qgis_reads(
-    bands: Sequence[Band], limits: Sequence[tuple[float, float]]
-) -> list[tuple[float, float]]:
-    """Physical limits in the numbers of QGIS, which applies what the file says of its scale.
-
-    That may be nothing, where the scale is known from a workflow or a catalog.
-    """
-    stored, found = stored_scales(bands[0].uri), []
-    for band, pair in zip(bands, limits, strict=True):
-        scale, offset = stored[band.index - 1]
-        low, high = ((v - band.offset) / band.scale * scale + offset for v in pair)
-        found.append((low, high))
-    return found

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from geoseg.api.planning import RunPlan
     from geoseg.api.results import RunResult
     from geoseg.models.base import ModelCard
+    from geoseg.scene import Scene
 
 
 def _console() -> Console:
@@ -46,6 +47,7 @@ def plan_json(plan: RunPlan) -> dict[str, Any]:
                 "directory": str(task.directory),
                 "shape": p.shape,
                 **_grid_json(p.scene.grid),
+                "combined": _combined_json(p.scene),
                 "blocks": len(p.blocks),
                 "block": p.block,
                 "skipped_blocks": p.skipped,
@@ -72,6 +74,19 @@ def plan_json(plan: RunPlan) -> dict[str, Any]:
         "memory_allowed": plan.resources.memory,
         "scenes": scenes,
         "warnings": list(plan.warnings),
+    }
+
+
+def _combined_json(scene: Scene) -> dict[str, Any] | None:
+    """Which scenes one is made of, and how; None where it is one acquisition."""
+    combined = scene.combined
+    if combined is None:
+        return None
+    return {
+        "rule": combined.rule,
+        "after_the_model": combined.predicted,
+        "min_observations": combined.least,
+        "scenes": [one.id for one in combined.scenes],
     }
 
 
@@ -116,6 +131,7 @@ def _scene_lines(s: dict[str, Any], allowed: int | None) -> list[str]:
     seams = f"seams ({s['seams']}) depend on the tiling; run.json will tell the seam index"
     return [
         f"{s['scene']} -> {s['directory']}",
+        *([] if s["combined"] is None else [_combined_line(s["combined"])]),
         f"  {s['shape'][0]} x {s['shape'][1]} pixels in {blocks} {skipped}",
         f"  pixels {pixel}",
         f"  {chips}: {s['predictions_per_pixel']:.2f} predictions per pixel{passes}",
@@ -123,6 +139,16 @@ def _scene_lines(s: dict[str, Any], allowed: int | None) -> list[str]:
         f"  {'the map equals the model run on the whole scene' if s['exact'] else seams}",
         *([] if s["refine_halo"] is None else [halo]),
     ]
+
+
+def _combined_line(combined: dict[str, Any]) -> str:
+    scenes, shown = combined["scenes"], 4
+    more = "" if len(scenes) <= shown else f" and {len(scenes) - shown} more"
+    when = "after" if combined["after_the_model"] else "before"
+    return (
+        f"  {len(scenes)} scenes combined by {combined['rule']} {when} the model: "
+        f"{', '.join(scenes[:shown])}{more}"
+    )
 
 
 def show_states(states: Sequence[dict[str, Any]]) -> None:

@@ -18,13 +18,15 @@ class Patch:
 
     ``values`` is ``(band, y, x)`` of any numeric dtype (never copied to float before the model
     needs it), ``scale`` and ``offset`` are ``(band,)`` float32, ``valid`` is ``(y, x)`` bool.
-    Values of pixels that are not valid mean nothing, but are finite.
+    Values of pixels that are not valid mean nothing, but are finite. ``observations`` ``(y, x)``
+    uint8 says in how many scenes a pixel is valid, where several are combined; 255 is also more.
     """
 
     values: NDArray[Any]
     scale: NDArray[np.float32]
     offset: NDArray[np.float32]
     valid: NDArray[np.bool_]
+    observations: NDArray[np.uint8] | None = None
 
 
 class Pixels(Protocol):

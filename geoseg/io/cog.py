@@ -152,7 +152,7 @@ def write_quality_cog(
     """Write how often pixels were seen, and how far they are from those that were not, as a COG.
 
     Args:
-        observations: Clear observations of each pixel, 0..254.
+        observations: Clear observations of each pixel; 255 is also more.
         grid: Where its pixels lie.
         path: The GeoTIFF.
         tags: Provenance.
@@ -168,12 +168,37 @@ def write_quality_cog(
         descriptions=QUALITY_BANDS,
         nodata=None,  # 0 is what it says: not seen
         overviews="NEAREST",
-        known=np.arange(256) < 255,
-        names="observations are 0..254",
+        known=np.ones(256, np.bool_),
+        names="any number may occur",
         predictor="STANDARD",
     )
     distances = DistanceRaster(observations, full_window(grid).shape)
     return _write([observations, distances], grid, path, layer, tags, blocksize)
+
+
+def write_count_cog(
+    store: RasterReader,
+    grid: GeoBox,
+    path: str | Path,
+    name: str,
+    *,
+    tags: Tags,
+    blocksize: int = 512,
+) -> NDArray[np.int64]:
+    """Write a store of counts (255 is also more, 0 is nodata) as a COG; the band is called ``name``.
+
+    Other arguments, result and errors are those of :func:`write_class_cog`; overviews show what is
+    most frequent.
+    """
+    layer = _Layer(
+        descriptions=(name,),
+        nodata=0,
+        overviews="MODE",
+        known=np.ones(256, np.bool_),
+        names="any number may occur",
+        predictor="NO",
+    )
+    return _write([store], grid, path, layer, tags, blocksize)
 
 
 def _palette(legend: Legend) -> dict[int, tuple[int, int, int, int]]:

@@ -110,6 +110,11 @@ def quality_asset(path: str | Path, grid: GeoBox) -> ItemAsset:
     return ItemAsset(Path(path), "Quality", ("data", "quality"), {"bands": bands})
 
 
+def count_asset(path: str | Path, grid: GeoBox, name: str, title: str) -> ItemAsset:
+    """A raster of counts, in which 0 is nodata."""
+    return ItemAsset(Path(path), title, ("data", name), {"bands": [_band(name, 0, grid)]})
+
+
 def write_item(
     path: str | Path,
     *,

@@ -59,7 +59,7 @@ class ScenePixels:
         # Its threads start when they are needed, which is for files on servers.
         self._readers = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="geoseg-read")
         self._checked: set[tuple[str, GeoBox]] = set()
-        self._area = None if scene.area is None else _edges(scene.area, scene.grid)
+        self._area = None if scene.area is None else area_edges(scene.area, scene.grid)
 
     @property
     def grid(self) -> GeoBox:
@@ -336,8 +336,8 @@ def _check_unchanged(uri: str, grid: GeoBox, dataset: DatasetReader) -> None:
         )
 
 
-def _edges(area: bytes, grid: GeoBox) -> NDArray[np.float64]:
-    """The edges of ``area`` in pixels."""
+def area_edges(area: bytes, grid: GeoBox) -> NDArray[np.float64]:
+    """The edges of ``area`` (WKB in the grid's CRS) in pixels."""
     back = ~grid.affine
     rings = shapely.get_rings(shapely.get_parts(shapely.from_wkb(area)))
     points = (shapely.get_coordinates(ring) for ring in rings)

@@ -77,7 +77,11 @@ def place_scene(
     """
     if scene.area is not None:
         raise ValueError(f"scene {scene.id} has an area; place it before it is clipped")
-    grid = target_grid(scene, wish, area=area)
+    return put_on(scene, target_grid(scene, wish, area=area), mask=mask)
+
+
+def put_on(scene: Scene, grid: GeoBox, *, mask: MaskRef | None = None) -> Scene:
+    """``scene`` on ``grid``; its masks hide as far around as before, on the ground."""
     if same_grid(grid, scene.grid):
         return scene
     masks = tuple(replace(m, dilate=_dilation(m, mask, scene.grid, grid)) for m in scene.masks)

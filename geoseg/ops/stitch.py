@@ -28,6 +28,22 @@ def paste_owned(out: NDArray[Any], chip: Chip, block: Window, values: NDArray[An
     out[..., target[0], target[1]] = values[..., source[0], source[1]]
 
 
+class Crop:
+    """What the owner of each pixel says of it; chips may be added in any order."""
+
+    def __init__(self, block: Window, classes: int) -> None:
+        self.block = block
+        self._scores = np.zeros((classes, *block.shape), np.float32)
+
+    def add(self, chip: Chip, scores: NDArray[np.float32]) -> None:
+        """Add the scores ``(class, y, x)`` of a chip."""
+        paste_owned(self._scores, chip, self.block, scores)
+
+    def scores(self) -> NDArray[np.float32]:
+        """Scores ``(class, y, x)``; 0 where no chip was added."""
+        return self._scores
+
+
 class Blend:
     """The weighted mean of all chips that see a pixel.
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import isqrt
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 MaskKind = Literal["values", "bits", "alpha"]
+
+REACH: Final = 64
+"""Pixels beyond which it does not matter how far away the next hidden pixel is."""
 
 
 def usable(numbers: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:

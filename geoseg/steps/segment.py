@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from time import perf_counter, thread_time
 from typing import Any, Final
 from zlib import crc32
@@ -24,7 +24,7 @@ from geoseg.ops.metric import Metric, measure_grid
 from geoseg.ops.tiling import Chip, Lattice, hull
 
 OBSERVATIONS: Final = "observations"
-"""The raster that says how often a pixel was seen clearly: of one scene once, or not at all."""
+"""Name of the layer that counts in how many scenes a pixel is valid."""
 
 Stitched = tuple[NDArray[np.uint8], dict[Layer, NDArray[np.uint8]]]
 """Index of the class, and the layers, of a block."""
@@ -84,21 +84,32 @@ class Loaded:
 class Segmented:
     """The classes (codes) and confidence (percent) of a block, both ``(y, x)`` uint8.
 
-    ``layers`` are percents ``(y, x)``, or ``(class, y, x)`` of the probabilities.
+    ``layers`` are percents ``(y, x)``, or ``(class, y, x)`` of the probabilities; of scenes that
+    are combined, also the number of observations.
     """
 
     classes: NDArray[np.uint8]
     confidence: NDArray[np.uint8]
-    layers: Mapping[Layer, NDArray[np.uint8]] = field(default_factory=dict)
+    layers: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
 
 
 def load(block: Window, pixels: Pixels, bands: tuple[str, ...], tiling: Tiling) -> Loaded:
     """Read ``block`` with the halo that its chips need, padded to the model's stride."""
     scene = full_window(pixels.grid)
+    return prepare(block, pixels.read(bands, seen_from(block, scene, tiling)), scene, tiling)
+
+
+def seen_from(block: Window, scene: Window, tiling: Tiling) -> Window:
+    """What the chips of ``block`` see of ``scene``."""
     by = stitch.NEEDS[tiling.seams]
-    chips = tiling.lattice.chips(scene.shape, block, by=by)
+    return hull(tiling.lattice.chips(scene.shape, block, by=by)) & scene
+
+
+def prepare(block: Window, patch: Patch, scene: Window, tiling: Tiling) -> Loaded:
+    """A block from the ``patch`` that its chips see."""
+    chips = tiling.lattice.chips(scene.shape, block, by=stitch.NEEDS[tiling.seams])
     at = hull(chips)
-    patch = _padded(pixels.read(bands, at & scene), at, scene)
+    patch = _padded(patch, at, scene)
     useful = tuple(c for c in chips if _decides(c, patch.valid, at, block, tiling))
     enough = tuple(c for c in useful if _is_valid_enough(c, patch.valid, at, scene, tiling))
     thin = len(useful) - len(enough)
@@ -109,11 +120,15 @@ def load(block: Window, pixels: Pixels, bands: tuple[str, ...], tiling: Tiling) 
 def infer(loaded: Loaded, segmenter: Segmenter, tiling: Tiling) -> Segmented:
     """Predict the chips of a block and stitch them."""
     stitched = _crop if tiling.seams == "crop" else _blend
-    index, layers = stitched(loaded, segmenter, tiling)
+    index, told = stitched(loaded, segmenter, tiling)
+    layers = {str(name): percents for name, percents in told.items()}
     legend, valid = segmenter.card.legend, loaded.mapped
     for percent in layers.values():
         percent[..., ~valid] = NO_PERCENT
     confidence = layers.pop("confidence")
+    if loaded.patch.observations is not None:
+        part = loaded.block.within(loaded.at).slices
+        layers[OBSERVATIONS] = loaded.patch.observations[part]
     return Segmented(to_codes(index, valid, legend.values, legend.nodata), confidence, layers)
 
 
@@ -152,7 +167,10 @@ def _padded(patch: Patch, at: Window, scene: Window) -> Patch:
         return patch
     values = np.pad(patch.values, ((0, 0), (0, below), (0, right)))
     valid = np.pad(patch.valid, ((0, below), (0, right)))
-    return Patch(values, patch.scale, patch.offset, valid)
+    counts = patch.observations
+    if counts is not None:
+        counts = np.pad(counts, ((0, below), (0, right)))
+    return Patch(values, patch.scale, patch.offset, valid, counts)
 
 
 def _batches(loaded: Loaded, size: int) -> Iterator[tuple[tuple[Chip, ...], Batch]]:
@@ -182,10 +200,24 @@ def _crop(loaded: Loaded, segmenter: Segmenter, tiling: Tiling) -> Stitched:
 
 
 def _blend(loaded: Loaded, segmenter: Segmenter, tiling: Tiling) -> Stitched:
-    classes = len(segmenter.card.legend.classes)
+    scores, disagreement = stitched_scores(loaded, segmenter, tiling)
+    answer = describe(scores, tiling.wanted, disagreement)
+    return answer.index, dict(answer.layers)
+
+
+def stitched_scores(
+    loaded: Loaded, segmenter: Segmenter, tiling: Tiling
+) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    """The scores ``(class, y, x)`` of a block, 0 where nothing was predicted, and disagreement.
+
+    Disagreement ``(y, x)`` is None where it is not wanted, or the model has a single answer.
+    """
+    classes, block = len(segmenter.card.legend.classes), loaded.block
     voting = "disagreement" in tiling.layers and isinstance(segmenter, Voting)
-    # Disagreement is blended as one plane more.
-    blend = stitch.Blend(loaded.block, classes + voting, tiling.weights)
+    # Disagreement is stitched as one plane more.
+    whole: stitch.Crop | stitch.Blend = stitch.Crop(block, classes + voting)
+    if tiling.seams == "blend":
+        whole = stitch.Blend(block, classes + voting, tiling.weights)
     for chips, batch in _batches(loaded, tiling.batch):
         if voting and isinstance(segmenter, Voting):
             scores, disagreement = segmenter.weigh(batch)
@@ -193,10 +225,25 @@ def _blend(loaded: Loaded, segmenter: Segmenter, tiling: Tiling) -> Stitched:
         else:
             planes = segmenter.scores(batch)
         for chip, of_chip in zip(chips, planes, strict=True):
-            blend.add(chip, of_chip)
-    mean = blend.scores()
-    answer = describe(mean[:classes], tiling.wanted, mean[classes] if voting else None)
-    return answer.index, dict(answer.layers)
+            whole.add(chip, of_chip)
+    mean = whole.scores()
+    return mean[:classes], mean[classes] if voting else None
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """What a block came to: the result, its mapped pixels, chips, and seconds by what took them.
+
+    ``dropped`` are valid pixels that have no class, as only ``thin`` chips would decide them.
+    """
+
+    result: Segmented
+    valid: NDArray[np.bool_]
+    chips: int
+    skipped: int
+    seconds: Mapping[str, float]
+    thin: int = 0
+    dropped: int = 0
 
 
 class SegmentBlocks:
@@ -208,7 +255,8 @@ class SegmentBlocks:
     model's work.
 
     ``layers`` are the stores of the tiling's layers, by name; those of the probabilities are called
-    as :func:`plane_names` says. ``observations`` gets 1 where a pixel is valid, else 0.
+    as :func:`plane_names` says. Where :data:`OBSERVATIONS` is one of them, a scene
+    that is not combined counts as one observation.
     """
 
     def __init__(
@@ -220,46 +268,53 @@ class SegmentBlocks:
         tiling: Tiling,
         *,
         layers: Mapping[str, RasterStore] | None = None,
-        observations: RasterStore | None = None,
         model_threads: int = 1,
     ) -> None:
         self._pixels, self._segmenter = pixels, segmenter
         self._classes, self._confidence = classes, confidence
-        self._layers, self._observations = layers or {}, observations
+        self._layers = layers or {}
         self._tiling, self._metric = tiling, measure_grid(pixels.grid)
         threads = model_threads if segmenter.parallel else 1
         self._model = ThreadPoolExecutor(threads, thread_name_prefix="geoseg-model")
 
     def __call__(self, block: Window) -> dict[str, Any]:
         """Do one block; doing it twice gives the same bytes."""
-        start = perf_counter()
-        loaded = load(block, self._pixels, self._segmenter.card.bands, self._tiling)
-        read = perf_counter()
-        result, seconds, cpu = self._model.submit(self._infer, loaded).result()
-        inferred = perf_counter()
+        found = self._predict(block)
+        start, result = perf_counter(), found.result
         self._classes.write(block, result.classes)
         self._confidence.write(block, result.confidence)
         codes = self._segmenter.card.legend.values
         for name, values in planes(result.layers, codes):
             self._layers[name].write(block, values)
-        if self._observations is not None:
-            self._observations.write(block, loaded.valid.astype(np.uint8))
         return {
-            **_account(loaded, result, self._tiling.lattice.stride, self._metric),
+            **_account(found, block, self._tiling.lattice.stride, self._metric),
             "remote": asdict(METER.take()),
-            "seconds": {
-                "read": read - start,
-                "wait": inferred - read - seconds,
-                "infer": seconds,
-                "infer_cpu": cpu,
-                "write": perf_counter() - inferred,
-            },
+            "seconds": {**found.seconds, "write": perf_counter() - start},
         }
 
     def close(self) -> None:
         """Let go of files and of the model's threads."""
         self._model.shutdown()
         self._pixels.close()
+
+    def _predict(self, block: Window) -> Predicted:
+        start = perf_counter()
+        loaded = load(block, self._pixels, self._segmenter.card.bands, self._tiling)
+        read = perf_counter()
+        result, seconds, cpu = self._model.submit(self._infer, loaded).result()
+        wait = perf_counter() - read - seconds
+        if OBSERVATIONS in self._layers and OBSERVATIONS not in result.layers:
+            seen = loaded.valid.astype(np.uint8)
+            result = replace(result, layers={**result.layers, OBSERVATIONS: seen})
+        return Predicted(
+            result,
+            loaded.mapped,
+            len(loaded.chips),
+            loaded.skipped,
+            {"read": read - start, "wait": wait, "infer": seconds, "infer_cpu": cpu},
+            loaded.thin,
+            int(np.count_nonzero(loaded.valid & ~loaded.mapped)),
+        )
 
     def _infer(self, loaded: Loaded) -> tuple[Segmented, float, float]:
         """The result, seconds on the wall, and CPU seconds of this thread: all of a CPU model's."""
@@ -268,7 +323,7 @@ class SegmentBlocks:
         return result, perf_counter() - start, thread_time() - cpu
 
 
-def plane_names(layers: Iterable[Layer], codes: Sequence[int]) -> list[str]:
+def plane_names(layers: Iterable[str], codes: Sequence[int]) -> list[str]:
     """The names of one-band rasters that hold ``layers``: one for each class's probability."""
     names: list[str] = []
     for layer in layers:
@@ -278,7 +333,7 @@ def plane_names(layers: Iterable[Layer], codes: Sequence[int]) -> list[str]:
 
 
 def planes(
-    layers: Mapping[Layer, NDArray[np.uint8]], codes: Sequence[int]
+    layers: Mapping[str, NDArray[np.uint8]], codes: Sequence[int]
 ) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """Layers of a block as one-band rasters, with their names."""
     for layer, values in layers.items():
@@ -286,23 +341,23 @@ def planes(
         yield from zip(plane_names([layer], codes), parts, strict=True)
 
 
-def _account(loaded: Loaded, result: Segmented, stride: int, metric: Metric) -> dict[str, Any]:
+def _account(found: Predicted, block: Window, stride: int, metric: Metric) -> dict[str, Any]:
     """What a block says of itself: counts, areas, checksums and how its seams look."""
-    valid = loaded.mapped
+    valid, result = found.valid, found.result
     counts = np.bincount(result.classes[valid], minlength=256)
     codes = [int(code) for code in np.flatnonzero(counts)]
-    areas = class_areas(result.classes, loaded.block, metric)
+    areas = class_areas(result.classes, block, metric)
     return {
         "pixels": int(valid.size),
         "valid": int(valid.sum()),
-        "chips": len(loaded.chips),
-        "skipped": loaded.skipped,
-        "thin": loaded.thin,
-        "dropped": int(np.count_nonzero(loaded.valid & ~valid)),
+        "chips": found.chips,
+        "skipped": found.skipped,
+        "thin": found.thin,
+        "dropped": found.dropped,
         "counts": {code: int(counts[code]) for code in codes},
         "areas": {code: areas[code] for code in codes},
         "confidence": int(result.confidence[valid].sum(dtype=np.int64)),
-        "seams": stitch.seam_steps(result.classes, valid, loaded.block, stride),
+        "seams": stitch.seam_steps(result.classes, valid, block, stride),
         "crc": [
             crc32(values.tobytes())
             for values in (result.classes, result.confidence, *result.layers.values())

@@ -10,6 +10,13 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from geoseg.workflow.bands import Section
+from geoseg.workflow.composite import (
+    Composite,
+    Mosaic,
+    expand_composite,
+    expand_mosaic,
+    named,
+)
 from geoseg.workflow.faults import UnfitError, show
 from geoseg.workflow.fields import (
     AutoPixels,
@@ -149,6 +156,12 @@ class RunRules(Section):
     """How often a failed block is tried again."""
 
 
+_SEGMENTING = (
+    "geoseg", "input", "area", "grid", "composite", "mosaic", "model", "tiling",
+)  # fmt: skip
+"""Sections that decide classes and layers."""
+
+
 class Workflow(Whole):
     """A geoseg workflow: which scenes, which model, which products."""
 
@@ -158,6 +171,15 @@ class Workflow(Whole):
     """The part of the scenes that is wanted; all of it without."""
     grid: GridChoice | None = None
     """CRS and pixels of the products; the scene's own without."""
+    composite: (
+        Annotated[Composite, BeforeValidator(expand_composite), OrElse(named(Composite, "method"))]
+        | None
+    ) = None
+    """Combines all scenes of a period into one before the model sees it; a name is its method."""
+    mosaic: (
+        Annotated[Mosaic, BeforeValidator(expand_mosaic), OrElse(named(Mosaic, "rule"))] | None
+    ) = None
+    """Makes one map of all scenes, by what the model says of each; a name is its rule."""
     model: Annotated[
         ModelChoice, BeforeValidator(expand_model), OrElse({"type": "string", "minLength": 1})
     ]
@@ -185,6 +207,16 @@ class Workflow(Whole):
             )
         return self
 
+    @model_validator(mode="after")
+    def _one_way_to_combine(self) -> Self:
+        for key in ("composite", "mosaic"):
+            if getattr(self, key) is not None and self.input.kind == "sample":
+                raise UnfitError("a sample is a single scene", at=(key,))
+        if self.composite is not None and self.mosaic is not None:
+            advice = "expected only one of composite (before the model) and mosaic (after it)"
+            raise UnfitError(advice, at=("mosaic",))
+        return self
+
     def results_key_fields(self) -> dict[str, Any]:
         """The settings that change results, by the stage that they change.
 
@@ -199,9 +231,7 @@ class Workflow(Whole):
         settings["tiling"].pop("block")
         output = settings["output"]
         return {
-            "segment": {
-                key: settings[key] for key in ("geoseg", "input", "area", "grid", "model", "tiling")
-            },
+            "segment": {key: settings[key] for key in _SEGMENTING},
             "refine": settings["postprocess"],
             "products": {
                 "name": self.name,

@@ -10,7 +10,7 @@ from geoseg.grid import Window, blocks
 from geoseg.io.quality import DistanceRaster
 from geoseg.ops.distance import FARTHEST, distance_to_invalid
 from geoseg.ops.tiling import Lattice
-from geoseg.steps.segment import SegmentBlocks, Tiling
+from geoseg.steps.segment import OBSERVATIONS, SegmentBlocks, Tiling
 from geoseg.testing import ArrayPixels, ArrayStore, LocalMean
 
 
@@ -63,7 +63,9 @@ def patchy(shape, seed, cell=9):
 def segment(pixels, tiling, block):
     shape = tuple(pixels.grid.shape)
     classes, confidence, seen = ArrayStore(shape), ArrayStore(shape), ArrayStore(shape)
-    work = SegmentBlocks(pixels, LocalMean(2), classes, confidence, tiling, observations=seen)
+    work = SegmentBlocks(
+        pixels, LocalMean(2), classes, confidence, tiling, layers={OBSERVATIONS: seen}
+    )
     reports = [work(window) for window in blocks(shape, block)]
     total = {key: sum(r[key] for r in reports) for key in ("valid", "thin", "dropped", "pixels")}
     return classes.values, confidence.values, seen.values, total, reports

@@ -145,10 +145,3 @@ def test_quality_is_a_valid_cog_without_nodata(tmp_path, grid):
     with rasterio.open(path) as source:
         assert source.descriptions == ("observations", "distance to invalid (pixels)")
         np.testing.assert_array_equal(source.read(2), distance_to_invalid(seen > 0))
-
-
-def test_more_observations_than_a_byte_holds_are_refused(tmp_path):
-    grid = next(iter(GRIDS.values()))
-    store = ArrayStore(np.full(full_window(grid).shape, 255, np.uint8))
-    with pytest.raises(ProductError, match=r"hold the number 255, but observations are 0..254"):
-        write_quality_cog(store, grid, tmp_path / "quality.tif", tags=TAGS)

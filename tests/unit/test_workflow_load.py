@@ -531,7 +531,9 @@ class TestResultsKey:
     def test_parts_of_the_segmentation_and_of_the_products(self):
         fields = loads(GOOD).results_key_fields()
         assert set(fields) == {"segment", "refine", "products"}
-        assert set(fields["segment"]) == {"geoseg", "input", "area", "grid", "model", "tiling"}
+        assert set(fields["segment"]) == {
+            "geoseg", "input", "area", "grid", "composite", "mosaic", "model", "tiling",
+        }  # fmt: skip
 
 
 def test_from_data_is_the_same():

@@ -1,0 +1,234 @@
+"""Whole runs that make one map of many scenes, judged by the tools of others."""
+
+import json
+import subprocess
+import sys
+from math import ceil
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import pystac
+import pytest
+import rasterio
+from affine import Affine
+from packages import write_package
+from pystac.validation import validate_dict
+from rasterio.warp import Resampling, reproject, transform_bounds
+from rasters import write
+
+from geoseg.api import plan as plan_of
+from geoseg.cli import run
+from geoseg.errors import InputError
+from geoseg.io.sample import SampleSource, SampleSpec, write_sample
+
+pytestmark = pytest.mark.cluster
+
+SHAPE = 200, 260
+DATES = {"june": 1, "september": 2}
+
+
+@pytest.fixture(scope="module")
+def dates(tmp_path_factory):
+    """Two dates of one place, a quarter of each under clouds, and the rim of a swath."""
+    folder = tmp_path_factory.mktemp("dates")
+    for name, date in DATES.items():
+        spec = SampleSpec(SHAPE, seed=5, date=date, cloud_cover=0.25)
+        write_sample(spec, folder / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return write_package(tmp_path_factory.mktemp("models"))
+
+
+def workflow(folder: Path, dates: Path, model: Path, **changes) -> Path:
+    data = {
+        "geoseg": 1,
+        "name": "many",
+        "input": {
+            "kind": "files", "path": str(dates / "{scene}" / "scene.tif"), "units": "reflectance",
+            "mask": {"method": "scl", "path": str(dates / "{scene}" / "scl.tif"), "dilate": "20 m"},
+        },
+        "model": {"path": str(model)},
+        "tiling": {"size": 160, "margin": 48, "block": 128},
+        "output": {"directory": str(folder / "out" / "{scene}")},
+        "cluster": {"workers": 1, "dashboard": False},
+    }  # fmt: skip
+    path = folder / "workflow.yaml"
+    path.write_text(json.dumps(data | changes))
+    return path
+
+
+def valid_pixels(dates, name):
+    from geoseg.grid import full_window
+    from geoseg.io.reader import ScenePixels
+
+    spec = SampleSpec(SHAPE, seed=5, date=DATES[name], cloud_cover=0.25)
+    (scene,) = SampleSource(spec, dates / name).scenes(("red",))
+    pixels = ScenePixels(scene)
+    valid = pixels.read(["red"], full_window(scene.grid)).valid
+    pixels.close()
+    return valid
+
+
+@pytest.fixture(scope="module")
+def composite(tmp_path_factory, dates, model):
+    folder = tmp_path_factory.mktemp("composite")
+    path = workflow(folder, dates, model, composite={"method": "best_pixel"})
+    assert run(["run", str(path), "-q"]) == 0
+    return path, folder / "out" / "composite-20240615-20240913"
+
+
+def test_a_composite_has_fewer_gaps_than_each_date(composite, dates):
+    _, out = composite
+    with rasterio.open(out / "classes.tif") as file:
+        mapped = file.read(1) != 255
+    with rasterio.open(out / "observations.tif") as file:
+        counts = file.read(1)
+        assert (file.nodata, file.descriptions) == (0, ("clear observations",))
+    june, september = (valid_pixels(dates, name) for name in DATES)
+    assert np.array_equal(counts, june.astype(int) + september)
+    assert np.array_equal(mapped, counts > 0)
+    gaps = [(~one).mean() for one in (june, september, mapped)]
+    assert gaps[2] < 0.75 * min(gaps[:2])
+
+
+def test_its_products_say_what_they_are_of(composite, dates):
+    _, out = composite
+    record = json.loads((out / "run.json").read_text())["combined"]
+    assert (record["rule"], record["after_the_model"]) == ("best_pixel", False)
+    assert [one["scene"] for one in record["scenes"]] == ["june", "september"]
+    with rasterio.open(out / "observations.tif") as file:
+        counts = file.read(1)
+    assert record["observations"]["pixels"] == (counts > 0).sum()
+    assert record["observations"]["mean"] == pytest.approx(counts[counts > 0].mean(), abs=1e-4)
+    content = json.loads((out / "item.json").read_text())
+    validate_dict(content, pystac.STACObjectType.ITEM, stac_version="1.1.0", extensions=[])
+    item = pystac.Item.from_file(str(out / "item.json"))
+    assert item.datetime is None
+    times = item.common_metadata.start_datetime, item.common_metadata.end_datetime
+    assert [f"{time:%Y-%m-%d}" for time in times] == ["2024-06-15", "2024-09-13"]
+    sources = {Path(link.get_absolute_href()) for link in item.get_links("derived_from")}
+    assert sources == {dates / name / file for name in DATES for file in ("scene.tif", "scl.tif")}
+    assert item.assets["observations"].extra_fields["file:size"] > 0
+    polygons = geopandas.read_file(out / "polygons.gpkg", layer="land_use")
+    assert set(polygons.date) == {"2024-06-15/2024-09-13"}
+    judge = [Path(sys.executable).with_name("rio"), "cogeo", "validate", "--strict"]
+    done = subprocess.run(
+        [*judge, out / "observations.tif"], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip().endswith("is a valid cloud optimized GeoTIFF"), done.stdout
+
+
+def test_what_is_finished_is_not_done_again(composite):
+    path, out = composite
+    before = (out / "classes.tif").stat().st_mtime_ns
+    assert run(["run", str(path), "-q"]) == 0
+    assert (out / "classes.tif").stat().st_mtime_ns == before
+
+
+@pytest.fixture(scope="module")
+def zones(tmp_path_factory):
+    """Two overlapping halves of a scene, one of them in the next UTM zone."""
+    folder = tmp_path_factory.mktemp("zones")
+    spec = SampleSpec(SHAPE, seed=5, clouds=False, swath_edge=False)
+    with rasterio.open(write_sample(spec, folder / "whole")) as file:
+        values, place, names = file.read(), file.transform, file.descriptions
+    west, east = values[:, :, :170], values[:, :, 90:]
+    scaled = {"names": names, "nodata": 0, "scales": (1e-4,) * 6, "offsets": (-0.1,) * 6}
+    write(folder / "west_20240615.tif", west, transform=place, **scaled)
+    here = place @ Affine.translation(90, 0)
+    rows, cols = east.shape[1:]
+    here_bounds = here.c, here.f - 10 * rows, here.c + 10 * cols, here.f
+    bounds = transform_bounds("EPSG:32629", "EPSG:32630", *here_bounds)
+    there = Affine(10, 0, bounds[0], 0, -10, bounds[3])
+    shape = ceil((bounds[3] - bounds[1]) / 10), ceil((bounds[2] - bounds[0]) / 10)
+    moved = np.zeros((6, *shape), np.uint16)
+    reproject(
+        east, moved, src_transform=here, src_crs="EPSG:32629", src_nodata=0,
+        dst_transform=there, dst_crs="EPSG:32630", dst_nodata=0, resampling=Resampling.bilinear,
+    )  # fmt: skip
+    write(folder / "east_20240625.tif", moved, transform=there, crs="EPSG:32630", **scaled)
+    return folder
+
+
+def test_scenes_of_two_zones_become_one_map(tmp_path, zones, model):
+    source = {"kind": "files", "path": str(zones / "*.tif"), "units": "reflectance"}
+    output = {"directory": str(tmp_path / "out" / "{scene}"), "vector": False, "project": False}
+    path = workflow(
+        tmp_path, zones, model, input=source, mosaic="probability", output=output,
+        grid={"crs": "EPSG:32629", "resolution": "10 m"},
+    )  # fmt: skip
+    assert run(["run", str(path), "-q"]) == 0
+    out = tmp_path / "out" / "mosaic-20240615-20240625"
+    with rasterio.open(out / "classes.tif") as file, rasterio.open(zones / "whole/scene.tif") as of:
+        assert file.crs.to_epsg() == 32629
+        window = file.window(*of.bounds)
+        mapped = file.read(1, window=window.round_offsets().round_lengths())
+    with rasterio.open(out / "observations.tif") as file:
+        counts = file.read(1, window=window.round_offsets().round_lengths())
+    assert mapped.shape == SHAPE
+    # All of the place is mapped, but the rim that was lost when the half was warped.
+    assert (mapped[3:-3, :-3] != 255).all()
+    assert (counts[5:-5, 5:85] == 1).all()
+    assert (counts[5:-5, 95:165] == 2).all()
+    assert (counts[5:-5, 175:-5] == 1).all()
+    record = json.loads((out / "run.json").read_text())["combined"]
+    assert (record["rule"], record["after_the_model"]) == ("probability", True)
+
+
+@pytest.mark.parametrize(
+    ("composite", "ids"),
+    [
+        ({"period": "month"}, ["composite-2024-06", "composite-2024-09"]),
+        ({"period": "quarter"}, ["composite-2024-Q2", "composite-2024-Q3"]),
+        ({"period": "16d"}, ["composite-2024-06-09-16d", "composite-2024-09-13-16d"]),
+        ({"period": "year", "method": "max_ndvi"}, ["composite-2024"]),
+    ],
+)
+def test_each_period_is_planned_as_a_scene_of_its_own(tmp_path, dates, model, composite, ids):
+    output = {"directory": str(tmp_path / "out" / "{date:%Y-%m-%d}")}
+    path = workflow(tmp_path, dates, model, composite=composite, output=output)
+    found = plan_of(path)
+    assert [task.plan.scene.id for task in found.tasks] == ids
+    assert len({task.directory for task in found.tasks}) == len(ids)
+
+
+def test_the_plan_says_which_scenes_are_combined(tmp_path, dates, model, capfd):
+    path = workflow(tmp_path, dates, model, mosaic="latest")
+    assert run(["plan", str(path)]) == 0
+    assert "2 scenes combined by latest after the model: june, september" in capfd.readouterr().out
+    assert run(["plan", str(path), "--json"]) == 0
+    (told,) = json.loads(capfd.readouterr().out)["scenes"]
+    once = plan_of(workflow(tmp_path, dates, model, composite="latest")).tasks[0].plan
+    assert told["combined"]["scenes"] == ["june", "september"]
+    assert told["crs"] == "EPSG:32629"
+    assert told["chips"] == 2 * once.chips, "each chip is predicted in both scenes"
+
+
+def test_ndvi_asks_for_bands_that_the_model_does_not(tmp_path, dates):
+    colors = {"bands": ("red", "green"), "mean": (0.1,) * 2, "std": (0.1,) * 2}
+    model = write_package(tmp_path, "colors", **colors)
+    path = workflow(tmp_path, dates, model, composite="max_ndvi")
+    (task,) = plan_of(path).tasks
+    assert list(task.plan.scene.bands) == ["red", "green", "nir"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"composite": "median", "mosaic": "latest"}, "expected only one of composite"),
+        ({"composite": {"method": "mean"}}, "expected median, best_pixel, max_ndvi or latest"),
+        ({"composite": {"period": "36h"}}, "whole days like '16d'"),
+        ({"composite": {"period": "quater"}}, "did you mean 'quarter'?"),
+        ({"mosaic": {"rule": "probabilty"}}, "did you mean 'probability'?"),
+        ({"composite": "median", "input": {"kind": "sample"}}, "a sample is a single scene"),
+    ],
+)
+def test_wrong_requests_are_refused_where_they_stand(tmp_path, dates, model, changes, said):
+    with pytest.raises(InputError) as caught:
+        plan_of(workflow(tmp_path, dates, model, **changes))
+    assert f"{tmp_path / 'workflow.yaml'}:1:" in str(caught.value)
+    assert said in str(caught.value)
