@@ -59,6 +59,8 @@ class TilingWish:
 
     ``layers`` are kept beside classes and confidence; ``passes`` are pixels that go through a
     network for each pixel of a chip, more than 1 where there are several models or views.
+    ``min_valid`` is the share of a chip's pixels that must be valid; ``observations`` says whether
+    it is kept which pixels were.
     """
 
     size: int | None = None
@@ -70,6 +72,8 @@ class TilingWish:
     layers: tuple[Layer, ...] = ()
     refinement: Refinement | None = None
     passes: float = 1.0
+    min_valid: float = 0.0
+    observations: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +119,8 @@ class ScenePlan:
     layers: tuple[Layer, ...] = ()
     refinement: Refinement | None = None
     passes: float = 1.0
+    min_valid: float = 0.0
+    observations: bool = False
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -126,6 +132,7 @@ class ScenePlan:
         """Whether the tiled map equals the model run on the whole scene."""
         return (
             self.seams == "crop"
+            and not self.min_valid
             and self.card.reach is not None
             and self.lattice.margin >= self.card.reach
         )
@@ -179,6 +186,8 @@ def plan_scene(
         wish.layers,
         wish.refinement,
         wish.passes,
+        wish.min_valid,
+        wish.observations,
     )
 
 
@@ -275,7 +284,8 @@ def _refine_bytes(
 def _planes(card: ModelCard, wish: TilingWish) -> int:
     """Bytes of a pixel as it is kept: its class, its confidence, and the layers."""
     classes = len(card.legend.classes)
-    return 2 + sum(classes if layer == "probabilities" else 1 for layer in wish.layers)
+    kept = 2 + wish.observations
+    return kept + sum(classes if layer == "probabilities" else 1 for layer in wish.layers)
 
 
 def _area(window: Window) -> int:

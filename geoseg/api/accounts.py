@@ -20,7 +20,9 @@ class Account:
     ``areas`` are square metres and ``counts`` pixels by code; ``confidence`` is the mean in
     percent; ``seam_index`` is the rate of class changes at chip borders over that elsewhere, both
     as the model left them. ``changed`` are the pixels that were refined to another class; None
-    where nothing was refined. ``traffic`` is what the blocks asked servers for.
+    where nothing was refined. ``traffic`` is what the blocks asked servers for. ``thin_chips``
+    are those of the skipped ones that had valid pixels, but too few, and ``dropped`` the valid
+    pixels that have no class therefore.
     """
 
     blocks: int
@@ -34,6 +36,8 @@ class Account:
     seam_index: float | None
     changed: int | None = None
     traffic: Traffic = NOTHING
+    thin_chips: int = 0
+    dropped: int = 0
 
     @classmethod
     def of(cls, blocks: Iterable[Done], refined: Iterable[Done] | None = None) -> Account:
@@ -45,7 +49,7 @@ class Account:
         for done in blocks:
             report = done.report
             total["blocks"] += 1
-            for key in ("pixels", "valid", "chips", "skipped", "confidence"):
+            for key in ("pixels", "valid", "chips", "skipped", "thin", "dropped", "confidence"):
                 total[key] += report[key]
             traffic += Traffic(**report["remote"])
             if refined is None:
@@ -67,6 +71,8 @@ class Account:
             _seam_index(seams),
             None if refined is None else total["changed"],
             traffic,
+            total["thin"],
+            total["dropped"],
         )
 
     def classes(self, legend: Legend) -> list[dict[str, Any]]:

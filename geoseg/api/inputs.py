@@ -182,7 +182,9 @@ def _mask(mask: Mask | None) -> MaskRef | None:
         return None
     path = mask.asset if isinstance(mask, StacMask) and mask.asset is not None else mask.path
     unit: Literal["px", "m"] = "px" if mask.dilate.unit == "px" else "m"
-    return MaskRef(mask.method, path, mask.index, mask.values, mask.dilate.metres(1.0), unit)
+    return MaskRef(
+        mask.method, path, mask.index, mask.values, mask.dilate.metres(1.0), unit, mask.shadow
+    )
 
 
 def _stac(source: StacInput, area: AreaRef | None) -> StacSource:

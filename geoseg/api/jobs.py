@@ -35,7 +35,7 @@ class WorkFolder:
 
     @property
     def rasters(self) -> Path:
-        """Zarr group with the arrays ``classes``, ``confidence``, ``refined`` and of layers."""
+        """Zarr group: ``classes``, ``confidence``, ``refined``, layers and ``observations``."""
         return self.root / "work.zarr"
 
     @property
@@ -97,9 +97,12 @@ class SegmentJob:
             threads=1,
         )
         plan = self.plan
-        tiling = Tiling(plan.lattice, plan.seams, plan.weights, plan.batch, plan.layers)
+        tiling = Tiling(
+            plan.lattice, plan.seams, plan.weights, plan.batch, plan.layers, plan.min_valid
+        )
         combined = plan.scene.combined
-        kept = plan.layers if combined is None else (*plan.layers, OBSERVATIONS)
+        counted = combined is not None or plan.observations
+        kept = (*plan.layers, OBSERVATIONS) if counted else plan.layers
         names = plane_names(kept, plan.card.legend.values)
         layers = {name: self.folder.raster(name) for name in names}
         stores = self.folder.raster("classes"), self.folder.confidence

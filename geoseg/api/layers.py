@@ -1,8 +1,8 @@
-"""The rasters of how sure a model is: which there are, how they are written, shown and described."""
+"""The rasters beside classes: which there are, how they are written, shown and described."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,14 +12,25 @@ from numpy.typing import NDArray
 
 from geoseg.api.jobs import WorkFolder
 from geoseg.grid import GeoBox
-from geoseg.io.cog import write_percent_cog
-from geoseg.io.product_item import ItemAsset, percent_asset
+from geoseg.io.cog import write_percent_cog, write_quality_cog
+from geoseg.io.headers import stored_scales
+from geoseg.io.product_item import ItemAsset, percent_asset, quality_asset
 from geoseg.io.qgis_project import ProjectLayer
-from geoseg.io.qml import confidence_style, write_confidence_qml
+from geoseg.io.qml import (
+    confidence_style,
+    quality_style,
+    write_confidence_qml,
+    write_quality_qml,
+)
 from geoseg.legend import Legend
+from geoseg.ops.distance import FARTHEST
 from geoseg.ops.layers import LAYERS, Layer
-from geoseg.steps.segment import plane_names
+from geoseg.scene import Band
+from geoseg.steps.segment import OBSERVATIONS, plane_names
 from geoseg.workflow.schema import Raster
+
+QUALITY: Final = "quality"
+"""Observations, and the distance to what was not seen."""
 
 _DOUBTS: Final[frozenset[Layer]] = frozenset({"entropy", "disagreement"})
 """Layers in which a high number means that the model is not sure."""
@@ -27,7 +38,7 @@ _DOUBTS: Final[frozenset[Layer]] = frozenset({"entropy", "disagreement"})
 
 @dataclass(frozen=True, slots=True)
 class LayerRasters:
-    """The rasters of percents that a workflow asks for, in one folder."""
+    """The rasters that a workflow asks for beside classes, in one folder: percents, and quality."""
 
     raster: Raster
     grid: GeoBox
@@ -35,25 +46,31 @@ class LayerRasters:
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """Which are asked for."""
+        """Which percents are asked for."""
         return tuple(layer for layer in LAYERS if getattr(self.raster, layer))
 
     def paths(self, folder: Path) -> dict[str, Path]:
         """Their files, by layer."""
-        return {layer: folder / f"{layer}.tif" for layer in self.layers}
+        quality = [QUALITY] if self.raster.quality else []
+        return {layer: folder / f"{layer}.tif" for layer in (*self.layers, *quality)}
 
     def write(
         self, work: WorkFolder, folder: Path, tags: Mapping[str, str]
     ) -> dict[str, float | None]:
-        """Write them and their styles; returns the mean of each but the probabilities."""
+        """Write them and their styles; returns the mean of each percent but the probabilities."""
         means: dict[str, float | None] = {}
-        for layer, path in self.paths(folder).items():
+        paths = self.paths(folder)
+        for layer in self.layers:
+            path = paths[layer]
             stores = [work.raster(name) for name in self._planes(layer)]
             counts = write_percent_cog(stores, self.grid, path, self._bands(layer), tags=tags)
             # Of many bands QGIS shows the first in the ramp, the others on demand.
             write_confidence_qml(path.with_suffix(".qml"), doubt=layer in _DOUBTS)
             if layer != "probabilities":
                 means[layer] = _mean(counts)
+        if QUALITY in paths:
+            write_quality_cog(work.raster(OBSERVATIONS), self.grid, paths[QUALITY], tags=tags)
+            write_quality_qml(paths[QUALITY].with_suffix(".qml"), FARTHEST)
         return means
 
     def project_layers(self, folder: Path) -> list[ProjectLayer]:
@@ -62,7 +79,9 @@ class LayerRasters:
             ProjectLayer(
                 layer.capitalize(),
                 str(path),
-                confidence_style(doubt=layer in _DOUBTS),
+                quality_style(FARTHEST)
+                if layer == QUALITY
+                else confidence_style(doubt=layer in _DOUBTS),
                 group="Maps",
                 checked=False,
             )
@@ -72,7 +91,9 @@ class LayerRasters:
     def assets(self, folder: Path) -> dict[str, ItemAsset]:
         """Them as assets of a STAC item."""
         return {
-            layer: percent_asset(path, self.grid, self._bands(layer), layer.capitalize(), layer)
+            layer: quality_asset(path, self.grid)
+            if layer == QUALITY
+            else percent_asset(path, self.grid, self._bands(layer), layer.capitalize(), layer)
             for layer, path in self.paths(folder).items()
         }
 
@@ -88,3 +109,18 @@ def _mean(counts: NDArray[np.int64]) -> float | None:
     known = counts[:101]
     pixels = int(known.sum())
     return round(float((known * np.arange(101)).sum()) / pixels, 4) if pixels else None
+
+
+def as_qgis_reads(
+    bands: Sequence[Band], limits: Sequence[tuple[float, float]]
+) -> list[tuple[float, float]]:
+    """Physical limits in the numbers of QGIS, which applies what the file says of its scale.
+
+    That may be nothing, where the scale is known from a workflow or a catalog.
+    """
+    stored, found = stored_scales(bands[0].uri), []
+    for band, pair in zip(bands, limits, strict=True):
+        scale, offset = stored[band.index - 1]
+        low, high = ((v - band.offset) / band.scale * scale + offset for v in pair)
+        found.append((low, high))
+    return found

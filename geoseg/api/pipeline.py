@@ -11,6 +11,7 @@ from geoseg.api import fingerprint
 from geoseg.api.accounts import Account
 from geoseg.api.combining import combined_settings
 from geoseg.api.jobs import RefineJob, SegmentJob, WorkFolder
+from geoseg.api.looking import look_at
 from geoseg.api.places import check_folder
 from geoseg.api.planning import RunPlan, SceneTask
 from geoseg.api.products import Products
@@ -49,8 +50,9 @@ def run_plan(plan: RunPlan, reporter: Reporter, *, force: bool = False) -> RunRe
     with ExitStack() as stack:
         for task in plan.tasks:
             stack.enter_context(_held(task.directory))
-        results = _Run(plan, reporter, stack, force=force).results()
-    result = RunResult(plan.workflow.name, results, plan.warnings)
+        run = _Run(plan, reporter, stack, force=force)
+        results = run.results()
+    result = RunResult(plan.workflow.name, results, (*plan.warnings, *run.warnings))
     made = sum(scene.fresh and scene.error is None for scene in results)
     reporter.done(f"{made} of {len(results)} scenes made, {len(result.failed)} failed")
     return result
@@ -76,6 +78,7 @@ class _Run:
         self.plan, self.reporter, self.force = plan, reporter, force
         self._stack = stack
         self._connected: Connected | None = None
+        self.warnings: list[str] = []
 
     def results(self) -> tuple[SceneResult, ...]:
         """What came of each scene, in order."""
@@ -127,6 +130,10 @@ class _Run:
         reporter: Reporter,
     ) -> dict[str, Any]:
         """All stages of a scene, then its products."""
+        numbers, doubts = look_at(task, self.plan.committee)
+        for doubt in doubts:
+            reporter.warning(doubt)
+        self.warnings += doubts
         stages = self._stages(task, work, made_from)
         self._begin(task, work, stages[0], reporter)
         summaries = {stage.name: _do(stage, executor, work, reporter) for stage in stages}
@@ -140,7 +147,8 @@ class _Run:
                 stack.enter_context(stage.ledger(work)) for stage in stages if stage.counts
             )
             account = Account.of(segmented.reports(), *(ledger.reports() for ledger in others))
-        record = products.write(work, account, summaries, reporter, moved)
+        told = {"numbers": numbers, "warnings": doubts}
+        record = products.write(work, account, summaries, reporter, moved, told)
         if not self.plan.workflow.output.keep_work:
             work.remove()
         return record
@@ -159,6 +167,7 @@ class _Run:
                 "area": plan.scene.area,
                 "grid": repr(plan.scene.grid),
                 "layers": plan.layers,
+                "observations": plan.observations,
                 "combined": combined_settings(plan.scene),
             },
         )
@@ -196,10 +205,11 @@ class _Run:
             work.remove()
         legend = task.plan.card.legend
         fills = dict.fromkeys(("classes", work.final), legend.nodata)
-        if task.plan.scene.combined is not None:
-            fills[OBSERVATIONS] = 0
         percents = "confidence", *plane_names(task.plan.layers, legend.values)
-        for name, fill in (fills | dict.fromkeys(percents, NO_PERCENT)).items():
+        fills |= dict.fromkeys(percents, NO_PERCENT)
+        if task.plan.observations or task.plan.scene.combined is not None:
+            fills[OBSERVATIONS] = 0
+        for name, fill in fills.items():
             ZarrRaster.create(
                 work.rasters, task.plan.scene.grid, block=task.plan.block, fill=fill, name=name
             )

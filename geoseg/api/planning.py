@@ -118,6 +118,8 @@ def _wish(workflow: Workflow, committee: Committee) -> TilingWish:
         batch=workflow.model.batch or 1,
         layers=wanted_layers(workflow),
         passes=committee.passes,
+        min_valid=tiling.min_valid,
+        observations=workflow.output.raster.quality,
     )
 
 

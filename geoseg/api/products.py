@@ -12,7 +12,7 @@ from geoseg.api import fingerprint
 from geoseg.api.accounts import Account, timing
 from geoseg.api.combining import date_text
 from geoseg.api.jobs import WorkFolder
-from geoseg.api.layers import LayerRasters
+from geoseg.api.layers import LayerRasters, as_qgis_reads
 from geoseg.api.observations import observation_assets, observation_paths, write_observations
 from geoseg.api.outlining import SUFFIX_OF, Outlining, areas_record, outlining
 from geoseg.api.planning import RunPlan, SceneTask
@@ -21,7 +21,6 @@ from geoseg.io.atomic import write_bytes
 from geoseg.io.cog import write_class_cog
 from geoseg.io.decimate import decimated_pixels, decimated_raster
 from geoseg.io.environment import gdal_path
-from geoseg.io.headers import stored_scales
 from geoseg.io.opening import open_pixels
 from geoseg.io.product_item import (
     ItemAsset,
@@ -43,7 +42,7 @@ from geoseg.legend import LandClass, Legend
 from geoseg.redaction import without_secrets
 from geoseg.run.loop import Summary
 from geoseg.run.reporter import Reporter
-from geoseg.scene import Band, Scene, natural_colors
+from geoseg.scene import Scene, natural_colors
 
 POLYGONS = {
     "geopackage": "gpkg",
@@ -130,10 +129,12 @@ class Products:
         summaries: Mapping[str, Summary],
         reporter: Reporter,
         moved: Mapping[str, Any] | None = None,
+        told: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Make all of them from the finished blocks of ``work``; returns what run.json says.
 
-        ``moved`` is what small regions took from class to class before they were outlined.
+        ``moved`` is what small regions took from class to class before they were outlined, ``told``
+        what was seen of the scene before it was mapped.
         """
         paths = self.paths()
         # An item that stands from an earlier run must not vouch for a mixture of old and new.
@@ -145,7 +146,9 @@ class Products:
         polygons = self._write_polygons(work, paths, moved)
         reporter.advance(blocks=2, pixels=0)
         self._write_pictures(paths, account, polygons)
-        record = self._record(account, polygons, summaries) | {"layers": means} | seen
+        record = (
+            self._record(account, polygons, summaries) | {"layers": means} | seen | dict(told or {})
+        )
         if polygons is not None:
             record["polygons"] |= self._shaped(polygons, moved)
         self._tell_traffic(record["remote"], reporter)
@@ -300,7 +303,7 @@ class Products:
         one = self._scene.combined is None and len({band.uri for band in bands}) == 1
         if one and without_secrets(bands[0].uri) == bands[0].uri:
             red, green, blue = (band.index for band in bands)
-            style = image_style((red, green, blue), _as_qgis_reads(bands, limits))
+            style = image_style((red, green, blue), as_qgis_reads(bands, limits))
             own, path = bands[0].grid, gdal_path(bands[0].uri, copies=False)
             layers.append(ProjectLayer("Scene", path, style, group="Scene", grid=own))
         return layers
@@ -333,6 +336,8 @@ class Products:
             "skipped_blocks": plan.skipped,
             "chips": account.chips,
             "skipped_chips": account.skipped_chips,
+            "thin_chips": account.thin_chips,
+            "dropped_pixels": account.dropped,
             "classes": account.classes(self._legend),
             "areas_note": "areas are counted from pixels: biased by the map's errors",
             "confidence_mean": account.confidence,
@@ -383,18 +388,3 @@ class Products:
             ),
             sources=scene.sources,
         )
-
-
-def _as_qgis_reads(
-    bands: Sequence[Band], limits: Sequence[tuple[float, float]]
-) -> list[tuple[float, float]]:
-    """Physical limits in the numbers of QGIS, which applies what the file says of its scale.
-
-    That may be nothing, where the scale is known from a workflow or a catalog.
-    """
-    stored, found = stored_scales(bands[0].uri), []
-    for band, pair in zip(bands, limits, strict=True):
-        scale, offset = stored[band.index - 1]
-        low, high = ((v - band.offset) / band.scale * scale + offset for v in pair)
-        found.append((low, high))
-    return found

@@ -12,18 +12,19 @@ from geoseg.errors import SceneError
 from geoseg.grid import GeoBox
 from geoseg.io.grids import finest, same_grid
 from geoseg.io.names import stand_in
-from geoseg.io.refs import MaskRef
+from geoseg.io.refs import BAND_METHODS, MaskRef
 from geoseg.scene import Band, Mask, Scene, Units
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A band of a file, with the file's grid."""
+    """A band of a file, with the file's grid, and how many bands that has where it is known."""
 
     uri: str
     index: int
     grid: GeoBox
     dtype: str
+    count: int | None = None
 
 
 def choose(wanted: Sequence[str], there: Iterable[str], scene: str) -> dict[str, str]:
@@ -67,7 +68,7 @@ def assemble(
     if mask is None or mask.method != "none":
         masks = [replace(m, grid=_snapped(m.grid, grid)) for m in own_masks if m is not None]
     if mask is not None and mask.method != "none":
-        masks.append(_explicit(name, mask, find_mask(), grid))
+        masks += _explicit(name, mask, find_mask(), grid)
     return Scene(
         name,
         on_grid,
@@ -82,13 +83,19 @@ def _snapped(grid: GeoBox, scene: GeoBox) -> GeoBox:
     return scene if same_grid(grid, scene) else grid
 
 
-def _explicit(scene: str, mask: MaskRef, place: Place, grid: GeoBox) -> Mask:
+def _explicit(scene: str, mask: MaskRef, place: Place, grid: GeoBox) -> tuple[Mask, ...]:
     if mask.kind == "bits" and not np.issubdtype(np.dtype(place.dtype), np.integer):
         raise SceneError(
             f"scene {scene}: mask {mask.method} needs whole numbers; band {place.index} of "
             f"{place.uri} holds {place.dtype}"
         )
-    return mask.mask(place.uri, place.index, _snapped(place.grid, grid), grid)
+    bands = BAND_METHODS.get(mask.method)
+    if bands is not None and place.count is not None and place.count < bands:
+        raise SceneError(
+            f"scene {scene}: mask {mask.method} has {bands} bands, {place.uri} has {place.count}; "
+            f"for another mask use method values or bits"
+        )
+    return mask.masks(place.uri, place.index, _snapped(place.grid, grid), grid)
 
 
 def _obvious_units(bands: Iterable[Band]) -> Units | None:

@@ -1,4 +1,4 @@
-"""Cloud-optimised GeoTIFFs of classes and percents, streamed from raster stores."""
+"""Cloud-optimised GeoTIFFs of classes, percents and quality, streamed from raster stores."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from rasterio.windows import Window as RasterWindow
 from geoseg.errors import ProductError
 from geoseg.grid import GeoBox, Window, full_window
 from geoseg.io.atomic import replacing
-from geoseg.io.base import RasterStore
+from geoseg.io.base import RasterReader
+from geoseg.io.quality import QUALITY_BANDS, DistanceRaster
 from geoseg.legend import Legend
 
 Tags = Mapping[str, str]
@@ -35,7 +36,7 @@ class _Layer:
 
     descriptions: tuple[str, ...]
     """Of each band."""
-    nodata: int
+    nodata: int | None
     overviews: str
     known: NDArray[np.bool_]
     """Which of the 256 numbers may occur, nodata included."""
@@ -47,7 +48,7 @@ class _Layer:
 
 
 def write_class_cog(
-    store: RasterStore,
+    store: RasterReader,
     grid: GeoBox,
     legend: Legend,
     path: str | Path,
@@ -87,7 +88,7 @@ def write_class_cog(
 
 
 def write_confidence_cog(
-    store: RasterStore,
+    store: RasterReader,
     grid: GeoBox,
     path: str | Path,
     *,
@@ -103,7 +104,7 @@ def write_confidence_cog(
 
 
 def write_percent_cog(
-    stores: Sequence[RasterStore],
+    stores: Sequence[RasterReader],
     grid: GeoBox,
     path: str | Path,
     names: Sequence[str],
@@ -140,8 +141,43 @@ def write_percent_cog(
     return _write(stores, grid, path, layer, tags, blocksize)
 
 
+def write_quality_cog(
+    observations: RasterReader,
+    grid: GeoBox,
+    path: str | Path,
+    *,
+    tags: Tags,
+    blocksize: int = 512,
+) -> NDArray[np.int64]:
+    """Write how often pixels were seen, and how far they are from those that were not, as a COG.
+
+    Args:
+        observations: Clear observations of each pixel; 255 is also more.
+        grid: Where its pixels lie.
+        path: The GeoTIFF.
+        tags: Provenance.
+        blocksize: Side of an internal tile, in pixels.
+
+    Returns:
+        How often each of the 256 numbers occurs, in both bands together.
+
+    Raises:
+        ProductError: The store holds something else, or the file cannot be written.
+    """
+    layer = _Layer(
+        descriptions=QUALITY_BANDS,
+        nodata=None,  # 0 is what it says: not seen
+        overviews="NEAREST",
+        known=np.ones(256, np.bool_),
+        names="any number may occur",
+        predictor="STANDARD",
+    )
+    distances = DistanceRaster(observations, full_window(grid).shape)
+    return _write([observations, distances], grid, path, layer, tags, blocksize)
+
+
 def write_count_cog(
-    store: RasterStore,
+    store: RasterReader,
     grid: GeoBox,
     path: str | Path,
     name: str,
@@ -171,7 +207,7 @@ def _palette(legend: Legend) -> dict[int, tuple[int, int, int, int]]:
 
 
 def _write(
-    stores: Sequence[RasterStore],
+    stores: Sequence[RasterReader],
     grid: GeoBox,
     path: str | Path,
     layer: _Layer,
@@ -204,7 +240,7 @@ def _write(
 
 
 def _write_plain(
-    stores: Sequence[RasterStore],
+    stores: Sequence[RasterReader],
     grid: GeoBox,
     path: Path,
     layer: _Layer,
@@ -247,7 +283,7 @@ def _write_plain(
 
 
 def _strips(
-    store: RasterStore, shape: tuple[int, int], rows: int
+    store: RasterReader, shape: tuple[int, int], rows: int
 ) -> Iterator[tuple[Window, NDArray[np.uint8]]]:
     height, width = shape
     for y0 in range(0, height, rows):

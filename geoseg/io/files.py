@@ -1,4 +1,4 @@
-"""Scenes in files: one multi-band file each, one file per band, or SAFE folders."""
+"""Scenes in files: one multi-band file each, one file per band, SAFE or Landsat folders."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pathlib import Path
 from geoseg.errors import SceneError
 from geoseg.io.assemble import Place, assemble, choose
 from geoseg.io.headers import Header, read_header
+from geoseg.io.known import known_product
+from geoseg.io.landsat import is_landsat, landsat_folder
 from geoseg.io.names import (
     MASK_NAMES,
     STAND_INS,
@@ -80,7 +82,11 @@ class FilesSource:
         folders = [path for _, path in matches if is_safe(path)]
         files = [(scene, path) for scene, path in matches if not is_safe(path)]
         scenes = [
-            safe_scene(folder, wanted, mask=self.mask, overrides=self.overrides, date=self.date)
+            _landsat(self, folder, wanted)
+            if is_landsat(folder)
+            else safe_scene(
+                folder, wanted, mask=self.mask, overrides=self.overrides, date=self.date
+            )
             for folder in folders
         ]
         if files or not folders:
@@ -99,6 +105,29 @@ class _Group:
     @property
     def paths(self) -> tuple[str, ...]:
         return (*((self.main,) if self.main else ()), *self.by_band.values())
+
+
+def _landsat(source: FilesSource, folder: str, wanted: Sequence[str]) -> Scene:
+    """The scene in a Landsat folder; what is asked for goes before what its metadata say."""
+    found = landsat_folder(folder)
+    stored = source.units == "dn"
+    refs = {
+        name: replace(
+            ref,
+            scale=None if stored or source.scale is not None else ref.scale,
+            offset=None if stored or source.offset is not None else ref.offset,
+            nodata=ref.nodata if source.nodata is None else source.nodata,
+        )
+        for name, ref in found.refs.items()
+    }
+    told = replace(
+        source,
+        bands=refs,
+        units=source.units or "reflectance",
+        date=source.date or found.acquired,
+    )
+    paths = {name: _path(ref) for name, ref in refs.items()}
+    return _Reader(told, _Group(found.id, None, paths)).scene(wanted)
 
 
 def _check_names(bands: tuple[str, ...] | Mapping[str, BandRef], wanted: Sequence[str]) -> None:
@@ -240,7 +269,7 @@ class _Reader:
             mask=self._source.mask,
             find_mask=lambda: self._mask_place(refs),
             acquired=self._acquired(used),
-            units=self._source.units,
+            units=self._source.units or self._known_units(bands.values()),
         )
 
     def _header(self, path: str) -> Header:
@@ -261,7 +290,7 @@ class _Reader:
                     refs[name] = replace(ref, path=path)
         elif group.main is not None:
             header = self._header(group.main)
-            named = {name: i for i, name in enumerate(bands, 1)} if bands else header.named
+            named = {name: i for i, name in enumerate(bands, 1)} if bands else _named(header)
             if len(named) > header.count:
                 raise SceneError(
                     f"{group.main}: input.bands names {len(named)} bands, "
@@ -272,7 +301,15 @@ class _Reader:
 
     def _band(self, name: str, ref: BandRef) -> Band:
         header = self._header(_path(ref))
-        return header.band(name, self._source.overrides.band(ref))
+        asked = self._source.overrides.band(ref)
+        band, known = header.band(name, asked), known_product(header.uri)
+        return band if known is None else known.applied(band, asked)
+
+    def _known_units(self, bands: Iterable[Band]) -> Units | None:
+        """Reflectance, where all files are of products whose numbers are known."""
+        known = [(known_product(band.uri), band) for band in bands]
+        sure = all(product and product.is_reflectance(band) for product, band in known)
+        return "reflectance" if sure else None
 
     def _mask_place(self, refs: Mapping[str, BandRef]) -> Place:
         """Where the mask is.
@@ -311,7 +348,7 @@ class _Reader:
                 raise SceneError(f"{path}: has no internal mask (input.mask.index: 0)")
             return Place(path, 0, header.grid, "uint8")
         header.check_index(index, "mask")
-        return Place(path, index, header.grid, header.dtypes[index - 1])
+        return Place(path, index, header.grid, header.dtypes[index - 1], header.count)
 
     def _acquired(self, headers: Sequence[Header]) -> datetime | None:
         """When the scene was taken.
@@ -329,6 +366,15 @@ class _Reader:
             or next((found for name in names if (found := date_in(name))), None)
             or date_from_tags(tags, ("TIFFTAG_DATETIME",))
         )
+
+
+def _named(header: Header) -> Mapping[str, int]:
+    """Index of every band that has a name: by the file, or by the product that it is."""
+    known = known_product(header.uri)
+    listed = known.bands.get(header.count, ()) if known else ()
+    if len(header.named) < len(listed):
+        return {name: index for index, name in enumerate(listed, 1)}
+    return header.named
 
 
 def _path(ref: BandRef) -> str:

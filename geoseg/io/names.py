@@ -69,7 +69,7 @@ _SYNONYMS = {
     "near-infrared": "nir",
     "panchromatic": "pan",
 }
-MASK_NAMES = ("scl", "qa_pixel", "fmask")
+MASK_NAMES = ("scl", "qa_pixel", "fmask", "udm2")
 
 STAND_INS = {"nir": "nir08"}
 """What may stand in for a band that a scene does not have (Sentinel-2 B8A for B08)."""

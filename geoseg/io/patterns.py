@@ -58,7 +58,8 @@ def _nothing(pattern: str) -> str:
 
 def _is_input(path: str) -> bool:
     """Whether a wildcard means ``path``: files, and of the folders only products."""
-    return Path(path).is_file() or any(Path(path).glob("MTD_MSIL*.xml"))
+    kinds = ("MTD_MSIL*.xml", "*_MTL.txt")
+    return Path(path).is_file() or any(any(Path(path).glob(kind)) for kind in kinds)
 
 
 def _expression(pattern: str) -> re.Pattern[str]:

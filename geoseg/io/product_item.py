@@ -23,6 +23,7 @@ from geoseg.grid import GeoBox, full_window
 from geoseg.io.atomic import write_bytes
 from geoseg.io.cog import CONFIDENCE_NODATA
 from geoseg.io.footprint import footprint
+from geoseg.io.quality import QUALITY_BANDS
 from geoseg.legend import Legend
 from geoseg.redaction import without_secrets
 
@@ -101,6 +102,12 @@ def percent_asset(
     """A raster of percents, by the names of its bands."""
     entries = [{**_band(name, CONFIDENCE_NODATA, grid), "unit": "%"} for name in bands]
     return ItemAsset(Path(path), title, ("data", role), {"bands": entries})
+
+
+def quality_asset(path: str | Path, grid: GeoBox) -> ItemAsset:
+    """The raster of quality; it has no nodata."""
+    bands = [_band(name, None, grid) for name in QUALITY_BANDS]
+    return ItemAsset(Path(path), "Quality", ("data", "quality"), {"bands": bands})
 
 
 def count_asset(path: str | Path, grid: GeoBox, name: str, title: str) -> ItemAsset:
@@ -190,8 +197,11 @@ def _join(item: pystac.Item, collection_id: str, name: str) -> None:
         item.add_link(pystac.Link(rel, _relative(name), pystac.MediaType.JSON))
 
 
-def _band(name: str, nodata: int, grid: GeoBox) -> dict[str, Any]:
-    band = {"name": name, "data_type": "uint8", "nodata": nodata, "raster:sampling": "area"}
+def _band(name: str, nodata: int | None, grid: GeoBox) -> dict[str, Any]:
+    band: dict[str, Any] = {"name": name, "data_type": "uint8"}
+    if nodata is not None:
+        band["nodata"] = nodata
+    band["raster:sampling"] = "area"
     if grid.crs is not None and grid.crs.projected:
         unit = grid.crs.proj.axis_info[0].unit_conversion_factor
         band["raster:spatial_resolution"] = round(sqrt(abs(grid.affine.determinant)) * unit, 6)

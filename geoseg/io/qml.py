@@ -47,6 +47,11 @@ def write_confidence_qml(path: str | Path, *, doubt: bool = False) -> None:
     write_bytes(path, _document(confidence_style(doubt=doubt), RASTER_ATTRIBUTES).encode())
 
 
+def write_quality_qml(path: str | Path, farthest: int) -> None:
+    """Write the style of a raster of quality; see :func:`quality_style`."""
+    write_bytes(path, _document(quality_style(farthest), RASTER_ATTRIBUTES).encode())
+
+
 def polygon_qml(classes: Sequence[LandClass], fields: Sequence[str]) -> str:
     """The style of polygons as QML text.
 
@@ -79,9 +84,21 @@ def confidence_style(*, doubt: bool = False) -> Style:
 
     Bright is sure: layers of ``doubt`` (entropy, disagreement) run the other way.
     """
-    stops = _ramp_stops(doubt)
+    stops = [(value, value, color) for value, color in _ramp_stops(doubt)]
+    return _ramp_style(stops, unit="%")
+
+
+def quality_style(farthest: int) -> Style:
+    """The distance to what is not valid (band 2), from 0 to ``farthest`` pixels; far is bright."""
+    stops = [(value, round(value * farthest / 100), color) for value, color in RAMP]
+    return _ramp_style(stops, unit="px", band=2)
+
+
+def _ramp_style(stops: Sequence[tuple[int, int, str]], *, unit: str, band: int = 1) -> Style:
+    """A ramp through ``stops``: percent of the way, value, colour."""
+    most = str(stops[-1][1])
     renderer = _renderer("singlebandpseudocolor")
-    renderer.attrib.update(classificationMin="0", classificationMax="100")
+    renderer.attrib.update(band=str(band), classificationMin="0", classificationMax=most)
     shader = ET.SubElement(ET.SubElement(renderer, "rastershader"), "colorrampshader")
     shader.attrib.update(
         colorRampType="INTERPOLATED",
@@ -89,13 +106,18 @@ def confidence_style(*, doubt: bool = False) -> Style:
         clip="0",
         labelPrecision="0",
         minimumValue="0",
-        maximumValue="100",
+        maximumValue=most,
     )
-    shader.append(_ramp(stops))
-    for value, color in stops:
-        item = {"value": str(value), "color": color, "label": f"{value} %", "alpha": "255"}
+    shader.append(_ramp(tuple((part, color) for part, _, color in stops)))
+    for _, value, color in stops:
+        item = {"value": str(value), "color": color, "label": f"{value} {unit}", "alpha": "255"}
         ET.SubElement(shader, "item", item)
-    legend = {"useContinuousLegend": "1", "suffix": " %", "orientation": "2", "direction": "0"}
+    legend = {
+        "useContinuousLegend": "1",
+        "suffix": f" {unit}",
+        "orientation": "2",
+        "direction": "0",
+    }
     ET.SubElement(shader, "rampLegendSettings", legend)
     return _raster_style(renderer)
 

@@ -11,7 +11,9 @@ from geoseg.grid import GeoBox
 from geoseg.io.grids import pixel_sides
 from geoseg.scene import Mask, Resampling, Units
 
-MaskMethod = Literal["scl", "qa_pixel", "fmask", "alpha", "values", "bits", "none"]
+MaskMethod = Literal[
+    "scl", "qa_pixel", "fmask", "udm2", "classi", "alpha", "values", "bits", "none"
+]
 Nodata = float | Literal["none"] | None
 """A number, ``"none"`` (every number is data), or None (what the file says)."""
 
@@ -22,7 +24,23 @@ HIDDEN: dict[str, tuple[int, ...]] = {
     "qa_pixel": (0, 1, 3, 4),
     # HLS bits: cloud, next to cloud, cloud shadow.
     "fmask": (1, 2, 3),
+    # PlanetScope udm2, bands: clear (which hides where it is 0).
+    "udm2": (1,),
+    # Sentinel-2 MSK_CLASSI, bands: opaque clouds, cirrus.
+    "classi": (1, 2),
 }
+
+SHADOWS = {"scl": 3, "qa_pixel": 4, "fmask": 3}
+"""Which of the hidden values are shadows of clouds."""
+
+BUT_SHADOWS = {"udm2": (2, 4, 5, 6, 8)}
+"""What hides instead, where shadows are not to: snow, haze, clouds and what is unusable."""
+
+BAND_METHODS = {"udm2": 8, "classi": 3}
+"""Methods whose masks have a band for each thing that may hide, and how many bands that is."""
+
+_CLEAR = 1  # band of udm2 that says what is good; the others say what is not
+_ANY_BIT = tuple(range(8))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +57,7 @@ class BandRef:
 
 @dataclass(frozen=True, slots=True)
 class MaskRef:
-    """A mask, by method. ``values`` are what hides: numbers, or bit numbers.
+    """A mask, by method. ``values`` are what hides: numbers, bit numbers, or band numbers.
 
     ``path`` is a file pattern, or the key of a STAC asset; None looks for a band or an asset
     that is called like the method. ``index`` is the band in that file, or in the scene's own
@@ -53,6 +71,17 @@ class MaskRef:
     values: tuple[int, ...] | None = None
     dilate: float = 0
     dilate_unit: Literal["px", "m"] = "px"
+    shadow: bool = True
+
+    @property
+    def hides(self) -> tuple[int, ...]:
+        """What hides: ``values``, or the usual ones of the method, with shadows or without."""
+        if self.values is not None:
+            return self.values
+        if not self.shadow and self.method in BUT_SHADOWS:
+            return BUT_SHADOWS[self.method]
+        without = None if self.shadow else SHADOWS.get(self.method)
+        return tuple(value for value in HIDDEN.get(self.method, ()) if value != without)
 
     @property
     def kind(self) -> Literal["values", "bits", "alpha"]:
@@ -61,10 +90,20 @@ class MaskRef:
             return "alpha"
         return "values" if self.method in {"scl", "values"} else "bits"
 
-    def mask(self, uri: str, index: int, grid: GeoBox, scene: GeoBox) -> Mask:
-        """This mask, found in band ``index`` of ``uri`` with ``grid``, for a scene's grid."""
-        values = HIDDEN.get(self.method, ()) if self.values is None else self.values
-        return Mask(uri, index, grid, self.kind, values, self.pixels(scene))
+    def masks(self, uri: str, index: int, grid: GeoBox, scene: GeoBox) -> tuple[Mask, ...]:
+        """This mask, found in band ``index`` of ``uri`` with ``grid``, for a scene's grid.
+
+        Where bands are what hides, ``index`` does not matter and each band is a mask.
+        """
+        far = self.pixels(scene)
+        if self.method not in BAND_METHODS:
+            return (Mask(uri, index, grid, self.kind, self.hides, far),)
+        return tuple(
+            Mask(uri, band, grid, "alpha", (), far)
+            if self.method == "udm2" and band == _CLEAR
+            else Mask(uri, band, grid, "bits", _ANY_BIT, far)
+            for band in self.hides
+        )
 
     def pixels(self, scene: GeoBox) -> int:
         """The dilation in pixels of ``scene``, rounded up."""

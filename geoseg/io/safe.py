@@ -22,6 +22,7 @@ from geoseg.scene import Band, Scene
 
 log = logging.getLogger(__name__)
 
+_CLASSI = "MSK_CLASSI_B00.jp2"
 _IMAGE = re.compile(r".*_(B\d\d|B8A|SCL)(?:_(\d\d)m)?\.jp2", re.IGNORECASE)
 _ORDER = tuple(SENTINEL2)
 _BAND_IDS = (*_ORDER[:8], "B8A", *_ORDER[9:])
@@ -67,7 +68,7 @@ def safe_scene(
 ) -> Scene:
     """The scene in a SAFE folder (L1C or L2A), in reflectance.
 
-    Each band is read at the finest resolution that is there. Pixels of number 0 have no data.
+    L1C's is that at the top of the atmosphere, L2A's that of the surface. Each band is read at the finest resolution that is there. Pixels of number 0 have no data.
 
     Raises:
         SceneError: It is no SAFE product, its metadata are damaged, or a band's file is missing.
@@ -118,12 +119,16 @@ def _over(base: BandRef, asked: BandRef) -> BandRef:
 
 
 def _mask_place(scene: str, mask: MaskRef | None, files: dict[str, str]) -> Place:
-    if mask is None or mask.method != "scl" or "SCL" not in files:
-        method = mask.method if mask else "none"
-        there = "only scl" if "SCL" in files else "none (L1C products have no SCL)"
-        raise SceneError(f"scene {scene}: no mask {method}; SAFE folders offer {there}")
-    header = read_header(files["SCL"])
-    return Place(header.uri, 1, header.grid, header.dtypes[0])
+    method = mask.method if mask else "none"
+    code = {"scl": "SCL", "classi": _CLASSI}.get(method)
+    if code is None or code not in files:
+        offers = [name for name, key in (("scl", "SCL"), ("classi", _CLASSI)) if key in files]
+        there = f"only {' and '.join(offers)}" if offers else "none"
+        if "SCL" not in files:
+            there += " (L1C products have no SCL, and clouds as an image only since baseline 04.00)"
+        raise SceneError(f"scene {scene}: no mask {method}; this SAFE folder offers {there}")
+    header = read_header(files[code])
+    return Place(header.uri, 1, header.grid, header.dtypes[0], header.count)
 
 
 def _files(root: Path) -> dict[str, str]:
@@ -144,7 +149,11 @@ def _files(root: Path) -> dict[str, str]:
         code, metres = match[1].upper(), int(match[2] or 0)
         if code not in best or metres < best[code][0]:
             best[code] = metres, str(path.absolute())
-    return {code: path for code, (_, path) in best.items()}
+    files = {code: path for code, (_, path) in best.items()}
+    classi = granules[0].parent / "QI_DATA" / _CLASSI
+    if classi.is_file():
+        files[_CLASSI] = str(classi.absolute())
+    return files
 
 
 def _product(root: Path) -> _Product:
@@ -183,4 +192,6 @@ def _parsed(root: ET.Element) -> _Product:
 def _check_baseline(baseline: str, offsets: dict[str, float]) -> None:
     """Products since baseline 04.00 have offsets: without them reflectance would be 0.1 too high."""
     if baseline and float(baseline) >= 4 and not offsets:
-        raise ValueError(f"processing baseline {baseline}, but no BOA_ADD_OFFSET")
+        raise ValueError(
+            f"processing baseline {baseline}, but no BOA_ADD_OFFSET or RADIO_ADD_OFFSET"
+        )

@@ -59,6 +59,18 @@ def linear(card: ModelCard, scale: NDArray[Any], offset: NDArray[Any]) -> tuple[
     return scale / std, (offset - mean) / std
 
 
+def physical_norms(card: ModelCard) -> list[tuple[float, float]]:
+    """About the mean and standard deviation of each band in physical values, in the training."""
+    norms = zip(card.mean, card.std, strict=True)
+    if card.scaling != DYNAMICWORLD:
+        return list(norms)
+    found = []
+    for mean, std in norms:
+        low, middle, high = (float(np.expm1(mean + k * std)) / _DN_FACTOR for k in (-1, 0, 1))
+        found.append((middle, (high - low) / 2))
+    return found
+
+
 def standardised(card: ModelCard, band: str, physical: NDArray[Any]) -> NDArray[np.float32]:
     """Physical values of one band with about mean 0 and variance 1, as the model was trained."""
     at = card.bands.index(band)

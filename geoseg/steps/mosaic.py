@@ -58,7 +58,7 @@ class Best:
     ) -> None:
         """Add a scene; see :class:`Joining`."""
         found = infer(loaded, segmenter, tiling)
-        better = loaded.valid & (quality >= self._quality)
+        better = loaded.mapped & (quality >= self._quality)
         np.copyto(self._quality, quality, where=better)
         if self._best is None:
             self._best = found
@@ -156,22 +156,25 @@ class MosaicBlocks(SegmentBlocks):
     def _predict(self, block: Window) -> Predicted:
         joined = joining(self._rule, block.shape)
         counts = np.zeros(block.shape, np.uint8)
-        chips = skipped = 0
+        mapped = np.zeros(block.shape, np.bool_)
+        chips = skipped = thin = 0
         seconds = dict.fromkeys(("read", "wait", "infer", "infer_cpu"), 0.0)
         start = perf_counter()
         for loaded, quality in self._views(block):
             read = perf_counter()
             took, cpu = self._model.submit(self._add, joined, loaded, quality).result()
             counts += loaded.valid & (counts < np.iinfo(np.uint8).max)
+            mapped |= loaded.mapped
             chips, skipped = chips + len(loaded.chips), skipped + loaded.skipped
+            thin += loaded.thin
             wait = perf_counter() - read - took
             told = {"read": read - start, "wait": wait, "infer": took, "infer_cpu": cpu}
             seconds = {key: value + told[key] for key, value in seconds.items()}
             start = perf_counter()
-        valid = counts > 0
-        result = joined.result(self._segmenter, self._tiling, valid)
+        result = joined.result(self._segmenter, self._tiling, mapped)
         result = replace(result, layers={**result.layers, OBSERVATIONS: counts})
-        return Predicted(result, valid, chips, skipped, seconds)
+        dropped = int(np.count_nonzero((counts > 0) & ~mapped))
+        return Predicted(result, mapped, chips, skipped, seconds, thin, dropped)
 
     def _add(
         self, joined: Joining, loaded: Loaded, quality: NDArray[np.float32]
@@ -195,7 +198,7 @@ class MosaicBlocks(SegmentBlocks):
                 quality = clear_distance(patch.valid)
             loaded = prepare(block, _cut(patch, wanted, wide, sees), scene, self._tiling)
             if loaded.valid.any():
-                yield loaded, np.where(loaded.valid, quality[block.within(wide).slices], 0)
+                yield loaded, np.where(loaded.mapped, quality[block.within(wide).slices], 0)
 
 
 def _cut(patch: Patch, wanted: NDArray[np.bool_], wide: Window, part: Window) -> Patch:

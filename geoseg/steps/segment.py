@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from time import perf_counter, thread_time
 from typing import Any, Final
 from zlib import crc32
@@ -34,7 +34,8 @@ Stitched = tuple[NDArray[np.uint8], dict[Layer, NDArray[np.uint8]]]
 class Tiling:
     """How a scene is cut for the model, and how the pieces are joined.
 
-    ``layers`` are what is kept beside classes and confidence.
+    ``layers`` are what is kept beside classes and confidence. Chips of which a smaller share of
+    pixels is valid than ``min_valid`` are not predicted.
     """
 
     lattice: Lattice
@@ -42,6 +43,7 @@ class Tiling:
     weights: stitch.Weights = "hann"
     batch: int = 1
     layers: tuple[Layer, ...] = ()
+    min_valid: float = 0.0
 
     @property
     def wanted(self) -> tuple[Layer, ...]:
@@ -54,7 +56,9 @@ class Loaded:
     """A block with all that its chips see.
 
     ``patch`` covers ``at``, which may reach beyond the scene at its lower and right rim (see
-    :class:`geoseg.ops.tiling.Chip`); ``chips`` are those that have anything to decide here.
+    :class:`geoseg.ops.tiling.Chip`); ``chips`` are those that have anything to decide here,
+    ``skipped`` counts the others, ``thin`` those of them that would have, but of which too little
+    is valid. ``decided`` are the pixels ``(y, x)`` of the block that a chip speaks for; None: all.
     """
 
     block: Window
@@ -62,6 +66,13 @@ class Loaded:
     patch: Patch
     chips: tuple[Chip, ...]
     skipped: int
+    thin: int = 0
+    decided: NDArray[np.bool_] | None = None
+
+    @property
+    def mapped(self) -> NDArray[np.bool_]:
+        """Pixels of the block ``(y, x)`` that get a class: valid ones that a chip speaks for."""
+        return self.valid if self.decided is None else self.valid & self.decided
 
     @property
     def valid(self) -> NDArray[np.bool_]:
@@ -100,7 +111,10 @@ def prepare(block: Window, patch: Patch, scene: Window, tiling: Tiling) -> Loade
     at = hull(chips)
     patch = _padded(patch, at, scene)
     useful = tuple(c for c in chips if _decides(c, patch.valid, at, block, tiling))
-    return Loaded(block, at, patch, useful, len(chips) - len(useful))
+    enough = tuple(c for c in useful if _is_valid_enough(c, patch.valid, at, scene, tiling))
+    thin = len(useful) - len(enough)
+    decided = _decided(enough, block, tiling) if thin else None
+    return Loaded(block, at, patch, enough, len(chips) - len(enough), thin, decided)
 
 
 def infer(loaded: Loaded, segmenter: Segmenter, tiling: Tiling) -> Segmented:
@@ -108,7 +122,7 @@ def infer(loaded: Loaded, segmenter: Segmenter, tiling: Tiling) -> Segmented:
     stitched = _crop if tiling.seams == "crop" else _blend
     index, told = stitched(loaded, segmenter, tiling)
     layers = {str(name): percents for name, percents in told.items()}
-    legend, valid = segmenter.card.legend, loaded.valid
+    legend, valid = segmenter.card.legend, loaded.mapped
     for percent in layers.values():
         percent[..., ~valid] = NO_PERCENT
     confidence = layers.pop("confidence")
@@ -124,6 +138,26 @@ def _decides(
     """Whether a valid pixel of the block depends on ``chip``: chips of nodata cost nothing."""
     part = (chip.owns if tiling.seams == "crop" else chip.sees) & block
     return bool(valid[part.within(at).slices].any())
+
+
+def _is_valid_enough(
+    chip: Chip, valid: NDArray[np.bool_], at: Window, scene: Window, tiling: Tiling
+) -> bool:
+    """Whether enough of what the chip sees of the scene is valid: whichever block asks."""
+    if not tiling.min_valid:
+        return True
+    seen = valid[(chip.sees & scene).within(at).slices]
+    return bool(np.count_nonzero(seen) >= tiling.min_valid * seen.size)
+
+
+def _decided(chips: Iterable[Chip], block: Window, tiling: Tiling) -> NDArray[np.bool_]:
+    """Pixels of the block that at least one of ``chips`` decides."""
+    decided = np.zeros(block.shape, np.bool_)
+    for chip in chips:
+        part = (chip.owns if tiling.seams == "crop" else chip.sees) & block
+        if part:
+            decided[part.within(block).slices] = True
+    return decided
 
 
 def _padded(patch: Patch, at: Window, scene: Window) -> Patch:
@@ -198,13 +232,18 @@ def stitched_scores(
 
 @dataclass(frozen=True, slots=True)
 class Predicted:
-    """What a block came to: the result, its valid pixels, chips, and seconds by what took them."""
+    """What a block came to: the result, its mapped pixels, chips, and seconds by what took them.
+
+    ``dropped`` are valid pixels that have no class, as only ``thin`` chips would decide them.
+    """
 
     result: Segmented
     valid: NDArray[np.bool_]
     chips: int
     skipped: int
     seconds: Mapping[str, float]
+    thin: int = 0
+    dropped: int = 0
 
 
 class SegmentBlocks:
@@ -216,7 +255,8 @@ class SegmentBlocks:
     model's work.
 
     ``layers`` are the stores of the tiling's layers, by name; those of the probabilities are called
-    as :func:`plane_names` says.
+    as :func:`plane_names` says. Where :data:`OBSERVATIONS` is one of them, a scene
+    that is not combined counts as one observation.
     """
 
     def __init__(
@@ -263,12 +303,17 @@ class SegmentBlocks:
         read = perf_counter()
         result, seconds, cpu = self._model.submit(self._infer, loaded).result()
         wait = perf_counter() - read - seconds
+        if OBSERVATIONS in self._layers and OBSERVATIONS not in result.layers:
+            seen = loaded.valid.astype(np.uint8)
+            result = replace(result, layers={**result.layers, OBSERVATIONS: seen})
         return Predicted(
             result,
-            loaded.valid,
+            loaded.mapped,
             len(loaded.chips),
             loaded.skipped,
             {"read": read - start, "wait": wait, "infer": seconds, "infer_cpu": cpu},
+            loaded.thin,
+            int(np.count_nonzero(loaded.valid & ~loaded.mapped)),
         )
 
     def _infer(self, loaded: Loaded) -> tuple[Segmented, float, float]:
@@ -307,6 +352,8 @@ def _account(found: Predicted, block: Window, stride: int, metric: Metric) -> di
         "valid": int(valid.sum()),
         "chips": found.chips,
         "skipped": found.skipped,
+        "thin": found.thin,
+        "dropped": found.dropped,
         "counts": {code: int(counts[code]) for code in codes},
         "areas": {code: areas[code] for code in codes},
         "confidence": int(result.confidence[valid].sum(dtype=np.int64)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import (
@@ -14,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from geoseg.workflow.faults import UnfitError, show
+from geoseg.workflow.faults import UnfitError, choices, show
 from geoseg.workflow.fields import (
     BandName,
     BandNames,
@@ -32,6 +33,19 @@ from geoseg.workflow.units import Length
 
 Resampling = Literal["auto", "bilinear", "cubic", "nearest", "average"]
 Units = Literal["reflectance", "dn"]
+_WITH_SHADOWS = ("scl", "qa_pixel", "fmask", "udm2")
+_BANDS: Mapping[str, Mapping[int, str]] = {
+    "udm2": {
+        1: "clear",
+        2: "snow",
+        3: "shadow",
+        4: "light haze",
+        5: "heavy haze",
+        6: "cloud",
+        8: "unusable",
+    },
+    "classi": {1: "opaque cloud", 2: "cirrus", 3: "snow"},
+}
 # No key can hold this character, so these names in error locations are not keys.
 TAG = "\0"
 
@@ -51,15 +65,19 @@ class Section(BaseModel):
 class Mask(Section):
     """Which pixels of a scene are hidden from the model."""
 
-    method: Literal["scl", "qa_pixel", "fmask", "alpha", "values", "bits", "none"]
-    """What the mask band holds: Sentinel-2 scene classes, Landsat QA bits, Fmask classes, an
-    alpha channel (0 is hidden), any values, or any bits."""
+    method: Literal["scl", "qa_pixel", "fmask", "udm2", "classi", "alpha", "values", "bits", "none"]
+    """What the mask band holds: Sentinel-2 scene classes, Landsat QA bits, Fmask bits, PlanetScope
+    udm2 bands, bands of MSK_CLASSI (in Sentinel-2 SAFE folders), an alpha channel (0 is hidden),
+    any values, or any bits."""
     path: ScenePath | None = None
     """File of the mask band, where the scene's own files do not have it."""
     index: Annotated[int, Field(ge=0)] | None = None
     """Band number of the mask in its file, counted from 1; 0 is the file's internal mask."""
     values: Distinct[Annotated[int, Field(ge=0, le=2**32 - 1)]] | None = None
-    """Values (or bit numbers) that are hidden; without it the usual ones of the method."""
+    """Values (bit numbers; of udm2 and classi band numbers) that are hidden; without it the usual
+    ones of the method."""
+    shadow: bool = True
+    """Hide shadows of clouds too, where the method tells them."""
     dilate: Dilation = Length(0.0, "px")
     """How far around hidden pixels is hidden too."""
 
@@ -69,9 +87,30 @@ class Mask(Section):
             raise UnfitError(f"required where method is {self.method}", at=("values",))
         if self.method in ("alpha", "none") and self.values is not None:
             raise UnfitError(f"method {self.method} uses no values", at=("values",))
+        self._check_bands_of_method()
+        if not self.shadow and (self.values is not None or self.method not in _WITH_SHADOWS):
+            advice = f"only used with {choices(_WITH_SHADOWS)}, and without 'values'"
+            raise UnfitError(advice, "false", at=("shadow",))
         if self.method in ("bits", "qa_pixel") and max(self.values or (0,)) > 31:
             raise UnfitError("expected bit numbers from 0 to 31", at=("values",))
         return self
+
+    def _check_bands_of_method(self) -> None:
+        """Where each band is a mask of its own, ``values`` are bands."""
+        bands = _BANDS.get(self.method)
+        if bands is None:
+            return
+        if self.index is not None:
+            advice = f"method {self.method} uses several bands; say which with 'values'"
+            raise UnfitError(advice, str(self.index), at=("index",))
+        strange = [value for value in self.values or () if value not in bands]
+        if strange:
+            advice = f"expected bands of {self.method}: {_of(bands)}"
+            raise UnfitError(advice, str(strange[0]), at=("values",))
+
+
+def _of(bands: Mapping[int, str]) -> str:
+    return ", ".join(f"{number} ({name})" for number, name in bands.items())
 
 
 class StacMask(Mask):

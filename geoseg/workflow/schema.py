@@ -48,6 +48,8 @@ class Tiling(Section):
     """How chips are weighted where seams are blended; hann if it is not said."""
     block: SomeAutoPixels = "auto"
     """Side of a block, one task of the cluster, in pixels. Does not change the result."""
+    min_valid: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of a chip's pixels that must be valid; what chips with fewer decide becomes nodata."""
 
     @model_validator(mode="before")
     @classmethod
@@ -79,6 +81,9 @@ class Raster(Section):
     """Write how much models or views differ, in percent of the most; needs several of them."""
     probabilities: bool = False
     """Write the probability of each class, in percent, one band each."""
+    quality: bool = False
+    """Write how many clear observations each pixel has, and how far it is from one without, in
+    pixels up to 64."""
 
 
 class Output(Section):

@@ -9,8 +9,9 @@ from rio_cogeo.cogeo import cog_validate
 
 from geoseg.errors import ProductError
 from geoseg.grid import full_window
-from geoseg.io.cog import write_class_cog, write_confidence_cog
+from geoseg.io.cog import write_class_cog, write_confidence_cog, write_quality_cog
 from geoseg.legend import LandClass, Legend
+from geoseg.ops.distance import distance_to_invalid
 
 TAGS = {"GEOSEG_RUN": "é 1", "TIFFTAG_SOFTWARE": "geoseg"}
 
@@ -131,3 +132,16 @@ def test_a_sidecar_of_the_file_before_goes(tmp_path):
     values = class_map((1, 1))
     write_class_cog(ArrayStore(values), GRIDS["one-pixel"], LEGEND, tmp_path / "a.tif", tags={})
     assert not sidecar.exists()
+
+
+def test_quality_is_a_valid_cog_without_nodata(tmp_path, grid):
+    shape = full_window(grid).shape
+    seen = np.random.default_rng(1).integers(0, 4, shape).astype(np.uint8)
+    seen[: shape[0] // 2] = 254
+    path = tmp_path / "quality.tif"
+    counts = write_quality_cog(ArrayStore(seen), grid, path, tags=TAGS)
+    check(path, grid, seen, None)
+    assert counts.sum() == 2 * seen.size
+    with rasterio.open(path) as source:
+        assert source.descriptions == ("observations", "distance to invalid (pixels)")
+        np.testing.assert_array_equal(source.read(2), distance_to_invalid(seen > 0))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from affine import Affine
 from rasters import NORTH_UP, write
+from safes import L1C_NAME, L1C_TEXT, level_1c
 
 from geoseg.errors import SceneError
 from geoseg.grid import full_window
@@ -114,11 +115,11 @@ def test_missing_parts_are_errors(safe):
     source = FilesSource((str(safe),))
     with pytest.raises(SceneError, match=r"no band red, swir16; it has blue, nir08"):
         source.scenes(["red", "blue", "swir16"])
-    with pytest.raises(SceneError, match="no mask qa_pixel; SAFE folders offer only scl"):
+    with pytest.raises(SceneError, match="no mask qa_pixel; this SAFE folder offers only scl"):
         FilesSource((str(safe),), mask=MaskRef("qa_pixel")).scenes(["blue"])
     for path in safe.rglob("*SCL*"):
         path.unlink()
-    with pytest.raises(SceneError, match="no mask scl; SAFE folders offer none"):
+    with pytest.raises(SceneError, match="no mask scl; this SAFE folder offers none"):
         FilesSource((str(safe),), mask=MaskRef("scl")).scenes(["blue"])
     shutil.rmtree(safe / "GRANULE")
     with pytest.raises(SceneError, match="no GRANULE/\\*/IMG_DATA folder"):
@@ -130,3 +131,27 @@ def test_a_truncated_image_is_refused(safe):
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(SceneError, match=r"B02_10m\.jp2: truncated, at least 40 bytes"):
         FilesSource((str(safe),)).scenes(["blue"])
+
+
+def test_level_1c_is_reflectance_at_the_top_of_the_atmosphere_with_its_clouds(tmp_path):
+    root = level_1c(tmp_path / L1C_NAME)
+    (scene,) = FilesSource((str(root),), mask=MaskRef("classi")).scenes(["blue", "swir16"])
+    assert scene.units == "reflectance"
+    assert scene.acquired == datetime(2023, 6, 11, 10, 56, 29, 24_000, tzinfo=UTC)
+    assert scene.bands["blue"].offset == pytest.approx(-0.1)
+    pixels = ScenePixels(scene)
+    valid = pixels.read(["blue", "swir16"], full_window(scene.grid)).valid
+    pixels.close()
+    expected = np.ones((36, 36), np.bool_)
+    expected[:6, :6] = expected[12:18, 12:18] = False  # opaque, cirrus; snow stays
+    assert np.array_equal(valid, expected)
+
+
+def test_level_1c_of_old_baselines_has_no_offset_and_no_image_of_clouds(tmp_path):
+    lines = [line for line in L1C_TEXT.splitlines() if "RADIO_ADD" not in line]
+    text = "\n".join(lines).replace("05.09", "02.07")
+    root = level_1c(tmp_path / L1C_NAME, text=text, classi=False)
+    (scene,) = FilesSource((str(root),)).scenes(["blue"])
+    assert scene.bands["blue"].offset == 0
+    with pytest.raises(SceneError, match=r"offers none .*only since baseline 04.00"):
+        FilesSource((str(root),), mask=MaskRef("classi")).scenes(["blue"])

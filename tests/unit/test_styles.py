@@ -20,6 +20,7 @@ from geoseg.io.qml import (
     polygon_qml,
     write_class_qml,
     write_confidence_qml,
+    write_quality_qml,
 )
 from geoseg.io.rat import write_rat
 
@@ -120,6 +121,14 @@ def test_confidence_style_runs_from_0_to_100(tmp_path):
     values = [float(item.get("value")) for item in root.iter("item")]
     assert (values[0], values[-1]) == (0, 100)
     assert values == sorted(values)
+
+
+def test_quality_style_shows_distances_of_the_second_band(tmp_path):
+    write_quality_qml(tmp_path / "a.qml", 64)
+    root = ET.parse(tmp_path / "a.qml").getroot()  # noqa: S314 (our own file)
+    assert [r.get("band") for r in root.iter("rasterrenderer")] == ["2"]
+    items = [(item.get("value"), item.get("label")) for item in root.iter("item")]
+    assert items == [(str(v), f"{v} px") for v in (0, 16, 32, 48, 64)]
 
 
 def test_polygon_style_has_names_colours_and_aliases():

@@ -85,6 +85,7 @@ APPENDED = [
         *(9, 29, "tiling.margin"),
         "nothing is left of a chip: expected less than half of 'size', found 64 px",
     ),
+    ("tiling: {min_valid: 1.5}", 9, 21, "tiling.min_valid", "expected at most 1, found 1.5"),
     ("tiling: {weights: hann}", 9, 19, "tiling.weights", "only used with seams: blend"),
     (
         "tiling: {seams: blnd}",
@@ -250,6 +251,28 @@ IN_INPUT = [
         "input.mask.values",
         "expected bit numbers from 0 to 31",
     ),
+    ("mask: {method: udm2, shadow: false}", None, None, None),
+    (
+        "mask: {method: udm2, values: [7]}",
+        24,
+        "input.mask.values",
+        (
+            "expected bands of udm2: 1 (clear), 2 (snow), 3 (shadow), 4 (light haze), 5 (heavy haze), "
+            "6 (cloud), 8 (unusable), found 7"
+        ),
+    ),
+    (
+        "mask: {method: classi, index: 2}",
+        33,
+        "input.mask.index",
+        "method classi uses several bands; say which with 'values', found 2",
+    ),
+    (
+        "mask: {method: alpha, shadow: false}",
+        33,
+        "input.mask.shadow",
+        "only used with scl, qa_pixel, fmask or udm2, and without 'values', found false",
+    ),
     ("mask: {dilate: 1}", 3, "input.mask.method", "required, but missing"),
     ("mask: {method: scl, dilate: 60}", None, None, None),
     (
@@ -269,7 +292,7 @@ IN_INPUT = [
         "mask: {method: scl, asset: a}",
         23,
         "input.mask.asset",
-        "unknown key; known are method, path, index, values, dilate",
+        "unknown key; known are method, path, index, values, shadow, dilate",
     ),
 ]
 
@@ -312,7 +335,7 @@ def test_in_files_input(line, column, key, message):
         (
             "path: a",
             "input.path",
-            "unknown key; known are scale, offset, units, nodata, resampling, kind, catalog, collections, ids, time, max_cloud, bands, mask",
+            "unknown key; known are scale, offset, units, nodata, resampling, kind, catalog, collections, ids, time, max_cloud, max_items, bands, mask",
         ),
         (
             "bands: {red: 3}",

@@ -100,6 +100,7 @@ AGREED_GOOD = [
     good(tiling={"size": "auto", "margin": "64 px", "block": 4096}),
     good(model={"name": "m", "tta": "d4", "scales": [1, 1.25]}),
     good(model={"ensemble": ["m", "./n"]}),
+    good(tiling={"min_valid": 1}, output={"directory": "p", "raster": {"quality": True}}),
     good(output={"directory": "p", "raster": {"entropy": True, "probabilities": True}}),
     good(postprocess=[]),
     good(
@@ -125,6 +126,8 @@ AGREED_BAD = [
     good(input={"kind": "files", "path": "a", "bands": {}}),
     good(input={"kind": "files", "path": "a", "bands": {"9": 1}}),
     good(input={"kind": "files", "path": "a", "mask": {"dilate": 3}}),
+    good(input={"kind": "files", "path": "a", "mask": {"method": "udm3"}}),
+    good(tiling={"min_valid": 2}),
     good(input={"kind": "stac"}),
     good(input={"kind": "stac", "catalog": "c", "max_cloud": 101}),
     good(output={}),
