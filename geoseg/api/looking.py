@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from geoseg.api.planning import SceneTask
-from geoseg.errors import SceneError
+from geoseg.errors import RemoteError, SceneError
 from geoseg.io.environment import is_remote
 from geoseg.io.opening import open_pixels
 from geoseg.models.base import ModelCard
@@ -33,7 +33,7 @@ def look_at(task: SceneTask, committee: Committee) -> tuple[Numbers, list[str]]:
     with closing(open_pixels(plan.scene)) as pixels:
         try:
             found = look(pixels, bands, plan.blocks, windows=windows)
-        except SceneError:
+        except (SceneError, RemoteError):
             found = None
     if found is None:
         return {}, []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 import signal
 import threading
@@ -92,3 +93,5 @@ def dask_setup(worker: Any) -> None:  # noqa: ARG001 - the name and argument dis
     """Preload of our own workers: Ctrl-C is for the client, which lets running blocks end."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A heartbeat that meets a scheduler on its way out is no news; blocks tell what fails in them.
+    logging.getLogger("distributed.worker").setLevel(logging.CRITICAL)

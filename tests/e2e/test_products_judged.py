@@ -23,7 +23,7 @@ from pystac.validation import validate_dict
 from rasters import band_of, write
 from test_run import workflow
 
-from geoseg.api.products import _as_qgis_reads
+from geoseg.api.layers import as_qgis_reads
 from geoseg.legend import LANDCOVER
 
 pytestmark = pytest.mark.cluster
@@ -147,7 +147,7 @@ def test_stretch_is_in_the_numbers_that_qgis_sees(tmp_path, told):
     scales = {"scales": (2e-4, 1e-4), "offsets": (0.0, -0.1)} if told else {}
     path = write(tmp_path / "a.tif", np.ones((2, 3, 4), np.uint16), **scales)
     bands = [band_of(path, 1, scale=2e-4), band_of(path, 2, scale=1e-4, offset=-0.1)]
-    found = _as_qgis_reads(bands, [(0.1, 0.2), (0.1, 0.3)])
+    found = as_qgis_reads(bands, [(0.1, 0.2), (0.1, 0.3)])
     wanted = [(0.1, 0.2), (0.1, 0.3)] if told else [(500, 1000), (2000, 4000)]
     np.testing.assert_allclose(found, wanted)
 
