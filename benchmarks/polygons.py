@@ -154,7 +154,7 @@ def run(arguments: list[str]) -> Cost:
             break
         now, peaks = resident(watched)
         together, largest = max(together, now), max(largest, peaks)
-        time.sleep(0.01)
+        time.sleep(0.01)  # often enough to see peaks, rarely enough to cost nothing
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{shlex.join(arguments)} failed with {process.returncode}")

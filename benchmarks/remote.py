@@ -97,7 +97,7 @@ class Busy(ConstantModel):
 
     def scores(self, batch: Batch) -> NDArray[np.float32]:
         """The constant, after a while."""
-        time.sleep(self.seconds)
+        time.sleep(self.seconds)  # stands for a model on a device: waits, and leaves the core free
         return super().scores(batch)
 
 

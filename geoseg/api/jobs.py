@@ -113,8 +113,8 @@ class SegmentJob:
                 pixels, segmenter, *stores, tiling, layers=layers, model_threads=threads
             )
         # Imported here, as numba costs a second, which most scenes do not need.
-        from geoseg.io.composite import CombinedPixels  # noqa: PLC0415
-        from geoseg.steps.mosaic import MosaicBlocks  # noqa: PLC0415
+        from geoseg.io.composite import CombinedPixels  # noqa: PLC0415 (numba)
+        from geoseg.steps.mosaic import MosaicBlocks  # noqa: PLC0415 (numba)
 
         several = CombinedPixels(plan.scene)
         return MosaicBlocks(

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 from geoseg.api.sources import CodeSource, PercentSource
 from geoseg.grid import GeoBox, Window
-from geoseg.io.base import RasterReader
 from geoseg.io.mmu_files import CodeBlocks
 from geoseg.legend import Legend
 from geoseg.ops.metric import measure_grid
@@ -30,7 +29,7 @@ class Rewritten:
     block: int
     nodata: int | None = int(NODATA)
 
-    def open(self) -> RasterReader:
+    def open(self) -> CodeBlocks:
         """Open the blocks."""
         return CodeBlocks(self.folder, self.shape, self.block)
 
@@ -66,7 +65,7 @@ class UnitJob:
         }
         if self.task == "survey":
             return SurveyBlock(**common)
-        return RewriteBlock(**common, out=self.written.open())  # type: ignore[arg-type]  # CodeBlocks
+        return RewriteBlock(**common, out=self.written.open())
 
     @property
     def written(self) -> Rewritten:

@@ -9,7 +9,7 @@ from scipy import ndimage
 from geoseg.errors import BlockError, InputError
 from geoseg.grid import Window, blocks
 from geoseg.ops.metric import measure_grid
-from geoseg.ops.mmu.rules import PRESETS, MinimumUnit, stages
+from geoseg.ops.mmu.rules import MinimumUnit, stages
 from geoseg.ops.mmu.settling import Settling
 from geoseg.ops.mmu.survey import apply_changes, survey_block
 from geoseg.ops.regions import as_codes
@@ -211,14 +211,6 @@ def test_a_large_map_becomes_what_the_rule_of_single_steps_gives():
     )
     np.testing.assert_array_equal(new, array)
     assert balance.reassigned == alone.sum()
-
-
-def test_presets_are_those_of_the_programmes():
-    assert {name: unit.default for name, unit in PRESETS.items()} == {
-        "corine": 250_000,
-        "eudr": 5_000,
-        "radd": 2_000,
-    }
 
 
 @pytest.mark.parametrize(("options", "message"), [

@@ -99,14 +99,6 @@ class MinimumUnit:
                 raise InputError(f"{what}: found {found!r}, expected {known[0]!r} or {known[1]!r}")
 
 
-PRESETS: Mapping[str, MinimumUnit] = {
-    "corine": MinimumUnit(250_000.0),  # CORINE Land Cover: 25 ha
-    "eudr": MinimumUnit(5_000.0),  # forest of regulation (EU) 2023/1115: more than 0.5 ha
-    "radd": MinimumUnit(2_000.0),  # RADD forest disturbance alerts: 0.2 ha
-}
-"""Minimum mapping units that are in use, by name."""
-
-
 @dataclass(frozen=True, slots=True)
 class Stage:
     """One pass over a raster: the minimum, or the holes of one class. All in whole numbers.
