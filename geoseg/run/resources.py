@@ -8,8 +8,6 @@ from contextlib import suppress
 from math import ceil
 from pathlib import Path
 
-import psutil
-
 GDAL_CACHE_MB = 64
 """A worker reads each window once: GDAL's default (5 % of the machine, per process) is waste."""
 
@@ -33,6 +31,8 @@ def available_cores(cgroup: Path = CGROUP) -> int:
 
 def available_memory(cgroup: Path = CGROUP) -> int:
     """Bytes that this process may use: the machine's, or its container's limit."""
+    import psutil  # noqa: PLC0415 (who only counts cores does without it)
+
     total = int(psutil.virtual_memory().total)
     limit = _read(cgroup / "memory.max")
     return min(total, int(limit)) if limit.isdigit() else total

@@ -9,7 +9,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from geoseg.workflow.bands import TAG
+from geoseg.workflow.section import TAG
 from geoseg.workflow.faults import UnfitError, choices, closest, show
 from geoseg.workflow.inputs import INPUTS
 from geoseg.workflow.postprocess import STEPS
