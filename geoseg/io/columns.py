@@ -81,6 +81,11 @@ def runs_counterclockwise(schema: pa.Schema) -> bool:
     return (schema.metadata or {}).get(b"orientation") == b"counterclockwise"
 
 
+def boxes_known(schema: pa.Schema) -> bool:
+    """Whether the metadata of the batches says that their columns of sides are of the geometries."""
+    return (schema.metadata or {}).get(b"boxes") == b"columns"
+
+
 def describe(name: str) -> Column:
     """How to show column ``name``; unknown ones show as they are called."""
     return KNOWN.get(name, Column(name, ""))
@@ -113,7 +118,8 @@ def text_column(texts: Sequence[str | None], index: NDArray[np.integer[Any]]) ->
     ends = np.zeros(len(index) + 1, np.int32)
     np.cumsum(size, out=ends[1:])
     # A text for each row, with zeros after it that are then left out.
-    wide = np.array(stored, np.bytes_)[index].view(np.uint8).reshape(len(index), -1)
+    padded = np.array(stored, np.bytes_)
+    wide = padded[index].view(np.uint8).reshape(len(index), padded.itemsize)
     text = wide[np.arange(wide.shape[1]) < size[:, None]]
     absent = np.array([text is None for text in texts], np.bool_)[index]
     known = pa.py_buffer(_bits(~absent)) if absent.any() else None

@@ -130,7 +130,7 @@ def _make_fixed(connection: sqlite3.Connection, reference: _Reference) -> int:
         f"INSERT INTO gpkg_spatial_ref_sys VALUES ({', '.join('?' * width)})",  # noqa: S608
         [row[:width] for row in rows],
     )
-    extensions = [
+    extensions: list[tuple[str, str | None, str, str, str]] = [
         ("gpkg_metadata", None, "gpkg_metadata", f"{_SPEC}metadata", "read-write"),
         ("gpkg_metadata_reference", None, "gpkg_metadata", f"{_SPEC}metadata", "read-write"),
     ]
@@ -156,7 +156,7 @@ def _make_layer(connection: sqlite3.Connection, name: str, schema: pa.Schema, sr
         connection,
         "geopackage_layer.sql",
         table=table,
-        text=table.replace("'", "''"),
+        text=name.replace("'", "''"),
         columns=", ".join(columns),
     )
     connection.execute(

@@ -7,8 +7,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from geoseg.errors import InputError, ProductError
-from geoseg.io.columns import GEOMETRY, absent_of, values_of
-from geoseg.ops.boxes import wkb_boxes
+from geoseg.io.columns import GEOMETRY, absent_of, boxes_known, values_of
+from geoseg.ops.boxes import SIDES, wkb_boxes
 from geoseg.ops.sqlite_pages import BLOB, INTEGER, NULL, REAL, TEXT, Rows
 
 _MOMENT = "%Y-%m-%dT%H:%M:%SZ"  # with milliseconds, as GeoPackage wants it
@@ -27,6 +27,8 @@ def placed(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, NDArray[np.float64]]:
     Returns:
         The batch, and west, south, east, north of each geometry ``(n, 4)``; NaN where it is empty.
     """
+    if boxes_known(batch.schema):
+        return batch, np.stack([values_of(batch.column(side)) for side in SIDES], axis=1)
     begins, wkb = bytes_of(batch.column(GEOMETRY))
     try:
         return batch, wkb_boxes(wkb, begins)

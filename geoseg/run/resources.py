@@ -11,8 +11,9 @@ from pathlib import Path
 GDAL_CACHE_MB = 64
 """A worker reads each window once: GDAL's default (5 % of the machine, per process) is waste."""
 
-_MMAP_THRESHOLD = -3  # of mallopt(3)
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 _LARGE = 4 << 20  # bytes
+_KEPT = 64 << 20  # bytes
 
 CGROUP = Path("/sys/fs/cgroup")
 
@@ -39,13 +40,17 @@ def available_memory(cgroup: Path = CGROUP) -> int:
 
 
 def give_back_arrays() -> None:
-    """Have glibc return freed arrays to the system at once, in this process; else nothing.
+    """Have glibc return large freed arrays to the system at once, in this process; else nothing.
 
     By itself it keeps pieces of up to 32 MB for later, in a pool for each thread, in which arrays
-    of ever other sizes leave gaps: half of the memory of a process that makes polygons.
+    of ever other sizes leave gaps: half of the memory of a process that makes polygons. Where only
+    that limit is set, though, all that is free at the end of a pool goes back as well, block by
+    block, and comes again, page by page, which takes longer than what is done with it.
     """
     with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _LARGE)
+        library = ctypes.CDLL(None)
+        for k, v in [x.split(":") for x in os.environ.get("S2M", "-3:4,-1:64").split(",")]:
+            library.mallopt(int(k), int(float(v) * 2**20) if int(k) != -8 else int(v))
 
 
 def worker_environment(cores: int, workers: int) -> dict[str, str]:

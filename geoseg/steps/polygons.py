@@ -87,7 +87,7 @@ class Polygons:
     On a grid without CRS areas and lengths are those of the plane.
 
     Attributes:
-        schema: Of the batches; its metadata has ``geometry_type`` and ``orientation``.
+        schema: Of the batches; its metadata has ``geometry_type``, ``orientation`` and ``boxes``.
         kept: Polygons yielded so far.
         dropped: Polygons so far that were smaller than what is wanted.
         dropped_area_m2: What they cover.
@@ -228,6 +228,7 @@ def _schema(grid: GeoBox, connectivity: Connectivity) -> pa.Schema:
         {
             "geometry_type": "Polygon" if connectivity == 4 else "MultiPolygon",
             "orientation": "counterclockwise",
+            "boxes": "columns",
         },
     )
 
