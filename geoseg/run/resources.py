@@ -12,8 +12,7 @@ GDAL_CACHE_MB = 64
 """A worker reads each window once: GDAL's default (5 % of the machine, per process) is waste."""
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt(3)
-_LARGE = 4 << 20  # bytes
-_KEPT = 64 << 20  # bytes
+_LARGE, _KEPT = 32 << 20, 128 << 20  # bytes
 
 CGROUP = Path("/sys/fs/cgroup")
 
@@ -40,17 +39,16 @@ def available_memory(cgroup: Path = CGROUP) -> int:
 
 
 def give_back_arrays() -> None:
-    """Have glibc return large freed arrays to the system at once, in this process; else nothing.
+    """Say what glibc keeps of freed memory, in this process; elsewhere this does nothing.
 
-    By itself it keeps pieces of up to 32 MB for later, in a pool for each thread, in which arrays
-    of ever other sizes leave gaps: half of the memory of a process that makes polygons. Where only
-    that limit is set, though, all that is free at the end of a pool goes back as well, block by
-    block, and comes again, page by page, which takes longer than what is done with it.
+    Arrays above 32 MB go back to the system at once; smaller ones come from pools, of which 128 MB
+    may be free at the end. By itself glibc finds limits as it goes. Lower ones save little memory,
+    and cost more time than what is done with the arrays: each page comes back by a fault, cleared.
     """
     with suppress(OSError, AttributeError):
         library = ctypes.CDLL(None)
-        for k, v in [x.split(":") for x in os.environ.get("S2M", "-3:4,-1:64").split(",")]:
-            library.mallopt(int(k), int(float(v) * 2**20) if int(k) != -8 else int(v))
+        library.mallopt(_MMAP_THRESHOLD, _LARGE)
+        library.mallopt(_TRIM_THRESHOLD, _KEPT)
 
 
 def worker_environment(cores: int, workers: int) -> dict[str, str]:
