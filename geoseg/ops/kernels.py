@@ -23,19 +23,14 @@ helper = njit(nogil=True, error_model="numpy", **_BARE)
 # Arrays that are not counted: each time that a counted one is handed to a helper, or taken out of
 # a tuple, costs an atomic operation, which is more than many a helper does. Such kernels cannot
 # make arrays, only change those that they are given.
-uncounted_entry = njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
-uncounted_helper = njit(nogil=True, error_model="numpy", _nrt=False, **_BARE)
+_UNCOUNTED: dict[str, Any] = {"_nrt": False}
+uncounted_entry = njit(nogil=True, cache=True, error_model="numpy", **_UNCOUNTED)
+uncounted_helper = njit(nogil=True, error_model="numpy", **_BARE, **_UNCOUNTED)
 
 
-@intrinsic
-def copy_bytes(
+def _copy_bytes(
     _typing: Any, target: Any, _at: Any, source: Any, _begin: Any, _size: Any
 ) -> tuple[Any, Any]:
-    """``copy_bytes(target, at, source, begin, size)``: the C library's copy between two arrays.
-
-    Places count in all bytes of an array; those of both must not overlap. A loop over a few bytes,
-    as it is compiled, takes several times as long.
-    """
     signature = types.void(target, types.intp, source, types.intp, types.intp)
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -48,3 +43,11 @@ def copy_bytes(
         return context.get_dummy_value()
 
     return signature, generate
+
+
+copy_bytes: Any = intrinsic(_copy_bytes)
+"""``copy_bytes(target, at, source, begin, size)``: the C library's copy from array to array.
+
+Places count in all bytes of an array; what is copied must not overlap. A loop over a few bytes, as
+it is compiled, takes several times as long.
+"""
