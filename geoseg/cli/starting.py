@@ -1,4 +1,4 @@
-"""How a command starts fast: libraries that others only ask for wait until they are used."""
+"""How a command starts and ends fast: what libraries only look for waits until it is used."""
 
 from __future__ import annotations
 
@@ -31,6 +31,11 @@ def start_fast() -> None:
     _defer("boto3")
     _defer("dask", is_dask_collection=_is_dask_collection)
     _defer("scipy.linalg.cython_blas")
+
+
+def leave_fast() -> None:
+    """Spare this process the searches for cycles among all that is loaded, as it ends."""
+    gc.freeze()
 
 
 class _Deferred(ModuleType):
