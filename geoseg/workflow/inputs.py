@@ -7,16 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Discriminator, Field, Strict, Tag, model_validator
 
-from geoseg.workflow.bands import (
-    TAG,
-    AssetBands,
-    BandSource,
-    FileBands,
-    Mask,
-    Numbers,
-    Section,
-    StacMask,
-)
+from geoseg.workflow.bands import AssetBands, BandSource, FileBands, Mask, Numbers, StacMask
 from geoseg.workflow.faults import UnfitError, choices, closest, show
 from geoseg.workflow.fields import (
     Crs,
@@ -33,6 +24,7 @@ from geoseg.workflow.fields import (
     one_of,
     parse_moment,
 )
+from geoseg.workflow.section import TAG, Section
 
 _Paths = Annotated[
     Some[ScenePath],
