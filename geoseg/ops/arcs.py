@@ -22,6 +22,7 @@ from geoseg.ops.flags import add_places, index_places, last_before, row_of_flags
 from geoseg.ops.kernels import entry, helper
 from geoseg.ops.metric import Metric
 from geoseg.ops.regions import NODATA, find_runs
+from geoseg.ops.scratch import Scratch
 from geoseg.ops.vertices import (
     FIRST,
     as_vertices,
@@ -199,6 +200,7 @@ def trace_block(
     metric: Metric,
     *,
     confidence: NDArray[np.uint8] | None = None,
+    scratch: Scratch | None = None,
 ) -> BlockArcs:
     """Label the regions of a block and trace their boundaries.
 
@@ -208,6 +210,7 @@ def trace_block(
         window: The block.
         metric: How large the pixels of the raster are.
         confidence: Percent ``(h, w)`` of the block, 255 where there is none.
+        scratch: Room that nobody else uses meanwhile.
 
     Raises:
         PlanError: The block has more than 65,535 rows or columns.
@@ -223,9 +226,11 @@ def trace_block(
     padded = np.ascontiguousarray(padded, np.int16)
     runs, regions = find_runs(padded, confidence, density, at)
     ends = window.y1 == metric.shape[0], window.x1 == metric.shape[1]
-    codes, edges = vertex_codes(padded, ends)
-    arcs = np.empty(edges + 1, ARC)
-    vertices = np.empty(2 * edges + 2, np.uint32)
+    scratch = scratch or Scratch()
+    codes = scratch.array("vertex codes", (height + 1, width + 1), np.uint8)
+    edges = vertex_codes(padded, ends, codes)
+    arcs = scratch.array("arcs", (edges + 1,), ARC)
+    vertices = scratch.array("vertices", (2 * edges + 2,), np.uint32)
     starts, rows, labels = runs
     found, used = trace_arcs(codes, padded, runs, arcs, vertices)
     first, last = (

@@ -94,19 +94,18 @@ def _keep_owned(padded: Any, codes: Any, i: int, j: int, ends: Any) -> None:
 
 
 @entry
-def vertex_codes(padded: Any, ends: Any) -> tuple[Any, int]:
-    """Which edges of the block leave each vertex, and where arcs stop.
+def vertex_codes(padded: Any, ends: Any, codes: Any) -> int:
+    """Find which edges of the block leave each vertex, and where arcs stop.
 
     Args:
         padded: Class codes ``(h + 2, w + 2)``.
         ends: Whether the raster ends below the block, and on its right.
+        codes: To be filled, ``(h + 1, w + 1)`` uint8; bits 0..3: owned edges, bit 4: a node.
 
     Returns:
-        ``(h + 1, w + 1)`` uint8, bits 0..3: owned edges, bit 4: a node; and the number of edges,
-        of which a few on the rim may not be owned.
+        How many edges there are, of which a few on the rim may not be owned.
     """
     height, width = padded.shape[0] - 2, padded.shape[1] - 2
-    codes = np.empty((height + 1, width + 1), np.uint8)
     edges = 0
     for i in range(height + 1):
         edges += _code_row(padded[i], padded[i + 1], codes[i])
@@ -116,7 +115,7 @@ def vertex_codes(padded: Any, ends: Any) -> tuple[Any, int]:
     for i in range(1, height):
         _keep_owned(padded, codes, i, 0, ends)
         _keep_owned(padded, codes, i, width, ends)
-    return codes, edges
+    return edges
 
 
 @helper
