@@ -191,7 +191,8 @@ def trace_arcs(codes: Any, padded: Any, runs: Any, arcs: Any, vertices: Any) -> 
                 arc.source, arc.target = nodes[k], nodes[end]
                 arc.count, used = stop - used, stop
                 found += 1
-    return _trace_loops(codes, tables, runs, (arcs, found), (vertices, used))
+    found, used = _trace_loops(codes, tables, runs, (arcs, found), (vertices, used))
+    return found, used
 
 
 def trace_block(

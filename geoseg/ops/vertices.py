@@ -58,7 +58,7 @@ def _edges(padded: Any, i: int, j: int) -> int:
 
 
 @helper
-def _code_row(upper: Any, lower: Any, codes: Any) -> int:
+def _code_row(upper: Any, lower: Any, codes: Any) -> Any:
     """Edges and stops along one row of vertices, without a branch: many vertices at once."""
     for j in range(len(codes)):
         ul, ur, ll, lr = upper[j], upper[j + 1], lower[j], lower[j + 1]
