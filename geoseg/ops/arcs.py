@@ -24,7 +24,11 @@ from geoseg.ops.metric import Metric
 from geoseg.ops.regions import NODATA, find_runs
 from geoseg.ops.scratch import Scratch
 from geoseg.ops.vertices import (
+    EAST,
     FIRST,
+    NORTH,
+    SOUTH,
+    WEST,
     as_vertices,
     row_and_col,
     vertex_at,
@@ -32,6 +36,8 @@ from geoseg.ops.vertices import (
     walk,
     walking_tables,
 )
+
+__all__ = ["ARC", "EAST", "NORTH", "SOUTH", "WEST", "BlockArcs", "pad", "trace_arcs", "trace_block"]
 
 ARC = np.dtype(
     [

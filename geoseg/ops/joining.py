@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.ops.arcs import EAST, NORTH, SOUTH, WEST
 from geoseg.ops.kernels import entry, helper
 from geoseg.ops.regions import REGION
-from geoseg.ops.vertices import EAST, NORTH, SOUTH, WEST
 
 OPEN_REGION = np.dtype(
     [
