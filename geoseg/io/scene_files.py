@@ -56,14 +56,14 @@ def scenes_below(folder: Path) -> list[SceneFiles]:
             name = place.name.removesuffix(".SAFE")
             found.append(SceneFiles(name, safe_files(place), str(place)))
         else:
-            found += _grouped(place, sorted(names))
+            found += files_grouped(place, sorted(names))
     if not found:
         raise CatalogError(f"{folder}: no scene below it ({', '.join(RASTERS)} or SAFE folders)")
     return _distinct(sorted(found, key=lambda scene: scene.id), folder)
 
 
-def _grouped(folder: Path, names: list[str]) -> list[SceneFiles]:
-    """The scenes that files of one folder make."""
+def files_grouped(folder: Path, names: Iterable[str]) -> list[SceneFiles]:
+    """The scenes that the files called ``names`` in one folder make; others than rasters do not."""
     groups: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for name in names:
         path = folder / name
