@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -13,9 +13,9 @@ from geoseg.io.assemble import Place, assemble, choose
 from geoseg.io.folders import meant
 from geoseg.io.groups import Group, Match, by_main_file, by_patterns, either, only
 from geoseg.io.headers import Header, read_header
-from geoseg.io.known import known_product
+from geoseg.io.known import known_units, named_bands, with_known_numbers
 from geoseg.io.landsat import is_landsat, landsat_folder
-from geoseg.io.names import MASK_NAMES, common_name, common_names, date_from_tags, date_in
+from geoseg.io.names import MASK_NAMES, common_names, date_from_tags, date_in
 from geoseg.io.patterns import SCENE, find, stem
 from geoseg.io.refs import BandRef, MaskRef, Nodata, Overrides, in_utc
 from geoseg.io.safe import is_safe, safe_scene
@@ -175,7 +175,7 @@ class _Reader:
             mask=self._source.mask,
             find_mask=lambda: self._mask_place(refs),
             acquired=self._acquired(used),
-            units=self._source.units or self._known_units(bands.values()),
+            units=self._source.units or known_units(bands.values()),
         )
 
     def _header(self, path: str) -> Header:
@@ -196,7 +196,7 @@ class _Reader:
                     refs[name] = replace(ref, path=path)
         elif group.main is not None:
             header = self._header(group.main)
-            named = {name: i for i, name in enumerate(bands, 1)} if bands else _named(header)
+            named = {name: i for i, name in enumerate(bands, 1)} if bands else named_bands(header)
             if len(named) > header.count:
                 raise SceneError(
                     f"{group.main}: input.bands names {len(named)} bands, "
@@ -208,14 +208,7 @@ class _Reader:
     def _band(self, name: str, ref: BandRef) -> Band:
         header = self._header(_path(ref))
         asked = self._source.overrides.band(ref)
-        band, known = header.band(name, asked), known_product(header.uri)
-        return band if known is None else known.applied(band, asked)
-
-    def _known_units(self, bands: Iterable[Band]) -> Units | None:
-        """Reflectance, where all files are of products whose numbers are known."""
-        known = [(known_product(band.uri), band) for band in bands]
-        sure = all(product and product.is_reflectance(band) for product, band in known)
-        return "reflectance" if sure else None
+        return with_known_numbers(header.band(name, asked), asked)
 
     def _mask_place(self, refs: Mapping[str, BandRef]) -> Place:
         """Where the mask is.
@@ -272,18 +265,6 @@ class _Reader:
             or next((found for name in names if (found := date_in(name))), None)
             or date_from_tags(tags, ("TIFFTAG_DATETIME",))
         )
-
-
-def _named(header: Header) -> Mapping[str, int]:
-    """Index of every band that has a name: by the file, or by the product that it is."""
-    known = known_product(header.uri)
-    listed = known.bands.get(header.count, ()) if known else ()
-    if len(header.named) < len(listed):
-        return {name: index for index, name in enumerate(listed, 1)}
-    if header.count == 1 and not header.named:
-        name = common_name(stem(header.uri))
-        return {} if name is None else {name: 1}
-    return header.named
 
 
 def _path(ref: BandRef) -> str:
