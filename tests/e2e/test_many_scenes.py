@@ -3,8 +3,10 @@
 import json
 import subprocess
 import sys
+import zipfile
 from math import ceil
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import geopandas
 import numpy as np
@@ -16,12 +18,15 @@ from packages import write_package
 from pystac.validation import validate_dict
 from rasterio.warp import Resampling, reproject, transform_bounds
 from rasters import write
+from scipy.ndimage import distance_transform_edt
 
 from geoseg.api import plan as plan_of
 from geoseg.api.inputs import find_scenes
 from geoseg.cli import run
 from geoseg.errors import InputError
+from geoseg.grid import Window
 from geoseg.io.sample import SampleSource, SampleSpec, write_sample
+from geoseg.ops.tiling import Lattice
 from geoseg.workflow import load
 
 pytestmark = pytest.mark.cluster
@@ -122,6 +127,71 @@ def test_its_products_say_what_they_are_of(composite, dates):
         [*judge, out / "observations.tif"], capture_output=True, text=True, check=False
     )
     assert done.stdout.strip().endswith("is a valid cloud optimized GeoTIFF"), done.stdout
+
+
+def test_its_project_shows_observations_and_scenes(composite):
+    _, out = composite
+    most = json.loads((out / "run.json").read_text())["combined"]["observations"]["most"]
+    style = ET.parse(out / "observations.qml").getroot()  # noqa: S314 (our own file)
+    assert [r.get("classificationMax") for r in style.iter("rasterrenderer")] == [str(most)]
+    with zipfile.ZipFile(out / "project.qgz") as project:
+        root = ET.fromstring(project.read("project.qgs").decode().partition("\n")[2])  # noqa: S314 (same)
+    shown = {layer.get("name"): layer for layer in root.iter("layer-tree-layer")}
+    assert list(shown)[-3:] == ["Clear observations", "september", "june"]
+    assert shown["Clear observations"].get("checked") == "Qt::Unchecked"
+    for name in ("observations.tif", "september/scene.tif", "june/scene.tif"):
+        (source,) = [
+            lay.get("source") for lay in shown.values() if lay.get("source").endswith(name)
+        ]
+        assert (out / source).exists()
+
+
+LEAST = 0.55
+
+
+@pytest.mark.parametrize(
+    ("changes", "least"),
+    [
+        ({"composite": {"method": "median", "min_observations": 2}}, 2),
+        ({"mosaic": "probability"}, 1),
+    ],
+)
+def test_quality_and_thin_chips_of_many_scenes(tmp_path, dates, model, changes, least):
+    output = {"directory": str(tmp_path / "out"), "project": False, "quicklook": False}
+    path = workflow(
+        tmp_path, dates, model, **changes,
+        tiling={"size": 160, "margin": 48, "block": 128, "min_valid": LEAST},
+        output=output | {"vector": False, "raster": {"quality": True}},
+    )  # fmt: skip
+    assert run(["run", str(path), "-q"]) == 0
+    out = tmp_path / "out"
+    seen = [valid_pixels(dates, name) for name in DATES]
+    counts = sum(one.astype(int) for one in seen)
+    valid = counts >= least
+    with rasterio.open(out / "quality.tif") as file:
+        found, far = file.read()
+    assert np.array_equal(found, counts)
+    assert np.array_equal(far, np.minimum(np.floor(distance_transform_edt(valid)), 64))
+    with rasterio.open(out / "observations.tif") as file:
+        assert np.array_equal(file.read(1), counts)
+    # A composite is seen as one scene, each scene of a mosaic by itself.
+    parts = [thick(one) for one in (seen if "mosaic" in changes else [valid])]
+    expected = np.logical_or.reduce(parts)
+    with rasterio.open(out / "classes.tif") as file:
+        assert np.array_equal(file.read(1) != 255, expected)
+    record = json.loads((out / "run.json").read_text())
+    assert record["valid_pixels"] == expected.sum()
+    assert record["dropped_pixels"] == (valid & ~expected).sum() > 0
+    assert record["thin_chips"] > 0
+
+
+def thick(valid):
+    """Valid pixels that a chip speaks for of which enough is valid."""
+    kept = np.zeros_like(valid)
+    for chip in Lattice(160, 48, 8).chips(SHAPE, Window(0, 0, *SHAPE)):
+        if valid[(chip.sees & Window(0, 0, *SHAPE)).slices].mean() >= LEAST:
+            kept[chip.owns.slices] = True
+    return kept & valid
 
 
 def test_what_is_finished_is_not_done_again(composite):
