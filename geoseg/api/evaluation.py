@@ -13,6 +13,7 @@ import numpy as np
 from geoseg.api.scores import Evaluation
 from geoseg.errors import InputError
 from geoseg.grid import GeoBox, blocks
+from geoseg.io.class_raster import check_no_picture
 from geoseg.io.grids import pixel_sides
 from geoseg.io.label_raster import ConfidenceRaster, LabelRaster
 from geoseg.io.label_vectors import (
@@ -69,6 +70,7 @@ def evaluate_map(
     workers: int | None,
 ) -> Evaluation:
     """See :func:`geoseg.api.evaluate`."""
+    check_no_picture(prediction)
     with ExitStack() as files:
         labels = files.enter_context(closing(LabelRaster(prediction)))
         sure = None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import colorsys
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterWindow
 
 from geoseg.errors import SceneError
@@ -122,7 +125,8 @@ def unnamed_class(code: int) -> LandClass:
 
 
 def _header(path: Path) -> Header:
-    _check_crs(path)
+    check_placed(path)
+    check_no_picture(path)
     header = read_header(str(path))
     dtype = header.dtypes[0]
     if np.dtype(dtype).kind not in "ui":
@@ -133,22 +137,46 @@ def _header(path: Path) -> Header:
     return header
 
 
-def _check_crs(path: Path) -> None:
-    """What can be seen at once to be no class raster; all else is said while reading the header."""
-    with gdal_env(cache=_CACHE), warnings.catch_warnings():
-        # A missing georeference is said below, or while reading the header.
+def check_placed(path: Path) -> None:
+    """Say of a raster without a CRS what would help; all else is said while reading its header.
+
+    Raises:
+        SceneError: It has no CRS, or is truncated.
+    """
+    with _opened(path) as source:
+        if source is None:
+            return
+        check_whole(str(path), source)  # what is cut off has lost its CRS, too
+        # Of files with control points or RPCs more is to be said, while reading the header.
+        bent = bool(source.gcps[0]) or source.rpcs is not None
+        if source.crs is None and not bent:
+            raise SceneError(
+                f"{path}: no CRS; give it one first (gdal_edit.py -a_srs EPSG:... {path})"
+            )
+
+
+def check_no_picture(path: Path) -> None:
+    """Refuse colour images, whose first band is no map.
+
+    Raises:
+        SceneError: It is one.
+    """
+    with _opened(path) as source:
+        if source is not None and source.colorinterp[:1] == (ColorInterp.red,):
+            raise SceneError(f"{path}: is a colour image, not a raster of class codes")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[DatasetReader | None]:
+    """The file, or None where it cannot be opened: that is said while reading its header."""
+    with gdal_env(cache=_CACHE), warnings.catch_warnings(), ExitStack() as stack:
+        # A missing georeference is an error of ours.
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
-            with rasterio.open(path) as source:
-                check_whole(str(path), source)  # what is cut off has lost its CRS, too
-                crs, first = source.crs, source.colorinterp[:1]
-                bent = bool(source.gcps[0]) or source.rpcs is not None
+            source = stack.enter_context(rasterio.open(path))
         except RasterioError:
-            return
-    if crs is None and not bent:
-        raise SceneError(f"{path}: no CRS; give it one first (gdal_edit.py -a_srs EPSG:... {path})")
-    if first == (ColorInterp.red,):
-        raise SceneError(f"{path}: is a colour image, not a raster of class codes")
+            source = None
+        yield source
 
 
 def _color(code: int) -> str:
