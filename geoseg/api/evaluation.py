@@ -70,9 +70,9 @@ def evaluate_map(
     workers: int | None,
 ) -> Evaluation:
     """See :func:`geoseg.api.evaluate`."""
-    check_no_picture(prediction)
     with ExitStack() as files:
         labels = files.enter_context(closing(LabelRaster(prediction)))
+        check_no_picture(prediction)
         sure = None
         if confidence is not None:
             sure = files.enter_context(closing(ConfidenceRaster(confidence, labels.grid)))

@@ -86,7 +86,9 @@ class FilesSource:
             for folder in folders
         ]
         if files or not folders:
-            scenes += [_Reader(self, group).scene(wanted) for group in _groups(self, files, wanted)]
+            scenes += [
+                _Reader(self, group, wanted).scene() for group in _groups(self, files, wanted)
+            ]
         return sorted(_distinct(scenes), key=lambda scene: scene.id)
 
 
@@ -110,7 +112,7 @@ def _landsat(source: FilesSource, folder: str, wanted: Sequence[str]) -> Scene:
         date=source.date or found.acquired,
     )
     paths = {name: _path(ref) for name, ref in refs.items()}
-    return _Reader(told, Group(found.id, None, paths)).scene(wanted)
+    return _Reader(told, Group(found.id, None, paths), wanted).scene()
 
 
 def _check_names(bands: tuple[str, ...] | Mapping[str, BandRef], wanted: Sequence[str]) -> None:
@@ -157,13 +159,15 @@ def _one_pattern_a_band(source: FilesSource, files: list[Match]) -> bool:
 class _Reader:
     """Reads the headers of one scene's files, each once."""
 
-    def __init__(self, source: FilesSource, group: Group) -> None:
-        self._source, self._group = source, group
+    def __init__(self, source: FilesSource, group: Group, wanted: Sequence[str]) -> None:
+        self._source, self._group, self._wanted = source, group, wanted
         self._headers: dict[str, Header] = {}
 
-    def scene(self, wanted: Sequence[str]) -> Scene:
+    def scene(self) -> Scene:
         refs = self._refs()
-        chosen = choose(wanted, [name for name in refs if name not in MASK_NAMES], self._group.id)
+        chosen = choose(
+            self._wanted, [name for name in refs if name not in MASK_NAMES], self._group.id
+        )
         bands = {name: self._band(name, refs[other]) for name, other in chosen.items()}
         used = [self._headers[band.uri] for band in bands.values()]
         named = {(ref.path, ref.index) for ref in refs.values()}
@@ -197,6 +201,11 @@ class _Reader:
         elif group.main is not None:
             header = self._header(group.main)
             named = {name: i for i, name in enumerate(bands, 1)} if bands else named_bands(header)
+            if header.palette and len(self._wanted) > 1:
+                raise SceneError(
+                    f"{group.main}: its only band holds numbers of colours in a palette; make it an "
+                    f"image of three bands first (gdal_translate -expand rgb in.tif out.tif)"
+                )
             if len(named) > header.count:
                 raise SceneError(
                     f"{group.main}: input.bands names {len(named)} bands, "
