@@ -19,7 +19,8 @@ WHOLE = "image"
 _BAND = re.compile(
     r"(?P<scene>.*?)[-_. ]?(?P<band>"
     r"(?:(?:SR|ST|TOA)_)?B(?:AND_?)?\d{1,2}A?(?:_\d\dm)?|SCL(?:_\d\dm)?|QA_PIXEL|Fmask"
-    r"|coastal|blue|green|red|rededge\d?|nir(?:0[89])?|swir(?:1|2|16|22)|pan|lwir(?:11|12)?)",
+    r"|coastal|blue|green|red|rededge\d?|nir(?:0[89])?|swir(?:1|2|16|22)|pan|lwir(?:11|12)?)"
+    r"(?P<date>[-_. ](?:19|20)\d\d[-_.]?\d\d[-_.]?\d\d)?",
     re.IGNORECASE | re.DOTALL,
 )
 
@@ -79,7 +80,11 @@ def files_grouped(folder: Path, names: Iterable[str]) -> list[SceneFiles]:
 def _split(stem: str, folder: str) -> tuple[str, str]:
     """Scene and band of a file; a name that tells no band is a scene."""
     match = _BAND.fullmatch(stem)
-    return (match["scene"] or folder, match["band"]) if match else (stem, WHOLE)
+    if match is None:
+        return stem, WHOLE
+    # ``20LLQ_B02_2021-09-22``: what follows the band belongs to the scene, too.
+    name = match["scene"] + (match["date"] or "")
+    return (name.lstrip("-_. ") or folder), match["band"]
 
 
 def sensor_of_files(scene: str, keys: Iterable[str]) -> Sensor | None:

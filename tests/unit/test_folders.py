@@ -67,6 +67,15 @@ def test_files_with_a_band_in_their_name_are_one_scene(folder):
     assert [dict(s.bands) for s in named] == [dict(s.bands) for s in found[:2]]
 
 
+def test_a_date_may_follow_the_band(folder):
+    for band in ("B02", "B03", "B11"):
+        write(folder / "in" / f"20LLQ_{band}_2021-09-22.tif", ONES)
+        write(folder / "in" / f"{band}_20210906.tif", ONES)
+    found = scenes(["swir16", "blue"])
+    assert [s.id for s in found] == ["20210906", "20LLQ_2021-09-22"]
+    assert dates(found) == ["2021-09-06", "2021-09-22"]
+
+
 def test_one_band_alone_is_known_by_its_name(folder):
     write(folder / "in" / "lake_2021-07-16_B08.tif", ONES)
     (scene,) = scenes(["nir"])
