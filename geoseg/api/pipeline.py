@@ -243,10 +243,9 @@ class _Run:
 def _nothing_mapped(task: SceneTask, account: Account) -> list[str]:
     if account.valid:
         return []
-    return [
-        f"scene {task.plan.scene.id}: nothing is mapped: masks, nodata, the area or "
-        f"tiling.min_valid leave no pixel"
-    ]
+    scene = task.plan.scene.id
+    why = "masks, nodata, the area or tiling.min_valid leave no pixel"
+    return [f"scene {scene}: nothing is mapped: {why}"]
 
 
 def _do(stage: Stage, executor: Executor, work: WorkFolder, reporter: Reporter) -> Summary:
