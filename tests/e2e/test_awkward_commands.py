@@ -113,6 +113,16 @@ def test_evaluate(data_dir, tmp_path, capfd, monkeypatch, name):
     assert list(Path().iterdir()) == []
 
 
+def test_the_globe_does_not_fit_into_a_zone(data_dir, tmp_path, model, capfd):
+    path = data_dir / "awkward" / "test-data__nz_habitat_anticross_4326_1deg.tif"
+    asked = workflow(tmp_path, model, path, bands=["first"])
+    assert run(["plan", str(asked), "--set", "grid.crs=utm"]) == 2
+    _, told = capfd.readouterr()
+    assert told.startswith(f"error: scene {path.stem}: reaches 180 degrees of longitude from 3, ")
+    assert "EPSG:6933" in told
+    assert run(["plan", str(asked), "--set", "grid.crs=EPSG:6933"]) == 0
+
+
 def test_a_palette_is_no_image(data_dir, tmp_path, capfd):
     path = data_dir / "awkward" / "rio-cogeo__image_colormap.tif"
     content = json.loads(workflow(tmp_path, "aerial-rgb", path).read_text()) | {

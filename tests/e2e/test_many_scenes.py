@@ -13,8 +13,10 @@ import numpy as np
 import pystac
 import pytest
 import rasterio
+import shapely
 from affine import Affine
 from packages import write_package
+from pyproj import Geod
 from pystac.validation import validate_dict
 from rasterio.warp import Resampling, reproject, transform_bounds
 from rasters import write
@@ -32,6 +34,7 @@ from geoseg.workflow import load
 pytestmark = pytest.mark.cluster
 
 SHAPE = 200, 260
+NAMES = ("blue", "green", "red", "nir", "swir16", "swir22")
 DATES = {"june": 1, "september": 2}
 
 
@@ -249,6 +252,30 @@ def test_scenes_of_two_zones_become_one_map(tmp_path, zones, model):
     assert (counts[5:-5, 175:-5] == 1).all()
     record = json.loads((out / "run.json").read_text())["combined"]
     assert (record["rule"], record["after_the_model"]) == ("probability", True)
+
+
+def test_a_composite_across_the_antimeridian(tmp_path, model):
+    rng = np.random.default_rng(1)
+    for name, west in (("a_20240601", 179.985), ("b_20240611", -180)):
+        values = rng.integers(200, 4000, (6, 12, 15)).astype(np.uint16).repeat(10, 1).repeat(10, 2)
+        place = Affine(1e-4, 0, west, 0, -1e-4, 10)
+        write(tmp_path / "in" / f"{name}.tif", values, transform=place, crs="EPSG:4326", names=NAMES)  # fmt: skip
+    source = {"kind": "files", "path": str(tmp_path / "in"), "units": "reflectance", "scale": 1e-4}
+    output = {"directory": str(tmp_path / "out")}
+    tiling = {"size": 160, "margin": 48}
+    path = workflow(
+        tmp_path, tmp_path, model, input=source, composite="median", output=output, tiling=tiling
+    )
+    assert run(["run", str(path), "-q"]) == 0
+    with rasterio.open(tmp_path / "out" / "classes.tif") as file:
+        assert file.shape == (120, 300)
+        assert (file.read(1) != 255).all()
+    item = json.loads((tmp_path / "out" / "item.json").read_text())
+    assert item["bbox"] == pytest.approx([179.985, 9.988, -179.985, 10])
+    polygons = geopandas.read_file(tmp_path / "out" / "polygons.gpkg", layer="land_use")
+    geod = Geod(ellps="WGS84")
+    whole, _ = geod.geometry_area_perimeter(shapely.box(0, 9.988, 0.03, 10).segmentize(1e-3))
+    assert polygons.area_m2.sum() == pytest.approx(whole, rel=1e-4)
 
 
 @pytest.mark.parametrize(
