@@ -1,6 +1,7 @@
 """STAC items that say little of their files: sensors are known by name, as they are in folders."""
 
-from datetime import UTC, datetime
+import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,14 @@ import pytest
 from rasterio.enums import ColorInterp
 from rasters import write
 
+from geoseg.api.inputs import find_scenes
 from geoseg.errors import SceneError
 from geoseg.grid import full_window
 from geoseg.io.files import FilesSource
 from geoseg.io.reader import ScenePixels
 from geoseg.io.refs import MaskRef, Overrides
 from geoseg.io.stac_item import item_scene
+from geoseg.workflow import load
 
 PLANET = "20220815_151234_01_2461_3B"
 LANDSAT = "LC08_L2SP_008059_20191201_20200825_02_T1"
@@ -109,3 +112,27 @@ def test_what_is_said_goes_first(tmp_path):
     assert numbers(scene)["red"] == (3, 0.001, 0, 7)
     assert scene.units is None
     assert Path(scene.bands["red"].uri) == Path(path)
+
+
+def test_the_last_two_weeks_of_a_catalog(tmp_path):
+    path = write(
+        tmp_path / "a.tif", stored(1), names=("red",), scales=(1e-4,), offsets=(0.0,), nodata=0
+    )
+    now = datetime.now(UTC)
+    items = []
+    for days in (1, 13, 15, 400):
+        item = item_of({"red": path}, f"item-{days}")
+        item.geometry = {"type": "Point", "coordinates": [-9, 53]}
+        item.bbox, item.datetime = [-9.1, 52.9, -8.9, 53.1], now - timedelta(days=days)
+        item.properties["datetime"] = item.datetime.isoformat()
+        items.append(item)
+    catalog = tmp_path / "items.json"
+    catalog.write_text(json.dumps(pystac.ItemCollection(items).to_dict()))
+    for time, expected in (("last: 14d", {"item-1", "item-13"}), ("last: 2d", {"item-1"})):
+        workflow = tmp_path / "w.yaml"
+        workflow.write_text(
+            f"geoseg: 1\nname: recent\nmodel: water-s2\noutput: {{directory: '{tmp_path}/{{scene}}'}}\n"
+            f"input: {{kind: stac, catalog: {catalog}, time: {{{time}}}, units: reflectance}}\n"
+        )
+        found = find_scenes(load(workflow), ["red"])
+        assert {one.scene.id for one in found} == expected
