@@ -5,7 +5,7 @@ from __future__ import annotations
 import colorsys
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import rasterio
@@ -142,7 +142,9 @@ def unnamed_class(code: int) -> LandClass:
 
 def _header(uri: str) -> tuple[Header, int]:
     """What the file says of itself, and the MB that GDAL should keep of it."""
-    kept = _look(uri)
+    look = _look(uri)
+    check_placed(uri, look)
+    check_no_picture(uri, look)
     header = read_header(uri)
     dtype = header.dtypes[0]
     if np.dtype(dtype).kind not in "ui":
@@ -150,39 +152,64 @@ def _header(uri: str) -> tuple[Header, int]:
             f"{uri}: its first band is {dtype}, not class codes 0 to 255; "
             f"convert it first (gdal_translate -ot Byte in.tif out.tif)"
         )
-    return header, kept
+    return header, look.kept
 
 
-def _look(uri: str) -> int:
-    """What can be seen at once to be no class raster; all else is said while reading the header.
+class _Look(NamedTuple):
+    """What can be seen of a file at once.
 
-    Returns:
-        MB that hold the tiles or strips which a row of blocks and its rims lie in: so none is
-        decoded twice, and no more than that is kept of a large file.
+    ``kept`` are the MB that hold the tiles or strips which a row of blocks and its rims lie in: so
+    none is decoded twice, and no more than that is kept of a large file.
     """
 
-    def looked() -> tuple[bool, bool, int]:
+    nowhere: bool
+    image: bool
+    kept: int
+
+
+def check_placed(uri: str | Path, look: _Look | None = None) -> None:
+    """Say of a raster without a CRS what would help; all else is said while reading its header.
+
+    Raises:
+        SceneError: It has no CRS, or is truncated.
+    """
+    if (look or _look(str(uri))).nowhere:
+        raise SceneError(f"{uri}: no CRS; give it one first (gdal_edit.py -a_srs EPSG:... {uri})")
+
+
+def check_no_picture(uri: str | Path, look: _Look | None = None) -> None:
+    """Refuse colour images, whose first band is no map.
+
+    Raises:
+        SceneError: It is one.
+    """
+    if (look or _look(str(uri))).image:
+        raise SceneError(f"{uri}: is a colour image, not a raster of class codes")
+
+
+def _look(uri: str) -> _Look:
+    """Open a file for a moment; one that cannot be opened looks like nothing special."""
+
+    def looked() -> _Look:
         with rasterio.open(gdal_path(uri)) as source:
             check_whole(uri, source)  # what is cut off has lost its CRS, too
+            # Of files with control points or RPCs more is to be said, while reading the header.
             bent = bool(source.gcps[0]) or source.rpcs is not None
             rows, cols = source.block_shapes[0] if source.count else (1, 1)
             size = np.dtype(source.dtypes[0]).itemsize if source.count else 1
             wide = -(-source.width // cols) * cols * size
             image = source.colorinterp[:1] == (ColorInterp.red,)
-            return source.crs is None and not bent, image, (_ROWS + 2 * rows) * wide
+            held = (_ROWS + 2 * rows) * wide * 5 // 4 >> 20
+            kept = min(max(_LEAST_KEPT, held), _MOST_KEPT)
+            return _Look(source.crs is None and not bent, image, kept)
 
     with warnings.catch_warnings():
-        # A missing georeference is said below, or while reading the header.
+        # A missing georeference is an error of ours.
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
-            nowhere, image, size = tried(uri, looked)
+            return tried(uri, looked)
         except (RasterioError, LostError):
-            return _LEAST_KEPT
-    if nowhere:
-        raise SceneError(f"{uri}: no CRS; give it one first (gdal_edit.py -a_srs EPSG:... {uri})")
-    if image:
-        raise SceneError(f"{uri}: is a colour image, not a raster of class codes")
-    return min(max(_LEAST_KEPT, size * 5 // 4 >> 20), _MOST_KEPT)
+            return _Look(nowhere=False, image=False, kept=_LEAST_KEPT)
 
 
 def _color(code: int) -> str:

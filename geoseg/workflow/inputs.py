@@ -37,10 +37,11 @@ class FilesInput(Numbers):
     """Scenes in files."""
 
     kind: Literal["files"]
-    """Scenes are raster files, or Sentinel-2 SAFE folders."""
+    """Scenes are raster files, Sentinel-2 SAFE folders, or Landsat folders."""
     path: _Paths | None = None
-    """Files, with ``*`` and ``?`` as wildcards. ``{scene}`` is a wildcard too, and names the
-    scene. Relative to the folder that geoseg is started in."""
+    """Files, with ``*`` and ``?`` as wildcards; or a folder, of which each raster is a scene (files
+    that are called alike but for a band are one), and each SAFE or Landsat folder. ``{scene}`` is a
+    wildcard too, and names the scene. Relative to the folder that geoseg is started in."""
     bands: FileBands | None = None
     """Common names in file order; or each name with its band number, its file, or both. Without
     it the files' own band descriptions count."""
