@@ -24,6 +24,7 @@ _PUBLIC = {
     "run": "geoseg.api",
     "train": "geoseg.api",
     "vectorize": "geoseg.api",
+    "water": "geoseg.api.water",
 }
 __all__ = [
     "Band",
@@ -44,6 +45,7 @@ __all__ = [
     "run",
     "train",
     "vectorize",
+    "water",
 ]
 
 

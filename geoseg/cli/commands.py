@@ -26,6 +26,7 @@ from geoseg.cli.options import (
 )
 from geoseg.cli.train import train
 from geoseg.cli.vectorize import vectorize
+from geoseg.cli.water import water
 
 
 class InterruptedCommand(Exception):  # noqa: N818 (no error, but what Ctrl-C and SIGTERM do)
@@ -57,6 +58,7 @@ app.add_typer(labels, name="labels")
 app.add_typer(catalog, name="catalog")
 app.command("train")(train)
 app.command("vectorize")(vectorize)
+app.command("water")(water)
 
 
 def _version(wanted: bool) -> None:

@@ -32,6 +32,7 @@ from geoseg.workflow.model import ModelChoice, expand_model
 from geoseg.workflow.postprocess import Step, check_order
 from geoseg.workflow.template import expand_directory
 from geoseg.workflow.vector import OptionalVector, Vector, expand_vector
+from geoseg.workflow.water import WaterOfRun
 from geoseg.workflow.whole import Whole
 
 
@@ -196,6 +197,8 @@ class Workflow(Whole):
     """Where the work is done: local, the address of a scheduler, or keys and values."""
     run: RunRules = RunRules()
     """What happens when something fails."""
+    water: WaterOfRun | None = None
+    """Products of water from all maps there are; none without it."""
 
     @model_validator(mode="after")
     def _several_to_disagree(self) -> Self:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, Self, TypedDict
 
-from pydantic import Field, PlainSerializer, PlainValidator, ValidationError, model_validator
+from pydantic import Field, PlainSerializer, PlainValidator, model_validator
 from pydantic.json_schema import WithJsonSchema
 
-from geoseg.errors import InputError
 from geoseg.workflow.bands import Section
 from geoseg.workflow.faults import UnfitError, closest, show
 from geoseg.workflow.fields import Distinct, OrElse, Some, Text, one_of
+from geoseg.workflow.settings import section_of
 from geoseg.workflow.units import Area, Length
 
 OTHERS = "others"
@@ -266,11 +266,4 @@ def vector_of(settings: VectorSettings) -> Vector:
     Raises:
         InputError: The first of them that does not fit.
     """
-    try:
-        return Vector.model_validate(dict(settings))
-    except ValidationError as error:
-        first = error.errors()[0]
-        cause = first.get("ctx", {}).get("error")
-        at = (*first["loc"], *(cause.at if isinstance(cause, UnfitError) else ()))
-        told = str(cause) if isinstance(cause, UnfitError) else first["msg"]
-        raise InputError(f"{'.'.join(str(part) for part in at)}: {told}") from None
+    return section_of(Vector, settings)
