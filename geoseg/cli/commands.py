@@ -14,6 +14,7 @@ from geoseg import __version__
 from geoseg.cli.catalog import catalog
 from geoseg.cli.evaluate import evaluate
 from geoseg.cli.labels import labels
+from geoseg.cli.land_use import land_use
 from geoseg.cli.models import models
 from geoseg.cli.options import (
     AsJson,
@@ -59,6 +60,7 @@ app.add_typer(catalog, name="catalog")
 app.command("train")(train)
 app.command("vectorize")(vectorize)
 app.command("water")(water)
+app.command("land-use")(land_use)
 
 
 def _version(wanted: bool) -> None:

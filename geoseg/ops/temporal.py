@@ -18,7 +18,7 @@ NO_INDEX = 255
 """Index of a class where there is none."""
 
 
-def median_shares(percents: Bytes) -> Shares:
+def median_shares(percents: Bytes) -> tuple[Shares, NDArray[np.uint16]]:
     """The median of the probabilities of each class over dates, made to sum to 1.
 
     A date counts at a pixel where it has a probability of each class. Of an even number of dates
@@ -30,12 +30,13 @@ def median_shares(percents: Bytes) -> Shares:
 
     Returns:
         ``(class, y, x)``; all 0 where no date counts. Where all medians are 0 (dates that do not
-        agree on anything), the means stand for them.
+        agree on anything), the means stand for them. And how many dates count, ``(y, x)``.
     """
     dates, classes, height, width = percents.shape
     shares = np.zeros((classes, height * width), np.float32)
-    _median(percents.reshape(dates, classes, -1), shares)
-    return shares.reshape(classes, height, width)
+    count = np.zeros(height * width, np.uint16)
+    _median(percents.reshape(dates, classes, -1), shares, count)
+    return shares.reshape(classes, height, width), count.reshape(height, width)
 
 
 def shares_of_classes(
@@ -80,18 +81,25 @@ def most_likely(shares: Shares) -> tuple[Bytes, Bytes]:
     return index, percent
 
 
+_LEAST = 1e-12
+"""Of what a period says of a class: what cannot be would leave no path through time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Dynamics:
     """How classes follow each other from period to period: a hidden Markov model.
 
     Attributes:
         transition: ``(from, to)`` probabilities; rows sum to 1, 0 is what cannot be.
-        trust: How far the probabilities of a period are believed: the rest, ``1 - trust``, is
-            spread over all classes, so that no single map can overrule all others.
+        trust: How far probabilities are believed: the rest, ``1 - trust``, is spread over all
+            classes, so that no single map can overrule all others.
+        independence: How much each further date of a period counts beside its first: 1 where
+            errors of dates have nothing to do with each other, 0 where all err alike.
     """
 
     transition: NDArray[np.float64]
     trust: float = 0.95
+    independence: float = 0.5
 
     def __post_init__(self) -> None:
         rows = self.transition.sum(axis=1)
@@ -108,6 +116,7 @@ class Dynamics:
         priced: dict[tuple[int, int], float] | None = None,
         *,
         trust: float = 0.95,
+        independence: float = 0.5,
     ) -> Dynamics:
         """Classes stay what they are with probability ``stay``; all others are alike.
 
@@ -117,6 +126,7 @@ class Dynamics:
             priced: Other probabilities of single changes ``(from, to)``, 0 for what cannot be;
                 the row is made to sum to 1 by its diagonal, so that what is forbidden stays.
             trust: As the attribute.
+            independence: As the attribute.
 
         Raises:
             ValueError: The changes of a class are likelier than 1.
@@ -127,18 +137,21 @@ class Dynamics:
             matrix[source, target] = probability
         np.fill_diagonal(matrix, 0.0)
         np.fill_diagonal(matrix, 1 - matrix.sum(axis=1))
-        return cls(matrix, trust)
+        return cls(matrix, trust, independence)
 
 
-def decode(shares: Shares, dynamics: Dynamics) -> tuple[Bytes, Bytes]:
+def decode(shares: Shares, dates: NDArray[np.uint16], dynamics: Dynamics) -> tuple[Bytes, Bytes]:
     """The likeliest history of each pixel, and how likely each class of it is, all periods seen.
 
     Classes are those of the Viterbi path, which has no change of probability 0; percents are the
     posterior marginals (forward-backward) of those classes. A period without observation says
-    nothing, and is filled by its neighbours in time. All classes are alike before the first.
+    nothing, and is filled by its neighbours in time. All classes are alike before the first. What
+    a period says is its shares to the power of ``1 + independence * (dates - 1)``: as if so many
+    maps that know nothing of each other had said the same.
 
     Args:
         shares: ``(period, class, y, x)``; all 0 where a period has no observation.
+        dates: ``(period, y, x)``, how many there are behind them.
         dynamics: How classes follow each other.
 
     Returns:
@@ -152,12 +165,14 @@ def decode(shares: Shares, dynamics: Dynamics) -> tuple[Bytes, Bytes]:
     flat = np.ascontiguousarray(shares.reshape(periods, classes, -1))
     index = np.full((periods, height * width), NO_INDEX, np.uint8)
     percent = np.full((periods, height * width), NO_PERCENT, np.uint8)
-    _decode(flat, dynamics.transition, dynamics.trust, index, percent)
+    weight = 1 + dynamics.independence * (np.maximum(dates, 1).astype(np.float32) - 1)
+    weights = np.ascontiguousarray(weight.reshape(periods, -1))
+    _decode(flat, weights, dynamics.transition, dynamics.trust, index, percent)
     return index.reshape(periods, height, width), percent.reshape(periods, height, width)
 
 
 @entry
-def _median(percents: Any, shares: Any) -> None:
+def _median(percents: Any, shares: Any, count: Any) -> None:
     dates, classes, pixels = percents.shape
     held = np.empty(dates, np.uint8)
     counts = np.empty(dates, np.bool_)
@@ -167,6 +182,7 @@ def _median(percents: Any, shares: Any) -> None:
             for c in range(classes):
                 if percents[d, c, p] > 100:
                     counts[d] = False
+            count[p] += counts[d]
         total = _fill_medians(percents, shares, counts, held, p)
         if total == 0.0:
             total = _fill_means(percents, shares, counts, p)
@@ -212,7 +228,9 @@ def _fill_means(percents: Any, shares: Any, counts: Any, p: int) -> float:
 
 
 @entry
-def _decode(shares: Any, transition: Any, trust: float, index: Any, percent: Any) -> None:
+def _decode(
+    shares: Any, weights: Any, transition: Any, trust: float, index: Any, percent: Any
+) -> None:
     periods, classes, pixels = shares.shape
     emission = np.empty((periods, classes))
     forward = np.empty((periods, classes))
@@ -221,22 +239,27 @@ def _decode(shares: Any, transition: Any, trust: float, index: Any, percent: Any
     for p in range(pixels):
         seen = False
         for t in range(periods):
-            seen = _emit(shares, trust, emission, t, p) or seen
+            total = 0.0
+            for c in range(classes):
+                total += shares[t, c, p]
+            seen = seen or total > 0
+            _emit(shares[t, :, p], total, weights[t, p], trust, emission[t])
         if seen:
             _viterbi(emission, transition, best, came, index, p)
             _marginals(emission, transition, forward, best, index, percent, p)
 
 
 @helper
-def _emit(shares: Any, trust: float, emission: Any, t: int, p: int) -> bool:
-    classes = shares.shape[1]
-    total = 0.0
+def _emit(shares: Any, total: float, weight: float, trust: float, emission: Any) -> None:
+    """What a period says of each class; the largest is 1, and none is quite 0."""
+    classes = len(emission)
+    top = -np.inf
     for c in range(classes):
-        total += shares[t, c, p]
+        share = shares[c] / total if total > 0 else 1 / classes
+        emission[c] = weight * np.log(trust * share + (1 - trust) / classes)
+        top = max(top, emission[c])
     for c in range(classes):
-        share = shares[t, c, p] / total if total > 0 else 1 / classes
-        emission[t, c] = trust * share + (1 - trust) / classes
-    return bool(total > 0)
+        emission[c] = max(np.exp(emission[c] - top), _LEAST)
 
 
 @helper

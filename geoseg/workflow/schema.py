@@ -28,6 +28,7 @@ from geoseg.workflow.fields import (
 )
 from geoseg.workflow.grid import GridChoice
 from geoseg.workflow.inputs import AreaOfProducts, Input
+from geoseg.workflow.land_use import LandUseOfRun
 from geoseg.workflow.model import ModelChoice, expand_model
 from geoseg.workflow.postprocess import Step, check_order
 from geoseg.workflow.template import expand_directory
@@ -199,6 +200,8 @@ class Workflow(Whole):
     """What happens when something fails."""
     water: WaterOfRun | None = None
     """Products of water from all maps there are; none without it."""
+    land_use: LandUseOfRun | None = None
+    """Maps of periods and land accounts from all maps there are; none without it."""
 
     @model_validator(mode="after")
     def _several_to_disagree(self) -> Self:

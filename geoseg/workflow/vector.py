@@ -152,7 +152,12 @@ Tolerance = Annotated[
 Within = Annotated[
     Length, PlainValidator(_within), PlainSerializer(str), WithJsonSchema(Length.json_schema())
 ]
-Themes = Annotated[dict[str, tuple[str, ...]], PlainValidator(_themes), WithJsonSchema(_LAYERS)]
+Themes = Annotated[
+    dict[str, tuple[str, ...]],
+    PlainValidator(_themes),
+    PlainSerializer(lambda layers: {name: list(classes) for name, classes in layers.items()}),
+    WithJsonSchema(_LAYERS),
+]
 
 
 class Vector(Section):
