@@ -212,7 +212,7 @@ def _write_maps(
         tags = {
             **rasters.tags,
             "GEOSEG_SCENE": period.name,
-            "ACQUISITIONDATETIME": period.start.isoformat(),
+            "ACQUISITIONDATETIME": f"{period.start:%Y-%m-%dT%H:%M:%SZ}",
         }
         folder = rasters.folder / period.name
         (folder / "item.json").unlink(missing_ok=True)

@@ -1,0 +1,76 @@
+"""Water and land use as sections of a workflow: made of the run's own maps and of earlier ones."""
+
+import json
+import shutil
+
+import pytest
+import rasterio
+from packages import write_package
+from test_run import geoseg, workflow
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Of a run of two nights; the first one's map is an earlier map of the second."""
+    folder = tmp_path_factory.mktemp("nights")
+    model = write_package(folder / "models")
+    sections = {
+        "input": {"size": [96, 120]},
+        "water": {
+            "directory": str(folder / "water"),
+            "maps": [str(folder / "earlier/*")],
+            "find_lakes": False,
+            "flood": ["all"],
+        },
+        "land_use": {
+            "directory": str(folder / "land_use"),
+            "by": "month",
+            "maps": [str(folder / "earlier/*"), str(folder / "nothing/*")],
+        },
+    }
+    path = workflow(folder, model, **sections)
+    geoseg("validate", path, check=0)
+    geoseg("run", path, check=0)
+    return folder
+
+
+def test_products_are_made_once_scenes_are_mapped(folder):
+    for name in ("occurrence.tif", "seasonality.tif", "extents.csv", "item.json"):
+        assert (folder / "water" / name).is_file()
+    head, first = (folder / "water" / "extents.csv").read_text().split()
+    assert head.startswith("date,water_ha")
+    day = first.partition(",")[0]
+    assert (folder / "land_use" / day[:7] / "classes.tif").is_file()
+    assert (folder / "land_use" / "accounts.csv").is_file()
+
+
+def test_earlier_maps_belong_to_the_history(folder):
+    first = (folder / "water" / "extents.csv").read_text().split()[1]
+    shutil.copytree(folder / "out", folder / "earlier" / "2001-02-03")
+    item = folder / "earlier" / "2001-02-03" / "item.json"
+    told = json.loads(item.read_text())
+    told["properties"]["datetime"] = "2001-02-03T00:00:00Z"
+    item.write_text(json.dumps(told))
+    with rasterio.open(folder / "earlier" / "2001-02-03" / "classes.tif", "r+") as file:
+        file.update_tags(ACQUISITIONDATETIME="2001-02-03T00:00:00Z")
+    done = geoseg("run", folder / "workflow.yaml", check=0)
+    assert "nothing matches" in done.stderr
+    _, *rows = (folder / "water" / "extents.csv").read_text().split()
+    assert len(rows) == 2
+    assert rows[0].startswith("2001-02-03")
+    assert rows[1] == first
+    assert (folder / "land_use" / "2001-02" / "classes.tif").is_file()
+    assert "2001-02" in (folder / "land_use" / "changes.csv").read_text()
+
+
+def test_a_section_that_does_not_fit_is_told_by_line(folder, tmp_path):
+    data = json.loads((folder / "workflow.yaml").read_text())
+    data["water"]["flod"] = ["last"]
+    data["land_use"]["changes"] = {"Water > Trees": 0}
+    path = tmp_path / "wrong.yaml"
+    path.write_text(json.dumps(data, indent=1))
+    done = geoseg("validate", path, check=2)
+    assert "water.flod: unknown key, did you mean 'flood'?" in done.stderr
+    assert "land_use.changes: only used with rule: hmm" in done.stderr
