@@ -32,6 +32,7 @@ from geoseg.io.qml import write_class_qml, write_confidence_qml, write_ramp_qml
 from geoseg.io.rat import write_rat
 from geoseg.io.zarr_store import ZarrRaster
 from geoseg.legend import Legend
+from geoseg.run.lock import hold
 from geoseg.run.reporter import Reporter
 
 BLOCK = 512
@@ -43,21 +44,22 @@ WATER_RAMP = ((0, "#ffffff"), (1, "#fde3c8"), (50, "#9fb7e5"), (100, "#0000ff"))
 
 @contextmanager
 def work_folder(out: Path) -> Iterator[Path]:
-    """A folder in ``out`` (made if missing) that goes away in the end.
+    """A folder in ``out`` (made if missing) that goes away in the end; nobody else writes there.
 
     Raises:
+        LockedError: Another run holds ``out``.
         ProductError: Nothing can be written there.
     """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
+    with hold(out):
         remove_leftovers(out)
-        folder = Path(tempfile.mkdtemp(dir=out, prefix=".work.", suffix=".part"))
-    except OSError as error:
-        raise ProductError(f"{out}: cannot write here: {error.strerror}") from error
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            folder = Path(tempfile.mkdtemp(dir=out, prefix=".work.", suffix=".part"))
+        except OSError as error:
+            raise ProductError(f"{out}: cannot write here: {error.strerror}") from error
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def series_for(paths: Sequence[str | Path], out: Path, *, like: Path | None) -> MapSeries:

@@ -80,7 +80,7 @@ class Water(Section):
     """Look for lakes where no file names them."""
     min_lake: MinArea = Area(1, "ha")
     """The smallest lake that is looked for."""
-    lake_from: Share = 25
+    lake_from: Share = 10
     """Occurrence from which on a pixel belongs to a lake that is looked for, in percent."""
     permanent: FilePath | None = None
     """A raster of permanent water, of classes or of occurrence in percent; the run's own history

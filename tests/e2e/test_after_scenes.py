@@ -1,12 +1,14 @@
 """Water and land use as sections of a workflow: made of the run's own maps and of earlier ones."""
 
 import json
-import shutil
 
 import pytest
 import rasterio
+from map_series import put
 from packages import write_package
 from test_run import geoseg, workflow
+
+from geoseg.legend import LANDCOVER
 
 pytestmark = pytest.mark.cluster
 
@@ -48,13 +50,9 @@ def test_products_are_made_once_scenes_are_mapped(folder):
 
 def test_earlier_maps_belong_to_the_history(folder):
     first = (folder / "water" / "extents.csv").read_text().split()[1]
-    shutil.copytree(folder / "out", folder / "earlier" / "2001-02-03")
-    item = folder / "earlier" / "2001-02-03" / "item.json"
-    told = json.loads(item.read_text())
-    told["properties"]["datetime"] = "2001-02-03T00:00:00Z"
-    item.write_text(json.dumps(told))
-    with rasterio.open(folder / "earlier" / "2001-02-03" / "classes.tif", "r+") as file:
-        file.update_tags(ACQUISITIONDATETIME="2001-02-03T00:00:00Z")
+    with rasterio.open(folder / "out" / "classes.tif") as file:
+        codes, transform, crs = file.read(1), file.transform, file.crs.to_string()
+    put(folder / "earlier" / "2001-02-03", codes, LANDCOVER, transform=transform, crs=crs)
     done = geoseg("run", folder / "workflow.yaml", check=0)
     assert "nothing matches" in done.stderr
     _, *rows = (folder / "water" / "extents.csv").read_text().split()
