@@ -4,8 +4,8 @@
 
 What is done, each in a folder of its own below OUT:
 
-``reservoir``  Boadella, four Sentinel-2 dates mapped by the model water-s2; areas against the
-               hand-made labels of three of them.
+``reservoir``  Boadella, four Sentinel-2 dates mapped by the model water-s2, clouds (bright in blue)
+               taken out; areas against the hand-made labels of three of them.
 ``granule``    A Sentinel-2 granule of hand-made water (10980 x 10980), with two further dates that
                are made of it (shores moved by three pixels): time and memory.
 ``floods``     Sen1Floods11 chips. There is no map of their permanent water: what is wider than
@@ -112,6 +112,17 @@ def labelled_hectares(path: Path) -> float:
     return abs(Geod(ellps="WGS84").geometry_area_perimeter(shapes)[0]) / 1e4
 
 
+def without_clouds(folder: Path, scene: Path, out: Path) -> Path:
+    """The map without what is bright in blue: the files bring no mask of clouds."""
+    with rasterio.open(scene) as source:
+        blue = ndimage.uniform_filter(source.read(2).astype(np.float32), 5) / 10_000
+    layers = []
+    for name in ("classes", "confidence"):
+        with rasterio.open(folder / f"{name}.tif") as source:
+            layers.append(np.where(blue > 0.15, 255, source.read(1)))
+    return put(out, layers[0], WATER, folder / "classes.tif", layers[1])
+
+
 def reservoir(out: Path, data: Path) -> None:
     source = data / "boadella_reservoir_s2"
     maps = []
@@ -124,7 +135,7 @@ def reservoir(out: Path, data: Path) -> None:
              "0.0001", "--set", "cluster.workers=1", "-q"],
             check=True, stdout=subprocess.DEVNULL,
         )  # fmt: skip
-        maps.append(folder)
+        maps.append(without_clouds(folder, scene, out / "clear" / folder.name))
     made = geoseg.water(maps, out / "water", flood=["all"])
     for row in made.lakes.to_pylist():
         labels = source / f"Boadella_{row['date']}_labels.geojson"
