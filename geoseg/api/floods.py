@@ -74,8 +74,7 @@ class Floods:
         self._codes: frozenset[int] = frozenset()
         if asked.permanent is not None:
             path = Path(asked.permanent)
-            if not path.is_file():
-                raise InputError(f"permanent: {path}: no such file")
+            check_permanent(path)
             self._given = GivenRaster(path, grid)
             self._codes = water_codes(read_legend(path), asked.classes)
 
@@ -134,6 +133,16 @@ class Floods:
         found = each_block(block, rasters.windows, name=f"flood {day}", reporter=reporter)
         areas: NDArray[np.int64] = np.sum(list(found), axis=0, dtype=np.int64)
         return areas
+
+
+def check_permanent(path: Path) -> None:
+    """Refuse a raster of permanent water that is not there.
+
+    Raises:
+        InputError: It is not there.
+    """
+    if not path.is_file():
+        raise InputError(f"permanent: {path}: no such file")
 
 
 def _outlined(raster: Path) -> Path:

@@ -16,6 +16,7 @@ from geoseg.api.land_tables import LandTables, write_land_tables
 from geoseg.api.map_rasters import (
     BLOCK,
     MapRasters,
+    check_section,
     earlier_maps,
     maps_of,
     series_for,
@@ -29,7 +30,7 @@ from geoseg.api.time_legend import dynamics_of, legend_of, orders_of, relabelled
 from geoseg.io.map_series import MapSeries, OpenMaps
 from geoseg.io.periods import period_at
 from geoseg.io.product_item import write_collection
-from geoseg.io.zones import Zones
+from geoseg.io.zones import Zones, check_zones
 from geoseg.legend import Legend
 from geoseg.ops.metric import measure_grid
 from geoseg.run.reporter import Reporter, Silent
@@ -103,6 +104,21 @@ def land_use(
     return make_land_use(series, folder, asked, reporter or Silent(), block=block)
 
 
+def check(plan: RunPlan) -> None:
+    """Refuse a section that cannot be done, before any scene is mapped.
+
+    Raises:
+        InputError: Zones or classes do not fit, a scene has no date, or nothing can be written.
+    """
+    section = plan.workflow.land_use
+    if section is None:
+        return
+    check_section(plan, "land_use", section.directory)
+    if section.zones is not None:
+        check_zones(Path(section.zones), section.zone_name)
+    dynamics_of(section, plan.committee.card.legend)
+
+
 def follow(plan: RunPlan, results: Sequence[SceneResult], reporter: Reporter) -> None:
     """Do what the section ``land_use`` of a workflow asks for, with all maps there are.
 
@@ -112,7 +128,7 @@ def follow(plan: RunPlan, results: Sequence[SceneResult], reporter: Reporter) ->
     section = plan.workflow.land_use
     if section is None:
         return
-    paths = [*maps_of(results), *earlier_maps(section.maps, reporter)]
+    paths = [*maps_of(results), *earlier_maps(section.maps, section.directory, reporter)]
     if paths:
         asked = LandUse.model_validate(section.model_dump(exclude={"directory", "maps"}))
         folder = Path(section.directory)

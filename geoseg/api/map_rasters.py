@@ -13,6 +13,7 @@ from pathlib import Path
 
 from geoseg.api import fingerprint
 from geoseg.api.places import check_folder
+from geoseg.api.planning import RunPlan
 from geoseg.api.results import SceneResult
 from geoseg.errors import InputError, ProductError
 from geoseg.grid import GeoBox, Window, blocks, full_window
@@ -82,9 +83,31 @@ def maps_of(results: Sequence[SceneResult]) -> list[Path]:
     return [scene.directory for scene in results if scene.error is None]
 
 
-def earlier_maps(patterns: Sequence[str], reporter: Reporter) -> list[Path]:
-    """Maps by patterns; folders that hold none, and patterns that match nothing, are passed over."""
+def check_section(plan: RunPlan, section: str, directory: str) -> None:
+    """Refuse a section whose products cannot be written, or whose scenes have no dates.
+
+    Raises:
+        InputError: Either.
+    """
+    check_folder(Path(directory), what=f"{section}.directory")
+    for task in plan.tasks:
+        scene = task.plan.scene
+        if scene.acquired is None:
+            raise InputError(
+                f"{section}: scene {scene.id} has no date, by which maps are sorted; give it one "
+                f"in its file name (20240615) or with input.date"
+            )
+        if task.directory.resolve() == Path(directory).resolve():
+            raise InputError(f"{section}.directory: is that of scene {scene.id}; choose another")
+
+
+def earlier_maps(patterns: Sequence[str], directory: str, reporter: Reporter) -> list[Path]:
+    """Maps by patterns, without those that lie below ``directory``, where the results go.
+
+    Folders that hold no map, and patterns that match nothing, are passed over.
+    """
     found: list[Path] = []
+    own = Path(directory).resolve()
     for pattern in patterns:
         absolute = Path(pattern).expanduser().absolute().as_posix()
         # pathlib walks from a folder; a pattern may have wildcards in any part.
@@ -92,7 +115,7 @@ def earlier_maps(patterns: Sequence[str], reporter: Reporter) -> list[Path]:
         maps = [path for path in paths if path.is_file() or (path / "classes.tif").is_file()]
         if not maps:
             reporter.message(f"maps: nothing matches {pattern}")
-        found += maps
+        found += [path for path in maps if own not in (path.resolve(), *path.resolve().parents)]
     return found
 
 

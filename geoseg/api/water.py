@@ -14,11 +14,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from geoseg.api.floods import Floods
+from geoseg.api.floods import Floods, check_permanent
 from geoseg.api.lakes import found_lakes, known_lakes, lake_series, write_lakes
 from geoseg.api.map_rasters import (
     BLOCK,
     MapRasters,
+    check_section,
     earlier_maps,
     maps_of,
     series_for,
@@ -35,6 +36,7 @@ from geoseg.io.map_series import MapSeries
 from geoseg.io.product_item import ItemAsset
 from geoseg.io.tables import write_tables
 from geoseg.io.zarr_store import ZarrRaster
+from geoseg.io.zones import check_zones
 from geoseg.legend import LandClass, Legend
 from geoseg.ops.metric import measure_grid
 from geoseg.ops.water import NOT_SEEN, TRANSITIONS, Constancy, Month, Span, halves
@@ -121,6 +123,27 @@ def water(
     return make_water(series, folder, asked, reporter or Silent(), block=block)
 
 
+def check(plan: RunPlan) -> None:
+    """Refuse a section that cannot be done, before any scene is mapped.
+
+    Raises:
+        InputError: A file or a class is missing, a scene has no date, or nothing can be written.
+    """
+    section = plan.workflow.water
+    if section is None:
+        return
+    check_section(plan, "water", section.directory)
+    if section.lakes is not None:
+        check_zones(Path(section.lakes), section.lake_name)
+    if section.permanent is not None:
+        check_permanent(Path(section.permanent))
+    legend = plan.committee.card.legend
+    if not water_codes(legend, section.classes):
+        wanted = ", ".join(section.classes) or "with 'water' in its name"
+        has = ", ".join(legend.names)
+        raise InputError(f"water: the model has no class {wanted}; it has {has}")
+
+
 def follow(plan: RunPlan, results: Sequence[SceneResult], reporter: Reporter) -> None:
     """Do what the section ``water`` of a workflow asks for, with all maps there are.
 
@@ -130,7 +153,7 @@ def follow(plan: RunPlan, results: Sequence[SceneResult], reporter: Reporter) ->
     section = plan.workflow.water
     if section is None:
         return
-    paths = [*maps_of(results), *earlier_maps(section.maps, reporter)]
+    paths = [*maps_of(results), *earlier_maps(section.maps, section.directory, reporter)]
     if not paths:
         return
     asked = Water.model_validate(section.model_dump(mode="json", exclude={"directory", "maps"}))

@@ -97,18 +97,22 @@ def write_polygon_tables(
             tags={},
             titles={layer: title},
         )
-        try:
-            with closing(sqlite3.connect(made)) as connection, connection:
-                for name, rows in tables.items():
-                    _add(connection, name, rows)
-                add_columns(connection, tables)
-        except sqlite3.Error as error:
-            raise ProductError(f"{path}: cannot be written: {error}") from error
+        _add_all(path, made, tables)
 
 
 def _multi(shape: Any) -> Any:
     parts = [part for part in shapely.get_parts(shape) if part.geom_type == "Polygon"]
     return shapely.MultiPolygon(parts)
+
+
+def _add_all(path: str | Path, made: Path, tables: Mapping[str, pa.Table]) -> None:
+    try:
+        with closing(sqlite3.connect(made)) as connection, connection:
+            for name, rows in tables.items():
+                _add(connection, name, rows)
+            add_columns(connection, tables)
+    except sqlite3.Error as error:
+        raise ProductError(f"{path}: cannot be written: {error}") from error
 
 
 def _add(connection: sqlite3.Connection, name: str, table: pa.Table) -> None:

@@ -18,7 +18,7 @@ from odc.geo.crs import CRS
 
 from geoseg.errors import InputError
 from geoseg.grid import GeoBox, Window, full_window
-from geoseg.io.label_vectors import in_pixels, pick_column, read_table
+from geoseg.io.label_vectors import in_pixels, read_table
 from geoseg.ops.metric import Metric
 from geoseg.ops.zonal import Coverage, pixel_counts, whole
 
@@ -60,20 +60,14 @@ class Zones:
         Args:
             path: Anything that GDAL reads, or GeoParquet.
             grid: Of the raster.
-            name: Column of the names; may be left out where there is one column.
+            name: Column of the names; may be left out where there is one, or one called name.
             layer: May be left out where there is one with shapes.
 
         Raises:
             InputError: It cannot be read, has no polygons there, or column or layer are not clear.
         """
-        frame = read_table(path, layer)
-        column = pick_column(path, frame, name)
+        frame, column = _polygons(path, name, layer)
         shapes = np.asarray(frame.geometry.values)
-        kinds = {shape.geom_type for shape in shapes if shape is not None}
-        if not kinds & set(_POLYGONS):
-            raise InputError(
-                f"{path}: has {', '.join(sorted(kinds)) or 'nothing'}; wanted polygons"
-            )
         keep = np.array([s is not None and s.geom_type in _POLYGONS for s in shapes])
         texts = [_text(value) for value in frame[column].to_numpy()[keep]]
         return cls.of(path, texts, shapes[keep], CRS(frame.crs.to_wkt()), grid)
@@ -144,6 +138,32 @@ class Zones:
         counts = pixel_counts(window, metric).ravel()[pixel]
         weight = np.where(share >= 1, counts, np.rint(counts * share).astype(np.int64))
         return Coverage(zones, zone, pixel, weight)
+
+
+def check_zones(path: Path, name: str | None) -> None:
+    """Refuse a file that :meth:`Zones.read` would refuse on any grid.
+
+    Raises:
+        InputError: It cannot be read, has no polygons, or column or layer are not clear.
+    """
+    _polygons(path, name, None)
+
+
+def _polygons(path: Path, name: str | None, layer: str | None) -> tuple[Any, str]:
+    """The features of a file, and the column of their names."""
+    frame = read_table(path, layer)
+    kinds = {shape.geom_type for shape in frame.geometry if shape is not None}
+    if not kinds & set(_POLYGONS):
+        raise InputError(f"{path}: has {', '.join(sorted(kinds)) or 'nothing'}; wanted polygons")
+    columns = [str(column) for column in frame.columns if column != frame.geometry.name]
+    likely = columns if len(columns) == 1 else [c for c in columns if c.casefold() == "name"]
+    if name is None and len(likely) == 1:
+        return frame, likely[0]
+    if name in columns:
+        return frame, str(name)
+    found = f"no column {name!r}" if name is not None else f"{len(columns)} columns"
+    listed = ", ".join(columns) or "there is none"
+    raise InputError(f"{path}: {found}; say which has the names of its polygons: {listed}")
 
 
 def _tiles(window: Window) -> list[Window]:

@@ -8,6 +8,7 @@ from map_series import put
 from packages import write_package
 from test_run import geoseg, workflow
 
+from geoseg.cli import run
 from geoseg.legend import LANDCOVER
 
 pytestmark = pytest.mark.cluster
@@ -20,6 +21,7 @@ def folder(tmp_path_factory):
     model = write_package(folder / "models")
     sections = {
         "input": {"size": [96, 120]},
+        "cluster": {"workers": 1},
         "water": {
             "directory": str(folder / "water"),
             "maps": [str(folder / "earlier/*")],
@@ -72,3 +74,28 @@ def test_a_section_that_does_not_fit_is_told_by_line(folder, tmp_path):
     done = geoseg("validate", path, check=2)
     assert "water.flod: unknown key, did you mean 'flood'?" in done.stderr
     assert "land_use.changes: only used with rule: hmm" in done.stderr
+
+
+def test_a_section_that_cannot_be_done_is_refused_before_any_scene_is_mapped(
+    folder, tmp_path, capsys
+):
+    known = json.loads((folder / "workflow.yaml").read_text())
+    known["output"]["directory"] = str(tmp_path / "out")
+    wrong = {
+        "water": [
+            ({"lakes": "nowhere.gpkg"}, "nowhere.gpkg: no such file"),
+            ({"classes": ["Lava"]}, "water: the model has no class Lava; it has Water"),
+            ({"directory": str(tmp_path / "out")}, "water.directory: is that of scene"),
+        ],
+        "land_use": [
+            ({"rule": "hmm", "changes": {"Lava > *": 0}}, "speaks of a class 'Lava'"),
+            ({"zones": "nowhere.gpkg"}, "nowhere.gpkg: no such file"),
+        ],
+    }
+    for section, cases in wrong.items():
+        for change, message in cases:
+            path = tmp_path / "wrong.yaml"
+            path.write_text(json.dumps(known | {section: known[section] | change}))
+            assert run(["run", str(path), "-q"]) == 2
+            assert message in capsys.readouterr().err
+            assert not (tmp_path / "out").exists()
