@@ -39,7 +39,8 @@ from geoseg.io.zarr_store import ZarrRaster
 from geoseg.io.zones import check_zones
 from geoseg.legend import LandClass, Legend
 from geoseg.ops.metric import measure_grid
-from geoseg.ops.water import NOT_SEEN, TRANSITIONS, Constancy, Month, Span, halves
+from geoseg.ops.months import Month, Span, halves
+from geoseg.ops.water import NOT_SEEN, TRANSITIONS, Constancy
 from geoseg.run.reporter import Reporter, Silent
 from geoseg.run.threads import each_block
 from geoseg.steps.water import HISTORY, STATES, HistoryBlock, WaterMaps, water_codes

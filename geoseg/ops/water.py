@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.legend import LandClass, Legend
+from geoseg.ops.months import Month, Span, years_between
 
 Bytes = NDArray[np.uint8]
 Bools = NDArray[np.bool_]
@@ -59,38 +60,6 @@ _CHANGED: Final = np.array([[0, 5, 2], [6, 4, 7], [3, 8, 1]], np.uint8)
 _EPHEMERAL: Final = np.array([0, 10, 9], np.uint8)
 
 _BITS: Final = np.array([number.bit_count() for number in range(1 << 12)], np.uint8)
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Month:
-    """A month of the calendar; ``month`` is 1 to 12."""
-
-    year: int
-    month: int
-
-    @property
-    def index(self) -> int:
-        """Months since the year 0."""
-        return 12 * self.year + self.month - 1
-
-    @classmethod
-    def at(cls, index: int) -> Month:
-        """The month of that index."""
-        return cls(index // 12, index % 12 + 1)
-
-    def __str__(self) -> str:
-        return f"{self.year:04d}-{self.month:02d}"
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """From a month to another, both with it; empty where ``last`` comes before ``first``."""
-
-    first: Month
-    last: Month
-
-    def __str__(self) -> str:
-        return f"{self.first}..{self.last}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +208,7 @@ class WaterHistory:
         codes = np.full(before.shape, NOT_SEEN, np.uint8)
         codes[known] = _CHANGED[before[known], after[known]]
         highest = np.zeros(before.shape, np.uint8)
-        for part in _years_between(first, last):
+        for part in years_between(first, last):
             state = self.state(part, constancy)
             state[state == NOT_SEEN] = DRY
             np.maximum(highest, state, out=highest)
@@ -255,29 +224,6 @@ class WaterHistory:
             if inside:
                 masks.append((index, np.uint16(sum(1 << m for m in inside))))
         return masks
-
-
-def _years_between(first: Span, last: Span) -> list[Span]:
-    """The months between two spans, a part for each year of the calendar."""
-    start, end = Month.at(first.last.index + 1), Month.at(last.first.index - 1)
-    return [
-        Span(max(start, Month(year, 1)), min(end, Month(year, 12)))
-        for year in range(start.year, end.year + 1)
-        if start <= end
-    ]
-
-
-def halves(span: Span) -> tuple[Span, Span] | None:
-    """The first and the last half of the calendar years; the one in the middle is in neither.
-
-    None where there is one year only: half a year says nothing of seasons.
-    """
-    years = span.last.year - span.first.year + 1
-    if years < 2:
-        return None
-    half = years // 2
-    first = Span(span.first, Month(span.first.year + half - 1, 12))
-    return first, Span(Month(span.last.year - half + 1, 1), span.last)
 
 
 def flood_codes(water: Bools, seen: Bools, permanent: Bools) -> Bytes:

@@ -17,7 +17,8 @@ from geoseg.io.zones import Zones
 from geoseg.legend import Legend
 from geoseg.ops.lake_area import BINS, DRY, UNSEEN, WATER, occurrence_bins
 from geoseg.ops.metric import Metric
-from geoseg.ops.water import Constancy, Month, Span, WaterHistory, flood_codes
+from geoseg.ops.months import Month, Span
+from geoseg.ops.water import Constancy, WaterHistory, flood_codes
 from geoseg.ops.zonal import pixel_counts
 
 Bools = NDArray[np.bool_]

@@ -9,7 +9,7 @@ from typing import Annotated, Self
 from pydantic import Field, PlainValidator, model_validator
 from pydantic.json_schema import WithJsonSchema
 
-from geoseg.ops.water import Month, Span
+from geoseg.ops.months import Month, Span
 from geoseg.workflow.bands import Section
 from geoseg.workflow.faults import UnfitError, show
 from geoseg.workflow.fields import Distinct, FilePath, MinArea, Text

@@ -9,6 +9,7 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from geoseg.ops.months import Month, Span, halves
 from geoseg.ops.water import (
     DRY,
     FLOOD,
@@ -17,11 +18,8 @@ from geoseg.ops.water import (
     SEASONAL,
     TRANSITIONS,
     Constancy,
-    Month,
-    Span,
     WaterHistory,
     flood_codes,
-    halves,
 )
 
 STRICT = Constancy()
