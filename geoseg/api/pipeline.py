@@ -9,6 +9,7 @@ from typing import Any
 
 from geoseg.api import fingerprint
 from geoseg.api.accounts import Account
+from geoseg.api.after import after_scenes, check_after
 from geoseg.api.combining import combined_settings
 from geoseg.api.jobs import RefineJob, SegmentJob, WorkFolder
 from geoseg.api.looking import look_at
@@ -45,6 +46,7 @@ def run_plan(plan: RunPlan, reporter: Reporter, *, force: bool = False) -> RunRe
     """
     for task in plan.tasks:
         check_folder(task.directory, what="output.directory")
+    check_after(plan)
     for warning in plan.warnings:
         reporter.warning(warning)
     with ExitStack() as stack:
@@ -52,6 +54,7 @@ def run_plan(plan: RunPlan, reporter: Reporter, *, force: bool = False) -> RunRe
             stack.enter_context(_held(task.directory))
         run = _Run(plan, reporter, stack, force=force)
         results = run.results()
+        after_scenes(plan, results, reporter)
     result = RunResult(plan.workflow.name, results, (*plan.warnings, *run.warnings))
     made = sum(scene.fresh and scene.error is None for scene in results)
     reporter.done(f"{made} of {len(results)} scenes made, {len(result.failed)} failed")

@@ -87,7 +87,7 @@ _DAY = re.compile(r"(?<!\d)((?:19|20)\d\d)[-_]?([0-3]\d\d)" + _CLOCK)
 # Landsat's older scene identifiers: sensor, path and row, year and day, station.
 _LANDSAT_DAY = re.compile(r"(?<![A-Za-z0-9])L[COTEM]\d\d{6}((?:19|20)\d\d)([0-3]\d\d)[A-Z]{3}\d\d")
 _TAG_DATE = re.compile(
-    r"\s*(\d{4})[:\-](\d\d)[:\-](\d\d)(?:[ T](\d\d):(\d\d):(\d\d)(?:\.\d+)?)?\s*Z?\s*"
+    r"\s*(\d{4})[:\-](\d\d)[:\-](\d\d)(?:[ T](\d\d):(\d\d):(\d\d)(?:\.\d+)?)?\s*(?:Z|\+00:00)?\s*"
 )
 
 

@@ -57,6 +57,12 @@ def write_count_qml(path: str | Path, most: int) -> None:
     write_bytes(path, _document(count_style(most), RASTER_ATTRIBUTES).encode())
 
 
+def write_ramp_qml(path: str | Path, stops: Sequence[tuple[int, str]]) -> None:
+    """Write the style of a raster of percents with colours of its own: percent and ``#rrggbb``."""
+    style = _ramp_style([(value, value, color) for value, color in stops], unit="%")
+    write_bytes(path, _document(style, RASTER_ATTRIBUTES).encode())
+
+
 def polygon_qml(classes: Sequence[LandClass], fields: Sequence[str]) -> str:
     """The style of polygons as QML text.
 

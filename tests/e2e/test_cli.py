@@ -76,7 +76,7 @@ def test_version_and_help(call):
     assert call("--version").out == f"geoseg {geoseg.__version__}\n"
     told = call("--help")
     assert told.code == 0
-    assert {words[0] for words in COMMANDS} <= set(re.findall(r"\w+", told.out))
+    assert {words[0] for words in COMMANDS} <= set(re.findall(r"[\w-]+", told.out))
     assert call("-h").out == told.out
 
 

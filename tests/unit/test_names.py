@@ -111,6 +111,7 @@ def test_date_in(text, date):
 def test_date_from_tags():
     tags = {"A": "nonsense", "B": "2018:07:16 06:06:23"}
     assert date_from_tags(tags, ("X", "A", "B")) == datetime(2018, 7, 16, 6, 6, 23, tzinfo=UTC)
+    assert date_from_tags({"A": "2018-07-16T06:06:23+00:00"}, ("A",)) == date_from_tags(tags, "B")
     assert date_from_tags({"A": "0000:00:00 00:00:00"}, ("A",)) is None
 
 
