@@ -14,6 +14,21 @@ SECTIONS: Final = ("change", "alerts", "water", "land_use")
 """Sections of a workflow that need mapped scenes, in the order in which they are done."""
 
 
+def check_after(plan: RunPlan) -> None:
+    """Refuse a workflow whose sections cannot be done, before any scene is mapped.
+
+    A section's module may have a function ``check(plan)`` for it.
+
+    Raises:
+        InputError: Something is missing or unclear; nothing was written.
+    """
+    for section in SECTIONS:
+        if getattr(plan.workflow, section, None) is not None:
+            check = getattr(import_module(f"geoseg.api.{section}"), "check", None)
+            if check is not None:
+                check(plan)
+
+
 def after_scenes(plan: RunPlan, results: Sequence[SceneResult], reporter: Reporter) -> None:
     """Do what the workflow asks for beside maps of its scenes.
 

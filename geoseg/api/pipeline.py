@@ -9,7 +9,7 @@ from typing import Any
 
 from geoseg.api import fingerprint
 from geoseg.api.accounts import Account
-from geoseg.api.after import after_scenes
+from geoseg.api.after import after_scenes, check_after
 from geoseg.api.combining import combined_settings
 from geoseg.api.jobs import RefineJob, SegmentJob, WorkFolder
 from geoseg.api.looking import look_at
@@ -46,6 +46,7 @@ def run_plan(plan: RunPlan, reporter: Reporter, *, force: bool = False) -> RunRe
     """
     for task in plan.tasks:
         check_folder(task.directory, what="output.directory")
+    check_after(plan)
     for warning in plan.warnings:
         reporter.warning(warning)
     with ExitStack() as stack:

@@ -169,9 +169,7 @@ def _seam(
     return pairs
 
 
-def _below(
-    measures: NDArray[np.int64], seams: NDArray[np.int64], limit: int
-) -> NDArray[np.bool_]:
+def _below(measures: NDArray[np.int64], seams: NDArray[np.int64], limit: int) -> NDArray[np.bool_]:
     parent = np.arange(len(measures))
     _unite(parent, np.ascontiguousarray(seams))
     total = np.zeros(len(measures), np.int64)
