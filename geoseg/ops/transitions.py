@@ -21,7 +21,7 @@ OUTSIDE: Final = -1
 MOST_CLASSES: Final = 180
 """Numbers of pairs are int16."""
 
-NO_CHANGE, NOT_LOOKED_AT, NOT_SEEN = 0, 254, 255
+NO_CHANGE, ONLY_FIRST, ONLY_SECOND, NOT_LOOKED_AT, NOT_SEEN = 0, 252, 253, 254, 255
 MOST_TRANSITIONS: Final = 250
 
 STAYED_OUT, STAYED, LOST, GAINED = 0, 1, 2, 3
@@ -226,7 +226,7 @@ class Transitions:
         classes = self.common.classes
         for (i, j), code in sorted(self.codes.items(), key=lambda pair: pair[1]):
             one, two = classes[i], classes[j]
-            entries.append(LandClass(code, f"{one.name} → {two.name}", _mixed(one, two)))
+            entries.append(LandClass(code, f"{one.name} to {two.name}", _mixed(one, two)))
         entries.append(LandClass(NOT_LOOKED_AT, "Not looked at", "#adb5bd"))
         return Legend(name, tuple(entries), NOT_SEEN)
 
@@ -237,6 +237,28 @@ class Transitions:
         for (i, j), code in self.codes.items():
             table[1 + self.common.pair(i, j)] = code
         return self._unseen(table)
+
+    def diff_legend(self) -> Legend:
+        """What the raster of differences shows, in which what only one map has differs, too."""
+        names = {NO_CHANGE: "Same"}
+        entries = [
+            LandClass(c.value, names.get(c.value, c.name), c.color)
+            for c in self.legend("").classes
+            if c.value != NOT_LOOKED_AT
+        ]
+        only = (
+            LandClass(ONLY_FIRST, "Only in A", "#7b3294"),
+            LandClass(ONLY_SECOND, "Only in B", "#008837"),
+        )
+        return Legend("differences", (*entries, *only), NOT_SEEN)
+
+    def diff_table(self) -> NDArray[np.uint8]:
+        """Differences of each pair, as in :meth:`code_table`."""
+        table, none = self.code_table(), self.common.none
+        for k in range(none):
+            table[1 + self.common.pair(k, none)] = ONLY_FIRST
+            table[1 + self.common.pair(none, k)] = ONLY_SECOND
+        return table
 
     def loss_legend(self) -> Legend:
         """What the raster of loss and gain shows."""

@@ -16,6 +16,7 @@ from geoseg.io.dated_map import DatedMap, MapReader, find_map
 from geoseg.io.grids import shift_between
 from geoseg.legend import Legend
 from geoseg.ops.transitions import (
+    MOST_TRANSITIONS,
     CommonClasses,
     Transitions,
     common_classes,
@@ -106,20 +107,39 @@ class MapPair:
         return [str(file) for file in files if file is not None]
 
 
-def pair_maps(before: DatedMap, after: DatedMap, wanted: Change, *, reporter: Reporter) -> MapPair:
+def pair_maps(
+    before: DatedMap,
+    after: DatedMap,
+    wanted: Change,
+    *,
+    reporter: Reporter,
+    ordered: bool = True,
+) -> MapPair:
     """Check that two maps can be compared, and find out how.
+
+    Args:
+        before: The earlier one.
+        after: The later one.
+        wanted: What is asked for.
+        reporter: Told of progress, where codes without names must be looked for.
+        ordered: Whether dates in the wrong order are an error.
 
     Raises:
         InputError: They do not overlap, have no class in common, or something that is asked for is
             not there.
     """
-    if before.when is not None and after.when is not None and before.when > after.when:
+    days = [one.when for one in (before, after) if one.when is not None]
+    if ordered and days != sorted(days):
         raise InputError(
             f"{before.classes} is of {before.day()}, after {after.day()} of {after.classes}: "
             f"name the earlier one first"
         )
     grid = common_grid(before, after)
     legends = [_legend(one, grid, reporter) for one in (before, after)]
+    classes = max(len(legend.classes) for legend in legends)
+    if classes * (classes - 1) > MOST_TRANSITIONS:
+        maps = zip((before, after), legends, strict=True)
+        legends = [limited(legend, _occurring(one, grid, reporter)) for one, legend in maps]
     common = common_classes(*legends, names=wanted.names, ignore=wanted.ignore)
     asked = transitions(common, before=wanted.from_, after=wanted.to)
     mask = None if wanted.forest_mask is None else find_mask(wanted.forest_mask)

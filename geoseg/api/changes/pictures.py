@@ -13,7 +13,13 @@ from geoseg.api.changes.run import CodedPairs, Compared
 from geoseg.grid import Window
 from geoseg.io.quicklook import PANEL, ClassPanel, write_class_panels
 from geoseg.legend import LandClass, Legend
-from geoseg.ops.transitions import MOST_TRANSITIONS, NO_CHANGE, NOT_SEEN, CommonClasses
+from geoseg.ops.transitions import (
+    MOST_TRANSITIONS,
+    NO_CHANGE,
+    NOT_LOOKED_AT,
+    NOT_SEEN,
+    CommonClasses,
+)
 from geoseg.steps.change import FINAL
 
 _STRIP = 512  # rows read at once
@@ -34,13 +40,16 @@ def write_picture(path: Path, pair: MapPair, compared: Compared, *, title: str, 
         for name, first in (("Before", True), ("After", False))
     ]
     change = _small(compared.coded(pair.asked.code_table()), shape, prefer=True)
-    legend = pair.asked.legend("change")
+    areas = dict.fromkeys((NO_CHANGE, NOT_LOOKED_AT), 0.0)
+    table = pair.asked.code_table()
+    for number, (_, area) in compared.counts[FINAL].items():
+        code = int(table[number + 1])
+        areas[code] = areas.get(code, 0.0) + area * compared.unit
+    whole = pair.asked.legend("change")
+    shown = tuple(c for c in whole.classes if areas.get(c.value))
+    # A legend that is all there is: what did not happen is in the table.
+    legend = Legend(whole.name, shown or whole.classes, whole.nodata)
     panels.append(ClassPanel("Change", change, legend))
-    areas = {
-        pair.asked.codes[pair.common.split(number)]: area * compared.unit
-        for number, (_, area) in compared.counts[FINAL].items()
-        if number >= 0 and pair.common.split(number) in pair.asked.codes
-    }
     write_class_panels(path, panels, grid=pair.grid, areas=areas, title=title, note=note)
 
 

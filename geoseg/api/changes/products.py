@@ -61,7 +61,7 @@ class ChangeProducts:
         if self.pair.sure:
             names[CONFIDENCE] = "confidence.tif"
         names |= {
-            role: f"change{SUFFIX_OF[name]}"
+            role: f"polygons{SUFFIX_OF[name]}"
             for role, name in POLYGONS.items()
             if name in self.wanted.formats
         }
