@@ -90,8 +90,8 @@ def change(
         LockedError: Another comparison writes to ``out``.
     """
     about = known or Known()
-    one = find_map(before, when=about.before_date, confidence=about.before_confidence)
-    two = find_map(after, when=about.after_date, confidence=about.after_confidence)
+    one = find_map(Path(before), when=about.before_date, confidence=about.before_confidence)
+    two = find_map(Path(after), when=about.after_date, confidence=about.after_confidence)
     wanted = change_of(settings)
     return change_between(
         one, two, Path(out), wanted, workers=workers, reporter=reporter or Silent(), force=True

@@ -77,7 +77,7 @@ def diff(
     folder = None if out is None else Path(out)
     if folder is not None:
         check_folder(folder, what="diff")
-    one, two = find_map(run_a), find_map(run_b)
+    one, two = find_map(Path(run_a)), find_map(Path(run_b))
     wanted = Change(edges="keep")
     # Which one is earlier says nothing here.
     pair = pair_maps(one, two, wanted, reporter=teller, ordered=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +12,12 @@ from geoseg.grid import Window
 from geoseg.io.mmu_files import load_tables, save_tables
 from geoseg.ops.patch_areas import RimPatches
 
-_RIM = {
+_RIM: dict[str, np.dtype[Any]] = {
     "measures": np.dtype(np.int64),
     "rim": np.dtype(np.int32),
     "groups": np.dtype(np.int16),
 }
-_SMALL = {"small": np.dtype(np.bool_)}
+_SMALL: dict[str, np.dtype[Any]] = {"small": np.dtype(np.bool_)}
 
 
 def save_rim(folder: Path, shape: tuple[int, int], found: RimPatches) -> None:

@@ -198,7 +198,7 @@ def common_grid(before: DatedMap, after: DatedMap) -> GeoBox:
 def _step(grid: GeoBox) -> float:
     """How far apart points of an outline are, in units of the grid."""
     box = grid.boundingbox
-    return max(box.right - box.left, box.top - box.bottom) / 64
+    return float(max(box.right - box.left, box.top - box.bottom)) / 64
 
 
 def _legend(one: DatedMap, grid: GeoBox, reporter: Reporter) -> Legend:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -183,7 +184,7 @@ class ChangeProducts:
     @property
     def _dates(self) -> tuple[str | None, str | None]:
         one, two = self.pair.before.when, self.pair.after.when
-        return one and one.date().isoformat(), two and two.date().isoformat()
+        return _day(one), _day(two)
 
     def _rules(self) -> str:
         wanted, words = self.wanted, []
@@ -280,6 +281,10 @@ _TITLES = {
     "project": ("QGIS project", ("metadata",)),
     "quicklook": ("Quicklook", ("thumbnail",)),
 }
+
+
+def _day(when: datetime | None) -> str | None:
+    return None if when is None else when.date().isoformat()
 
 
 def _json(value: Mapping[str, Any]) -> bytes:

@@ -130,4 +130,4 @@ def _totals(name: str, rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def _sum(rows: Sequence[Row], what: str) -> float:
-    return round(sum(getattr(row, what) for row in rows), 4)
+    return round(float(sum(getattr(row, what) for row in rows)), 4)
