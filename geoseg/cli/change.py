@@ -61,6 +61,9 @@ def change(
     to: Annotated[str, typer.Option(help="Classes that they became: a,b; else any.")] = "",
     name: Names = None,
     ignore: Annotated[str, typer.Option(help="Classes that count as not seen: a,b.")] = "",
+    background: Annotated[
+        str, typer.Option(help="The class of pixels without one; else they were not seen.")
+    ] = "",
     min_confidence: Annotated[
         int, typer.Option(help="Percent that both maps must be sure.", min=0, max=100)
     ] = 0,
@@ -106,6 +109,7 @@ def change(
         "to": _listed(to),
         "names": _pairs(name or []),
         "ignore": _listed(ignore),
+        "background": background or None,
         "min_confidence": min_confidence,
         "min_area": min_area or 0,
         "patches": patches.value,

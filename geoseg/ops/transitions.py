@@ -87,6 +87,7 @@ def common_classes(
     *,
     names: Mapping[str, str] | None = None,
     ignore: Sequence[str] = (),
+    background: str | None = None,
 ) -> CommonClasses:
     """The classes of two maps in one numbering: those of the same name (in any case) are the same.
 
@@ -98,6 +99,7 @@ def common_classes(
         names: Classes of the later map that are called otherwise: from its name or code to the
             earlier map's.
         ignore: Names or codes that count as not seen, in both maps.
+        background: The class of pixels that have none, in both maps; without it they were not seen.
 
     Raises:
         InputError: The maps have no class in common, a name is unknown, or there are too many.
@@ -121,11 +123,17 @@ def common_classes(
         if same[code] not in indices:
             indices[same[code]] = len(classes)
             classes.append(entry)
+    if background is not None and background.casefold() not in indices:
+        free = next(code for code in range(256) if code not in {c.value for c in classes})
+        indices[background.casefold()] = len(classes)
+        classes.append(LandClass(free, background, "#dee2e6"))
     if len(classes) > MOST_CLASSES:
         found = f"the maps have {len(classes)} classes"
         raise InputError(f"{found}; at most {MOST_CLASSES} can be compared")
     first = _table({code: indices[c.name.casefold()] for code, c in own.items()}, one, gone)
     second = _table({code: indices[name] for code, name in same.items()}, two, gone)
+    if background is not None:
+        first[256] = second[256] = indices[background.casefold()]
     return CommonClasses(tuple(classes), first, second)
 
 

@@ -50,6 +50,9 @@ class Change(Section):
     """Classes of the later map that the earlier one calls otherwise: {Forest: Trees}."""
     ignore: Distinct[Text] = ()
     """Classes, by name or code, that count as not seen: clouds, for example."""
+    background: Text | None = None
+    """The class of pixels that have none, for maps that show a single class and are nodata
+    elsewhere; without it they were not seen."""
     min_confidence: Annotated[int, Field(ge=0, le=100)] = 0
     """Percent that both maps must be sure of a pixel for it to be a change."""
     min_area: LeastArea = Area(0.0, "m2")

@@ -123,3 +123,12 @@ def test_unknown_classes_and_no_change_at_all_are_refused():
         transitions(common, before=["Tree"])
     with pytest.raises(InputError, match="from Trees to Trees is no change"):
         transitions(common, before=["Trees"], after=["Trees"])
+
+
+def test_pixels_without_a_class_may_be_one():
+    common = common_classes(legend("Mangrove"), legend("Mangrove"), background="Other")
+    assert [(c.value, c.name) for c in common.classes] == [(1, "Mangrove"), (0, "Other")]
+    assert common.before[-1] == common.after[-1] == 1
+    known = common_classes(ONE, TWO, background="crops")
+    assert len(known.classes) == 4
+    assert known.after[-1] == 2

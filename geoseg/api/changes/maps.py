@@ -140,7 +140,9 @@ def pair_maps(
     if classes * (classes - 1) > MOST_TRANSITIONS:
         maps = zip((before, after), legends, strict=True)
         legends = [limited(legend, _occurring(one, grid, reporter)) for one, legend in maps]
-    common = common_classes(*legends, names=wanted.names, ignore=wanted.ignore)
+    common = common_classes(
+        *legends, names=wanted.names, ignore=wanted.ignore, background=wanted.background
+    )
     asked = transitions(common, before=wanted.from_, after=wanted.to)
     mask = None if wanted.forest_mask is None else find_mask(wanted.forest_mask)
     aligned = shift_between(after.grid, grid) is not None
