@@ -93,9 +93,10 @@ def change(
     one = find_map(Path(before), when=about.before_date, confidence=about.before_confidence)
     two = find_map(Path(after), when=about.after_date, confidence=about.after_confidence)
     wanted = change_of(settings)
-    return change_between(
-        one, two, Path(out), wanted, workers=workers, reporter=reporter or Silent(), force=True
-    )
+    teller = reporter or Silent()
+    made = change_between(one, two, Path(out), wanted, workers=workers, reporter=teller, force=True)
+    teller.done(f"{out}: {made.record['changed_ha']:,.2f} ha of change")
+    return made
 
 
 def change_between(
@@ -138,7 +139,6 @@ def change_between(
         )
         told = {"shift": shift.record(), "warnings": list(warnings)}
         record = products.write(compared, machine, told)
-    reporter.done(f"{out}: {record['changed_ha']:,.2f} ha of change")
     return Changed(products.paths(), record, warnings)
 
 
@@ -194,7 +194,9 @@ def follow(plan: RunPlan, results: Sequence[SceneResult], reporter: Reporter) ->
         found.append(find_map(chosen.directory if isinstance(chosen, SceneTask) else chosen))
     before, after = found
     out = _directory(plan, wanted, before, after)
-    change_between(before, after, out, wanted, workers=None, reporter=reporter, force=False)
+    made = change_between(before, after, out, wanted, workers=None, reporter=reporter, force=False)
+    if made.fresh:
+        reporter.message(f"{out}: {made.record['changed_ha']:,.2f} ha of change")
 
 
 def _chosen(plan: RunPlan, wanted: Change, side: str) -> SceneTask | Path:
@@ -244,7 +246,7 @@ def _directory(plan: RunPlan, wanted: Change, before: DatedMap, after: DatedMap)
     if wanted.directory is not None:
         return Path(wanted.directory)
     days = [m.when.date().isoformat() if m.when else m.id for m in (before, after)]
-    template = Path(plan.workflow.output.directory)
-    parts = template.parts
+    workflow = plan.workflow
+    parts = Path(workflow.output.directory.replace("{name}", workflow.name)).parts
     fixed = next((i for i, part in enumerate(parts) if "{" in part), len(parts))
     return Path(*parts[:fixed], "change", "_".join(days))

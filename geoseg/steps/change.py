@@ -21,7 +21,7 @@ from geoseg.ops.change import EDGE, UNSEEN, UNSURE, ChangeRule, find_changes
 from geoseg.ops.layers import NO_PERCENT
 from geoseg.ops.metric import Metric, measure_grid
 from geoseg.ops.patch_areas import rim_patches, settle_patches, small_pixels
-from geoseg.ops.regions import NODATA, find_regions
+from geoseg.ops.regions import NODATA, find_runs
 from geoseg.ops.transitions import OUTSIDE, UNKNOWN, CommonClasses
 
 Inside = Callable[[Window], NDArray[np.bool_]]
@@ -214,7 +214,7 @@ def count_pairs(
     """Number, pixels and counts of area of each pair in a block; NODATA is not counted."""
     density = metric.row_density(window.y0, window.y1)
     padded = pad(np.ascontiguousarray(pairs, np.int16), window, window)
-    _, regions = find_regions(padded, None, density, (window.y0, window.x0, *metric.shape))
+    _, regions = find_runs(padded, None, density, (window.y0, window.x0, *metric.shape))
     codes, index = np.unique(regions["code"], return_inverse=True)
     sums = np.zeros((len(codes), 2), np.int64)
     np.add.at(sums, index, np.stack([regions["pixels"], regions["area"]], axis=-1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import hypot
+from math import gcd, hypot
 from typing import Any
 
 import numpy as np
@@ -18,9 +18,12 @@ from geoseg.run.reporter import Reporter
 from geoseg.run.threads import each_block
 
 SIDE = 512
-WINDOWS = 48
-"""So many windows are looked at, spread evenly over the maps: 12 million pixels say enough."""
+BATCH, BATCHES = 8, 12
+"""Windows that are looked at together, spread over the maps, and how often at most."""
+ENOUGH = 20_000
+"""Edges that tell a shift to some hundredths of a pixel: no more windows are looked at then."""
 
+_GOLDEN = 0.618034
 _ANY = np.array([1e-3])  # any difference of classes is an edge, however small its number
 
 
@@ -65,23 +68,32 @@ def map_shift(pair: MapPair, *, reporter: Reporter) -> MapShift:
         SceneError: A map cannot be read.
     """
     whole = full_window(pair.grid)
-    every = tuple(blocks(whole.shape, SIDE))
-    chosen = tuple(every[i * len(every) // WINDOWS] for i in range(WINDOWS))
-    windows = every if len(every) <= WINDOWS else chosen
+    windows = _spread(tuple(blocks(whole.shape, SIDE)))
     before, after = pair.before.on(pair.grid), pair.after.on(pair.grid)
     total = Agreement.empty()
     try:
         work = _Count(before, after, pair.common.before, pair.common.after, whole)
-        for some in each_block(work, windows, name="align", reporter=reporter):
-            total += some
+        for start in range(0, min(len(windows), BATCH * BATCHES), BATCH):
+            some = windows[start : start + BATCH]
+            for found in each_block(work, some, name="align", reporter=reporter):
+                total += found
+            if total.edges.sum() >= ENOUGH:
+                break
     finally:
         before.close()
         after.close()
-    found = estimate_shift(total, sharp=True)
-    if found.pixels is None:
-        return MapShift(found, None)
+    shift = estimate_shift(total, sharp=True)
+    if shift.pixels is None:
+        return MapShift(shift, None)
     sides = pixel_sides(pair.grid)
-    return MapShift(found, (found.pixels[0] * sides[0], found.pixels[1] * sides[1]))
+    return MapShift(shift, (shift.pixels[0] * sides[0], shift.pixels[1] * sides[1]))
+
+
+def _spread(windows: tuple[Window, ...]) -> tuple[Window, ...]:
+    """The same windows, so that the first few are already everywhere."""
+    step = next(n for n in range(int(len(windows) * _GOLDEN) + 1, 2 * len(windows) + 2)
+                if gcd(n, len(windows)) == 1)  # fmt: skip
+    return tuple(windows[i * step % len(windows)] for i in range(len(windows)))
 
 
 @dataclass(frozen=True, slots=True)
