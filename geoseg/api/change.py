@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +27,7 @@ from geoseg.ops.change import ChangeRule
 from geoseg.run.lock import hold
 from geoseg.run.reporter import Reporter, Silent
 from geoseg.run.resources import give_back_arrays
+from geoseg.scene import Scene
 from geoseg.workflow.change import Change, change_of
 
 AnyPath = str | os.PathLike[str]
@@ -124,6 +125,7 @@ def change_between(
         return Changed(products.paths(), {}, fresh=False)
     give_back_arrays()
     with ExitStack() as stack:
+        stack.callback(_remove_empty, out)
         stack.enter_context(hold(out))
         remove_leftovers(out)
         room = stack.enter_context(room_beside(out / "change.tif"))
@@ -142,12 +144,17 @@ def change_between(
     return Changed(products.paths(), record, warnings)
 
 
+def _remove_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()  # only goes where it is empty
+
+
 def _warnings(pair: MapPair, shift: str | None) -> tuple[str, ...]:
     found = [] if shift is None else [shift]
     if not pair.aligned:
         found.append(
-            f"{pair.after.classes} lies on another grid: its nearest pixels are compared, which "
-            f"moves edges of classes by up to half a pixel"
+            "the maps lie on different grids: nearest pixels are compared, which moves edges of "
+            "classes by up to half a pixel"
         )
     return tuple(found)
 
@@ -188,10 +195,14 @@ def follow(plan: RunPlan, results: Sequence[SceneResult], reporter: Reporter) ->
     found = []
     for side in ("before", "after"):
         chosen = _chosen(plan, wanted, side)
-        if isinstance(chosen, SceneTask) and chosen.plan.scene.id in failed:
-            reporter.warning(f"change: scene {chosen.plan.scene.id} failed, nothing is compared")
+        if isinstance(chosen, Path):
+            found.append(find_map(chosen))
+            continue
+        scene = chosen.plan.scene
+        if scene.id in failed:
+            reporter.warning(f"change: scene {scene.id} failed, nothing is compared")
             return
-        found.append(find_map(chosen.directory if isinstance(chosen, SceneTask) else chosen))
+        found.append(find_map(chosen.directory, when=_moment(scene)))
     before, after = found
     out = _directory(plan, wanted, before, after)
     made = change_between(before, after, out, wanted, workers=None, reporter=reporter, force=False)
@@ -209,7 +220,7 @@ def _chosen(plan: RunPlan, wanted: Change, side: str) -> SceneTask | Path:
                 f"change: the workflow has {len(tasks)} scenes ({listed}); say which two with "
                 f"change.before and change.after: by date, name or folder"
             )
-        ordered = sorted(tasks, key=_moment)
+        ordered = sorted(tasks, key=_known_moment)
         return ordered[0 if side == "before" else 1]
     for task in tasks:
         if name == task.plan.scene.id:
@@ -226,14 +237,19 @@ def _chosen(plan: RunPlan, wanted: Change, side: str) -> SceneTask | Path:
     raise PlanError(f"change.{side}: {name!r} is no scene, date or folder; the scenes are {known}")
 
 
-def _moment(task: SceneTask) -> datetime:
-    when = task.plan.scene.acquired
+def _known_moment(task: SceneTask) -> datetime:
+    when = _moment(task.plan.scene)
     if when is None:
         raise PlanError(
             f"change: scene {task.plan.scene.id} has no date; say which is earlier with "
             f"change.before and change.after"
         )
-    return when if when.tzinfo else when.replace(tzinfo=UTC)
+    return when
+
+
+def _moment(scene: Scene) -> datetime | None:
+    when = scene.acquired
+    return when if when is None or when.tzinfo else when.replace(tzinfo=UTC)
 
 
 def _day(task: SceneTask) -> str | None:

@@ -30,6 +30,13 @@ class Edges(StrEnum):
     keep = "keep"
 
 
+class Side(StrEnum):
+    """One of the two maps."""
+
+    before = "before"
+    after = "after"
+
+
 class PatchesBy(StrEnum):
     """What one patch of change is."""
 
@@ -59,6 +66,7 @@ def change(
         str, typer.Option("--from", help="Classes whose changes are asked for: a,b; else all.")
     ] = "",
     to: Annotated[str, typer.Option(help="Classes that they became: a,b; else any.")] = "",
+    grid: Annotated[Side, typer.Option(help="Whose pixels are compared.")] = Side.before,
     name: Names = None,
     ignore: Annotated[str, typer.Option(help="Classes that count as not seen: a,b.")] = "",
     background: Annotated[
@@ -107,6 +115,7 @@ def change(
     settings: dict[str, Any] = {
         "from": _listed(from_),
         "to": _listed(to),
+        "grid": grid.value,
         "names": _pairs(name or []),
         "ignore": _listed(ignore),
         "background": background or None,

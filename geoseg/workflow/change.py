@@ -42,6 +42,8 @@ class Change(Section):
     directory: FilePath | None = None
     """Folder of the products; without it, one called after both dates below the folder 'change'
     beside those of the scenes."""
+    grid: Literal["before", "after"] = "before"
+    """Whose pixels are compared; those of the other map are its nearest ones."""
     from_: Distinct[Text] = Field(default=(), alias="from")
     """Classes whose changes are asked for, by name; all without it."""
     to: Distinct[Text] = ()

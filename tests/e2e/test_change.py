@@ -259,7 +259,13 @@ def test_maps_of_other_grids_and_extents_are_compared_where_both_are(tmp_path):
         assert file.transform == NORTH_UP @ Affine.translation(30, 10)
         codes = file.read(1)
     assert (codes[10:22, 30:50] == 4).all()
-    assert "lies on another grid" in result.warnings[0]
+    assert "lie on different grids" in result.warnings[0]
+    geoseg.change(one, two, tmp_path / "fine", grid="after")
+    codes = read(tmp_path / "fine" / "change.tif")
+    assert codes.shape == fine.shape
+    np.testing.assert_array_equal(
+        codes == 4, np.kron(land(), np.ones((2, 2)))[20:, 60:] - fine == -1
+    )
 
 
 def test_files_that_name_nothing_are_compared_by_code(tmp_path):
@@ -318,6 +324,7 @@ def test_maps_that_cannot_be_compared_are_refused(tmp_path):
     strange[0, 0] = 9
     with pytest.raises(InputError, match=r"holds the code 9, which it does not name; .* ignore"):
         geoseg.change(write_map(tmp_path / "s.tif", strange), two, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
     geoseg.change(tmp_path / "s.tif", two, tmp_path / "out", ignore=["9"])
     assert read(tmp_path / "out" / "change.tif")[0, 0] == 255
 

@@ -68,7 +68,7 @@ class MapPair:
     Attributes:
         before: The earlier one.
         after: The later one.
-        grid: That of the earlier one, where both are.
+        grid: That of one of them, where both are.
         common: Their classes.
         asked: Which transitions are asked for.
         mask: What is looked at; everything if None.
@@ -134,7 +134,8 @@ def pair_maps(
             f"{before.classes} is of {before.day()}, after {after.day()} of {after.classes}: "
             f"name the earlier one first"
         )
-    grid = common_grid(before, after)
+    of_after = wanted.grid == "after"
+    grid = common_grid(after, before) if of_after else common_grid(before, after)
     legends = [_legend(one, grid, reporter) for one in (before, after)]
     classes = max(len(legend.classes) for legend in legends)
     if classes * (classes - 1) > MOST_TRANSITIONS:
@@ -145,7 +146,8 @@ def pair_maps(
     )
     asked = transitions(common, before=wanted.from_, after=wanted.to)
     mask = None if wanted.forest_mask is None else find_mask(wanted.forest_mask)
-    aligned = shift_between(after.grid, grid) is not None
+    other = before if of_after else after
+    aligned = shift_between(other.grid, grid) is not None
     return MapPair(before, after, grid, common, asked, mask, aligned)
 
 
@@ -170,17 +172,15 @@ def find_mask(text: str) -> Mask:
     return Mask(raster, tuple(codes))
 
 
-def common_grid(before: DatedMap, after: DatedMap) -> GeoBox:
-    """The part of the earlier map's grid that the later one covers.
+def common_grid(one: DatedMap, two: DatedMap) -> GeoBox:
+    """The part of the grid of ``one`` that ``two`` covers.
 
     Raises:
         InputError: There is none.
     """
-    outer, other = before.grid, after.grid
+    outer, other = one.grid, two.grid
     if outer.crs is None or other.crs is None:
-        raise InputError(
-            f"{before.classes}, {after.classes}: maps without a CRS cannot be compared"
-        )
+        raise InputError(f"{one.classes}, {two.classes}: maps without a CRS cannot be compared")
     shown = other.extent.to_crs(outer.crs, resolution=_step(other)).exterior.points
     points = np.array([~outer.affine @ point for point in shown])
     points = points[np.isfinite(points).all(axis=1)]
@@ -191,9 +191,7 @@ def common_grid(before: DatedMap, after: DatedMap) -> GeoBox:
             floor(y0 + _HAIR), floor(x0 + _HAIR), ceil(y1 - _HAIR), ceil(x1 - _HAIR)
         )
     if not window:
-        raise InputError(
-            f"{before.classes} and {after.classes} do not overlap: no pixel to compare"
-        )
+        raise InputError(f"{one.classes} and {two.classes} do not overlap: no pixel to compare")
     return outer if window == full_window(outer) else crop(outer, window)
 
 

@@ -226,12 +226,16 @@ class ChangeProducts:
         return layers
 
     def _record(self, matrix: Mapping[str, Any], stored: Stored) -> dict[str, Any]:
+        mask = self.pair.mask
         return {
             "geoseg": fingerprint.software()["geoseg"],
             "kind": "change",
             "fingerprint": self.fingerprint,
             "before": {"id": self.pair.before.id, "date": self._dates[0]},
             "after": {"id": self.pair.after.id, "date": self._dates[1]},
+            "forest_mask": None
+            if mask is None
+            else {"id": mask.raster.id, "date": _day(mask.raster.when)},
             "inputs": self.inputs,
             "settings": self.wanted.model_dump(mode="json"),
             "hashes": dict(self.parts),
