@@ -17,8 +17,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from geoseg.api import fingerprint
+from geoseg.api.machine import BLOCK
 from geoseg.api.minimum import UnitJob, reassign
-from geoseg.api.outlines import BLOCK, check_classes, check_out, known_legend
+from geoseg.api.outlines import check_classes, check_out, known_legend
 from geoseg.api.outlining import outlining
 from geoseg.api.polygons import Passing, write_polygons
 from geoseg.api.sources import CodeSource

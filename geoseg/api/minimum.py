@@ -75,7 +75,7 @@ class UnitJob:
 
 
 def reassign(
-    run: Callable[[Job, str], None],
+    run: Callable[[Job, str], object],
     job: UnitJob,
     windows: Sequence[Window],
 ) -> tuple[CodeSource, Balance]:
@@ -111,7 +111,7 @@ def reassign(
 
 
 def _do_stage(
-    run: Callable[[Job, str], None], step: UnitJob, windows: Sequence[Window], name: str
+    run: Callable[[Job, str], object], step: UnitJob, windows: Sequence[Window], name: str
 ) -> Balance:
     from geoseg.steps.mmu import settle_blocks  # noqa: PLC0415 (numba takes a second)
 

@@ -2,45 +2,35 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Generator, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.api import fingerprint
+from geoseg.api.machine import BLOCK, Machine, blocks_of, room_beside
 from geoseg.api.minimum import UnitJob, balance_record, reassign
 from geoseg.api.outlining import Outlining, areas_record, outlining
 from geoseg.api.places import check_folder
 from geoseg.api.polygons import Passing, write_polygons
 from geoseg.api.sources import CodeSource
-from geoseg.errors import BlockError, InputError, ProductError, SceneError
-from geoseg.grid import GeoBox, Window, blocks
-from geoseg.io.arcs import load_all_arcs
+from geoseg.errors import InputError
+from geoseg.grid import GeoBox, Window
 from geoseg.io.class_raster import NO_CLASS, ClassRaster, read_legend, unnamed
 from geoseg.io.environment import is_remote
 from geoseg.io.patterns import stem
 from geoseg.io.percent_raster import PercentRaster
 from geoseg.io.vector import SUFFIXES
 from geoseg.legend import LEGENDS, Legend
-from geoseg.ops.arcs import BlockArcs
 from geoseg.ops.layers import NO_PERCENT
 from geoseg.ops.metric import measure_grid
-from geoseg.run.base import BlockWork, Executor, Job
-from geoseg.run.ledger import Ledger
-from geoseg.run.loop import run_blocks
 from geoseg.run.reporter import Reporter, Silent
 from geoseg.run.resources import give_back_arrays
-from geoseg.run.threads import each_block
 from geoseg.steps.polygons import Polygons
-from geoseg.steps.vectorize import TraceBlock, Tracer
 from geoseg.workflow.vector import Vector
-
-BLOCK = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,23 +44,6 @@ class RasterCodes:
     def open(self) -> ClassRaster:
         """Open the file; ``without`` is its nodata where it does not say."""
         return ClassRaster(self.raster, nodata=self.without)
-
-
-@dataclass(frozen=True, slots=True)
-class OutlineJob:
-    """The boundary arcs of every block of class codes. Implements :class:`run.base.Job`."""
-
-    key: str
-    source: CodeSource
-    grid: GeoBox
-    folder: Path
-    confidence: Path | None = None
-
-    def open(self) -> BlockWork:
-        """Open the rasters."""
-        percent = None if self.confidence is None else PercentRaster(self.confidence, self.grid)
-        codes, nodata = self.source.open(), self.source.nodata
-        return TraceBlock(codes, self.grid, self.folder, confidence=percent, nodata=nodata)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +125,8 @@ def outline(
     give_back_arrays()
     source = RasterCodes(_whole(raster), None if known is None else known.nodata)
     with ExitStack() as stack:
-        room = stack.enter_context(_room(out))
-        machine = stack.enter_context(_machine(raster, grid, room, workers, teller))
+        room = stack.enter_context(room_beside(out))
+        machine = stack.enter_context(blocks_of(_whole(raster), grid, room, workers, teller))
         codes, moved = _reassigned(source, percent, plan, machine, names)
         traced = stack.enter_context(closing(machine.trace(codes, beside.confidence)))
         polygons = Polygons(traced, grid, measure_grid(grid), legend=names, wanted=plan.wanted)
@@ -209,7 +182,7 @@ def _reassigned(
     source: RasterCodes,
     percent: PercentBands | None,
     plan: Outlining,
-    machine: _Machine,
+    machine: Machine,
     names: Legend,
 ) -> tuple[CodeSource, dict[str, Any] | None]:
     """The codes to outline, and the balance where small regions went to their neighbours."""
@@ -223,117 +196,9 @@ def _reassigned(
     return codes, balance_record(balance, names, machine.grid)
 
 
-class _Machine(Protocol):
-    """What runs the blocks of a raster."""
-
-    @property
-    def room(self) -> Path:
-        """A folder that all workers can write to."""
-
-    @property
-    def grid(self) -> GeoBox:
-        """Of the raster."""
-
-    @property
-    def digest(self) -> str:
-        """Of the raster and the folder."""
-
-    @property
-    def windows(self) -> tuple[Window, ...]:
-        """All blocks in row-major order."""
-
-    def run(self, job: Job, name: str) -> None:
-        """Do a job for all blocks."""
-
-    def trace(self, codes: CodeSource, confidence: Path | None) -> Generator[BlockArcs, None, None]:
-        """The arcs of all blocks, in order."""
-
-
-@contextmanager
-def _machine(
-    raster: str, grid: GeoBox, room: Path, workers: int | None, reporter: Reporter
-) -> Iterator[_Machine]:
-    digest = fingerprint.digest([_whole(raster), str(room)])[:12]
-    windows = tuple(blocks((int(grid.shape[0]), int(grid.shape[1])), BLOCK))
-    if workers is None:
-        reporter.started(scenes=1, blocks=len(windows), dashboard=None)
-        yield _Threads(room, grid, digest, windows, reporter)
-        return
-    from geoseg.run.cluster import ClusterSpec, connect  # noqa: PLC0415 (distributed)
-    from geoseg.run.on_dask import OnDask  # noqa: PLC0415 (distributed)
-
-    with connect(ClusterSpec(workers=workers), blocks=len(windows)) as cluster:
-        reporter.started(scenes=1, blocks=len(windows), dashboard=cluster.dashboard_link)
-        yield _Processes(room, grid, digest, windows, reporter, OnDask(cluster.client))
-
-
-@dataclass(frozen=True, slots=True)
-class _Threads:
-    """Blocks on threads of this process, joined as they come: quickest to begin."""
-
-    room: Path
-    grid: GeoBox
-    digest: str
-    windows: tuple[Window, ...]
-    reporter: Reporter
-
-    def run(self, job: Job, name: str) -> None:
-        work = job.open()
-        with closing(work):
-            for _ in each_block(work, self.windows, name=name, reporter=self.reporter):
-                pass
-
-    def trace(self, codes: CodeSource, confidence: Path | None) -> Generator[BlockArcs, None, None]:
-        percent = None if confidence is None else PercentRaster(confidence, self.grid).read
-        trace = Tracer(codes.open().read, measure_grid(self.grid), codes.nodata, percent)
-        yield from each_block(trace, self.windows, name="trace", reporter=self.reporter)
-
-
-@dataclass(frozen=True, slots=True)
-class _Processes:
-    """Blocks on worker processes; their arcs lie on disk until they are joined."""
-
-    room: Path
-    grid: GeoBox
-    digest: str
-    windows: tuple[Window, ...]
-    reporter: Reporter
-    executor: Executor
-
-    def run(self, job: Job, name: str) -> None:
-        with Ledger.open(self.room / f"{job.key}.jsonl", job.key, {}) as done:
-            try:
-                run_blocks(self.executor, job, self.windows, done, self.reporter, name=name)
-            except BlockError as error:
-                if error.wrong_input:  # nothing was written: the same to users as on threads
-                    raise SceneError(error.wrong_input) from error
-                raise
-
-    def trace(self, codes: CodeSource, confidence: Path | None) -> Generator[BlockArcs, None, None]:
-        arcs = self.room / "arcs"
-        percent = None if confidence is None else confidence.resolve()
-        job = OutlineJob(f"outline-{self.digest}", codes, self.grid, arcs, percent)
-        self.run(job, "trace")
-        shape = int(self.grid.shape[0]), int(self.grid.shape[1])
-        yield from load_all_arcs(arcs, self.windows, shape)
-
-
 def _whole(raster: str) -> str:
     """The same from any folder."""
     return raster if is_remote(raster) else str(Path(raster).resolve())
-
-
-@contextmanager
-def _room(out: Path) -> Iterator[Path]:
-    """A folder beside ``out`` that goes away in the end, with an empty one for arcs in it."""
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        room = tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.", suffix=".part")
-    except OSError as error:
-        raise ProductError(f"{out}: cannot write here: {error.strerror}") from error
-    with room as folder:
-        (Path(folder) / "arcs").mkdir()
-        yield Path(folder)
 
 
 def check_out(out: Path, raster: str | None = None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import pyarrow as pa
 
@@ -45,6 +45,33 @@ class Stored:
         """The batches, one at a time; read, as a mapped file would count as memory."""
         with pa.OSFile(str(self.path)) as file:
             yield from pa.ipc.open_stream(file)
+
+
+class PolygonStream(Protocol):
+    """Polygons that are made while they are iterated over, once; see :class:`Polygons`."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Of the batches."""
+
+    @property
+    def kept(self) -> int:
+        """Polygons so far."""
+
+    @property
+    def dropped(self) -> int:
+        """Polygons that were left out so far."""
+
+    @property
+    def dropped_area_m2(self) -> float:
+        """What they cover."""
+
+    @property
+    def written(self) -> Mapping[int, tuple[float, float]]:
+        """Square metres by class."""
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        """The batches."""
 
 
 class Passing:
@@ -89,6 +116,18 @@ def store_polygons(
     """
     shape = int(grid.shape[0]), int(grid.shape[1])
     polygons = assemble(arcs, grid, blocks(shape, block), legend=legend, wanted=wanted)
+    return keep_polygons(path, polygons, extra=extra)
+
+
+def keep_polygons(path: Path, polygons: PolygonStream, *, extra: Mapping[str, str]) -> Stored:
+    """Keep a stream of polygons in ``path``, to be read as often as is needed.
+
+    ``extra`` are columns that say the same of every polygon.
+
+    Raises:
+        BlockError: A traced block is missing or damaged.
+        ProductError: The disk is full.
+    """
     schema = polygons.schema
     for name in extra:
         schema = schema.append(pa.field(name, pa.string()))

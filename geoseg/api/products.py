@@ -11,6 +11,7 @@ from typing import Any
 from geoseg.api import fingerprint
 from geoseg.api.accounts import Account, timing
 from geoseg.api.combining import date_text
+from geoseg.api.finished import is_finished
 from geoseg.api.jobs import WorkFolder
 from geoseg.api.layers import LayerRasters, scene_layers
 from geoseg.api.observations import (
@@ -109,20 +110,7 @@ class Products:
 
     def finished(self) -> bool:
         """Whether all of them are there, made from the same inputs, model, settings and code."""
-        paths = self.paths()
-        try:
-            record = json.loads(paths["run"].read_text("utf-8"))
-            item = json.loads(paths["item"].read_text("utf-8"))
-            sizes = {
-                (self.task.directory / asset["href"]).resolve(): asset["file:size"]
-                for asset in item["assets"].values()
-            }
-            there = {path.resolve(): path.stat().st_size for path in paths.values()}
-            return record["fingerprint"] == self.fingerprint and all(
-                there.get(path, size) == size for path, size in sizes.items()
-            )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return False
+        return is_finished(self.paths(), self.fingerprint)
 
     def write(
         self,

@@ -12,6 +12,8 @@ from typer.core import TyperGroup
 
 from geoseg import __version__
 from geoseg.cli.catalog import catalog
+from geoseg.cli.change import change
+from geoseg.cli.diff import diff
 from geoseg.cli.evaluate import evaluate
 from geoseg.cli.labels import labels
 from geoseg.cli.land_use import land_use
@@ -57,6 +59,8 @@ app.add_typer(models, name="models")
 app.add_typer(evaluate, name="evaluate")
 app.add_typer(labels, name="labels")
 app.add_typer(catalog, name="catalog")
+app.command("change")(change)
+app.command("diff")(diff)
 app.command("train")(train)
 app.command("vectorize")(vectorize)
 app.command("water")(water)

@@ -49,6 +49,12 @@ KNOWN: dict[str, Column] = {
     "ymax": Column("North", "Greatest y of the geometry, in its CRS"),
     "date": Column("Date", "Day of acquisition"),
     "scene": Column("Scene", "Identifier of the scene"),
+    "from_code": Column("From code", "Code of the class on the earlier date"),
+    "from_name": Column("From", "Name of the class on the earlier date"),
+    "to_code": Column("To code", "Code of the class on the later date"),
+    "to_name": Column("To", "Name of the class on the later date"),
+    "date_from": Column("Earlier date", "Day on which the class was still the first"),
+    "date_to": Column("Later date", "Day on which the class was the second"),
 }
 
 SCHEMA = pa.schema(

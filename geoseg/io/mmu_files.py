@@ -82,6 +82,36 @@ def load_changes(folder: str | Path, window: Window, shape: tuple[int, int]) -> 
     return _load(_path(folder, "changes", window), window, shape, _CHANGES)["changes"]
 
 
+def save_tables(
+    folder: str | Path,
+    what: str,
+    window: Window,
+    shape: tuple[int, int],
+    tables: Mapping[str, NDArray[Any]],
+) -> None:
+    """Write ``what`` is known of a block of a raster of ``shape``; the same gives the same bytes.
+
+    Raises:
+        ProductError: The folder cannot be written to.
+    """
+    _save(_path(folder, what, window), window, shape, tables)
+
+
+def load_tables(
+    folder: str | Path,
+    what: str,
+    window: Window,
+    shape: tuple[int, int],
+    wanted: Mapping[str, np.dtype[Any]],
+) -> dict[str, NDArray[Any]]:
+    """Read what :func:`save_tables` wrote.
+
+    Raises:
+        BlockError: The file is missing or damaged, or belongs to another raster.
+    """
+    return _load(_path(folder, what, window), window, shape, wanted)
+
+
 class CodeBlocks:
     """A raster of class codes in files of one block each. Implements ``RasterReader``.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,48 @@ def write_quicklook(path: str | Path, picture: Picture, *, title: str, note: str
     legend = _legend(picture, sum(widths) + _GAP * (len(panels) - 1))
     buffer = io.BytesIO()
     _compose(panels, legend, title, note).save(buffer, "PNG", optimize=False, compress_level=6)
+    write_bytes(path, buffer.getvalue())
+
+
+@dataclass(frozen=True, slots=True)
+class ClassPanel:
+    """A small class map with a title: ``(y, x)`` codes of ``legend``."""
+
+    title: str
+    classes: NDArray[np.uint8]
+    legend: Legend
+
+
+def write_class_panels(
+    path: str | Path,
+    panels: Sequence[ClassPanel],
+    *,
+    grid: GeoBox,
+    areas: Mapping[int, float],
+    title: str,
+    note: str = "",
+) -> None:
+    """Write several class maps of one place side by side as a PNG, with the legend of the last.
+
+    Args:
+        path: The ``.png``.
+        panels: From left to right, all of one shape.
+        grid: Of the whole maps.
+        areas: Square metres by code of the last one.
+        title: Stands above.
+        note: Stands below.
+
+    Raises:
+        ProductError: The file cannot be written.
+    """
+    nothing = np.zeros((3, 0, 0)), np.zeros((0, 0), np.bool_)
+    pictures = [Picture(*nothing, panel.classes, panel.legend, grid) for panel in panels]
+    drawn = [(p.title, _class_map(shown)) for p, shown in zip(panels, pictures, strict=True)]
+    widths = [max(panel.width, _SMALLEST) for _, panel in drawn]
+    last = replace(pictures[-1], areas=areas)
+    legend = _legend(last, sum(widths) + _GAP * (len(drawn) - 1))
+    buffer = io.BytesIO()
+    _compose(drawn, legend, title, note).save(buffer, "PNG", optimize=False, compress_level=6)
     write_bytes(path, buffer.getvalue())
 
 

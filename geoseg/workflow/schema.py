@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from geoseg.workflow.change import Change
 from geoseg.workflow.composite import (
     Composite,
     Mosaic,
@@ -192,6 +193,8 @@ class Workflow(Whole):
     """What is done to the map of classes before it is written, one step after the other."""
     output: Output
     """What is made, and where it goes."""
+    change: Change | None = None
+    """What changed between two of the scenes, once they are mapped."""
     cluster: Annotated[
         Cluster, BeforeValidator(expand_cluster), OrElse({"const": "local"}, {"type": "string"})
     ] = Cluster()

@@ -26,7 +26,12 @@ FORMATS = ("gpkg", "geoparquet", "flatgeobuf", "pmtiles")
 _LONGEST_NAME = 64
 
 
-def _one_area(value: object, at: tuple[str, ...] = ()) -> Area:
+def area_or_preset(value: object, at: tuple[str, ...] = ()) -> Area:
+    """An area, or what one of :data:`PRESETS` stands for.
+
+    Raises:
+        UnfitError: It is neither.
+    """
     if isinstance(value, str) and value.strip().casefold() in PRESETS:
         return PRESETS[value.strip().casefold()]
     try:
@@ -133,7 +138,7 @@ _LAYERS = {
 
 MinAreas = Annotated[
     dict[str, Area],
-    PlainValidator(_by_class(_one_area)),
+    PlainValidator(_by_class(area_or_preset)),
     PlainSerializer(_as_texts),
     WithJsonSchema(_AREAS),
 ]
