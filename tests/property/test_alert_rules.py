@@ -12,7 +12,13 @@ from geoseg.ops.alerts.rules import Bayes, Count, to_date, to_day
 from geoseg.ops.alerts.states import FILLS, UNSEEN, Planes, advance, blank, expire, mean_of_day
 
 BAYES = Bayes()
-RULES = (BAYES, Bayes(chi=0.9, within=400), Count(k=2, n=3), Count(k=3, n=5, within=60), Count(k=1, n=1))
+RULES = (
+    BAYES,
+    Bayes(chi=0.9, within=400),
+    Count(k=2, n=3),
+    Count(k=3, n=5, within=60),
+    Count(k=1, n=1),
+)
 percent = st.one_of(st.just(UNSEEN), st.integers(0, 100))
 histories = st.lists(st.tuples(st.integers(1, 60), percent), max_size=25)
 
@@ -38,10 +44,10 @@ def bayts(days, percents, rule):
         return prior * likelihood / (prior * likelihood + (1 - prior) * (1 - likelihood))
 
     alert, change, prior, seen = Alert(), 0.0, rule.start / 100, 0
-    for day, raw, p in zip(days, percents, weighted, strict=True):
+    for when, raw, p in zip(days, percents, weighted, strict=True):
         if raw == UNSEEN:
             continue
-        day = int(day)
+        day = int(when)
         if alert.stage == "pending" and day - alert.first > rule.within:
             alert = Alert()
         if alert.stage == "pending":
@@ -98,9 +104,14 @@ def test_alerts_are_those_of_the_published_rules(steps, rule):
     if expected.stage == "confirmed":
         assert stage_of(found.state[0, 0]) == "confirmed"
         assert (found.first[0, 0], found.before[0, 0]) == (expected.first, expected.before)
-        assert found.count[0, 0] >= expected.count
+        assert found.detections[0, 0] >= expected.count
         return
-    told = stage_of(found.state[0, 0]), found.first[0, 0], found.before[0, 0], found.count[0, 0]
+    told = (
+        stage_of(found.state[0, 0]),
+        found.first[0, 0],
+        found.before[0, 0],
+        found.detections[0, 0],
+    )
     assert told == (expected.stage, expected.first, expected.before, expected.count)
 
 
@@ -109,7 +120,9 @@ def test_alerts_are_those_of_the_published_rules(steps, rule):
 def test_dates_one_by_one_or_in_any_parts_give_the_same(steps, rule, data):
     days, percents = timed(steps)
     cuts = data.draw(st.sets(st.integers(0, len(days))))
-    for whole, parts in zip(run(days, percents, rule), run(days, percents, rule, cuts), strict=True):
+    for whole, parts in zip(
+        run(days, percents, rule), run(days, percents, rule, cuts), strict=True
+    ):
         assert np.array_equal(whole, parts)
 
 
@@ -137,14 +150,14 @@ def test_a_clearing_goes_through_all_states():
     assert states == [255, 0, 4, 5, 6, 6, 6, 8]
     done = run(days, percents, BAYES)
     assert (done.first[0, 0], done.before[0, 0], done.last[0, 0]) == (17012, 17000, 17048)
-    assert (done.count[0, 0], done.looks[0, 0], done.peak[0, 0]) == (4, 6, 95)
+    assert (done.detections[0, 0], done.looks[0, 0], done.peak[0, 0]) == (4, 6, 95)
 
 
 def test_one_false_detection_is_dropped_and_remembered():
     days = np.array([17000, 17012, 17024], np.uint16)
     planes = run(days, np.array([5, 80, 5], np.uint8), BAYES)
     assert planes.state[0, 0] == 0
-    assert planes.first[0, 0] == planes.count[0, 0] == 0
+    assert planes.first[0, 0] == planes.detections[0, 0] == 0
     assert (planes.dropped[0, 0], planes.until[0, 0]) == (17012, 17023)
 
 
@@ -153,7 +166,11 @@ def test_what_radd_needs_to_confirm_after_forest():
     days = np.arange(17000, 17060, 12, dtype=np.uint16)
     for chi, confirmed in ((0.85, 3), (0.975, 4), (0.99, 5)):
         states = [
-            int(run(days[:n], np.array([0, 100, 100, 100, 100], np.uint8)[:n], Bayes(chi=chi)).state[0, 0])
+            int(
+                run(
+                    days[:n], np.array([0, 100, 100, 100, 100], np.uint8)[:n], Bayes(chi=chi)
+                ).state[0, 0]
+            )
             for n in range(1, 6)
         ]
         assert states.index(6) == confirmed - 1

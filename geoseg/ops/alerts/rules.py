@@ -103,7 +103,8 @@ class Bayes(Common):
     def odds(self) -> NDArray[np.int32]:
         """Log odds of non-forest by percent ``(101,)``, in thousandths, weights applied."""
         percent = np.clip(np.arange(101), *self.weights) / 100
-        return np.rint(NATS * np.log(percent / (1 - percent))).astype(np.int32)
+        odds: NDArray[np.int32] = np.rint(NATS * np.log(percent / (1 - percent))).astype(np.int32)
+        return odds
 
     def threshold(self) -> int:
         """Log odds of ``chi``."""

@@ -39,7 +39,7 @@ class Planes(NamedTuple):
     before: NDArray[np.uint16]  # day of the last clear observation before that
     last: NDArray[np.uint16]  # day of the last detection
     seen: NDArray[np.uint16]  # day of the last clear observation
-    count: NDArray[np.uint16]  # detections
+    detections: NDArray[np.uint16]
     looks: NDArray[np.uint16]  # clear observations since the first detection, that one included
     peak: NDArray[np.uint8]  # largest percent of non-forest among the detections
     prior: NDArray[np.uint8]  # percent of the last clear observation, 255 before there is one
@@ -57,7 +57,7 @@ FILLS: Final[dict[str, tuple[str, int]]] = {
     "before": ("uint16", 0),
     "last": ("uint16", 0),
     "seen": ("uint16", 0),
-    "count": ("uint16", 0),
+    "detections": ("uint16", 0),
     "looks": ("uint16", 0),
     "peak": ("uint8", 0),
     "prior": ("uint8", UNSEEN),
@@ -134,7 +134,7 @@ def _drop(planes: Any, i: int, j: int, until: int) -> None:
     planes.until[i, j] = until
     planes.state[i, j] = NONE
     planes.first[i, j] = planes.before[i, j] = planes.last[i, j] = 0
-    planes.count[i, j] = planes.looks[i, j] = 0
+    planes.detections[i, j] = planes.looks[i, j] = 0
     planes.peak[i, j] = 0
     planes.odds[i, j] = 0
 
@@ -149,7 +149,7 @@ def _note(planes: Any, i: int, j: int, day: int, percent: int, flag: int) -> Non
     """Count an observation of a pixel that has an alert."""
     planes.looks[i, j] = min(planes.looks[i, j] + 1, 65535)
     if percent >= flag:
-        planes.count[i, j] = min(planes.count[i, j] + 1, 65535)
+        planes.detections[i, j] = min(planes.detections[i, j] + 1, 65535)
         planes.last[i, j] = day
         planes.peak[i, j] = max(planes.peak[i, j], percent)
 
@@ -190,7 +190,7 @@ def _observe_bayes(
     else:
         planes.state[i, j] = NONE
         return
-    stage = FIRST if planes.count[i, j] == 1 else PROVISIONAL
+    stage = FIRST if planes.detections[i, j] == 1 else PROVISIONAL
     if hit and planes.odds[i, j] >= limits[0]:
         stage = CONFIRMED
     planes.state[i, j] = _level(stage, planes.peak[i, j], high)
@@ -240,7 +240,7 @@ def _begin_at(planes: Any, i: int, j: int, hits: int, oldest: int) -> None:
     planes.first[i, j] = planes.recent[oldest, i, j]
     # There is one day more than the window has observations: the oldest has one before it.
     planes.before[i, j] = planes.recent[oldest + 1, i, j]
-    planes.count[i, j], planes.looks[i, j] = hits, oldest + 1
+    planes.detections[i, j], planes.looks[i, j] = hits, oldest + 1
 
 
 @helper
