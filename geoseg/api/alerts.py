@@ -73,7 +73,7 @@ def update(
     """
     teller = reporter or Silent()
     check_folder(store.parent, what=str(store))
-    with _held(store):
+    with hold_store(store):
         made = AlertStore.open(store) if (store / "alerts.json").is_file() else None
         if made is None and not maps:
             raise InputError(f"{store}: there is no such store, and no map to make it of")
@@ -212,7 +212,7 @@ def _digest(dated: DatedMap) -> str:
 
 
 @contextmanager
-def _held(store: Path) -> Iterator[None]:
+def hold_store(store: Path) -> Iterator[None]:
     """Hold a store: the lock lies beside it, as a Zarr group holds nothing but arrays."""
     place = store.with_name(f".{store.name}.lock")
     try:

@@ -46,6 +46,16 @@ KNOWN: dict[str, Column] = {
     "ymax": Column("North", "Greatest y of the geometry, in its CRS"),
     "date": Column("Date", "Day of acquisition"),
     "scene": Column("Scene", "Identifier of the scene"),
+    "alert_id": Column("Alert", "Day, row and column where it began: the same while it grows"),
+    "state": Column("State", "State of the pixel that is farthest, as in the raster of states"),
+    "state_name": Column("State", "State of the pixel that is farthest"),
+    "start": Column("First detection", "Day of the first detection"),
+    "end": Column("Last detection", "Day of the last detection"),
+    "clear_before": Column("Last clear before", "Last clear day before the first detection"),
+    "detections": Column("Detections", "Most detections of a pixel"),
+    "confirmed_share": Column("Confirmed", "Share of the pixels that are confirmed", "%"),
+    "merged": Column("Merged", "Alerts that it has swallowed, oldest first"),
+    "split_from": Column("Split from", "Alert that it was part of"),
 }
 
 SCHEMA = pa.schema(
