@@ -9,6 +9,7 @@ from typing import Any
 
 from geoseg.api import fingerprint
 from geoseg.api.accounts import Account
+from geoseg.api.after import after_scenes
 from geoseg.api.combining import combined_settings
 from geoseg.api.jobs import RefineJob, SegmentJob, WorkFolder
 from geoseg.api.looking import look_at
@@ -52,6 +53,7 @@ def run_plan(plan: RunPlan, reporter: Reporter, *, force: bool = False) -> RunRe
             stack.enter_context(_held(task.directory))
         run = _Run(plan, reporter, stack, force=force)
         results = run.results()
+        after_scenes(plan, results, reporter)
     result = RunResult(plan.workflow.name, results, (*plan.warnings, *run.warnings))
     made = sum(scene.fresh and scene.error is None for scene in results)
     reporter.done(f"{made} of {len(results)} scenes made, {len(result.failed)} failed")
