@@ -20,9 +20,12 @@ _PUBLIC = {
     "design_sample": "geoseg.api",
     "estimate_areas": "geoseg.api",
     "evaluate": "geoseg.api",
+    "export_alerts": "geoseg.api.alerting",
     "predict": "geoseg.api",
     "run": "geoseg.api",
+    "show_alerts": "geoseg.api.alerting",
     "train": "geoseg.api",
+    "update_alerts": "geoseg.api.alerting",
     "vectorize": "geoseg.api",
 }
 __all__ = [
@@ -40,9 +43,12 @@ __all__ = [
     "design_sample",
     "estimate_areas",
     "evaluate",
+    "export_alerts",
     "predict",
     "run",
+    "show_alerts",
     "train",
+    "update_alerts",
     "vectorize",
 ]
 

@@ -7,9 +7,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from geoseg.api import fingerprint
 from geoseg.api.places import check_folder
+from geoseg.api.planning import RunPlan
+from geoseg.api.results import SceneResult
 from geoseg.errors import InputError
 from geoseg.grid import GeoBox
 from geoseg.io.alert_store import BLOCK, AlertStore, Observed, Watch, with_scene
@@ -19,7 +22,7 @@ from geoseg.run.lock import hold
 from geoseg.run.reporter import Reporter, Silent
 from geoseg.run.threads import each_block
 from geoseg.steps.alerts import Forest, ObserveBlock, SettleBlock, WatchBlock
-from geoseg.workflow.alerts import Watching
+from geoseg.workflow.alerts import Alerts, Watching
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,14 @@ class Updated:
     known: tuple[Observed, ...]
     replaced: tuple[Observed, ...]
     blocks: dict[str, int]
+
+    def as_json(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        told = {
+            name: [{"date": str(to_date(s.day)), "scene": s.scene} for s in getattr(self, name)]
+            for name in ("added", "known", "replaced")
+        }
+        return {"store": str(self.store), **told, "blocks": self.blocks}
 
 
 def update(
@@ -104,13 +115,44 @@ def settle(
     return dict(Counter(work))
 
 
-def find_maps(paths: Sequence[str | Path]) -> list[DatedMap]:
-    """The maps at ``paths``.
+def check(plan: RunPlan) -> None:
+    """Refuse alerts that the scenes of a run cannot give.
 
     Raises:
-        SceneError: One of them is no map.
+        InputError: The model has no such class, or nothing can be written.
     """
-    return [find_map(path) for path in paths]
+    section = _section(plan)
+    legend = plan.committee.card.legend
+    Forest.of(legend, section.forest, section.ignore, what="alerts.forest: the model")
+    check_folder(Path(section.store).parent, what="alerts.store")
+    if section.output is not None:
+        check_folder(Path(section.output), what="alerts.output")
+
+
+def follow(plan: RunPlan, results: Sequence[SceneResult], reporter: Reporter) -> None:
+    """Take the scenes of a run into the store of its workflow, and write what it asks for.
+
+    Raises:
+        InputError: A scene has no date, or the store was made for others.
+        LockedError: Another run is at work on the store.
+    """
+    from geoseg.api.alert_products import export  # noqa: PLC0415 (imports this module)
+
+    section = _section(plan)
+    maps = [find_map(result.directory) for result in results if result.error is None]
+    done = update(Path(section.store), maps, section.watching(), reporter=reporter)
+    if section.output is not None and (
+        done.added or not Path(section.output, "item.json").exists()
+    ):
+        area = section.smallest()
+        export(done.store, Path(section.output), min_area=area, reporter=reporter)
+
+
+def _section(plan: RunPlan) -> Alerts:
+    section = plan.workflow.alerts
+    if section is None:
+        raise InputError("the workflow has no alerts")
+    return section
 
 
 def _update(

@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from geoseg import __version__
+from geoseg.cli.alerts import alerts
 from geoseg.cli.catalog import catalog
 from geoseg.cli.evaluate import evaluate
 from geoseg.cli.labels import labels
@@ -55,6 +56,7 @@ app.add_typer(models, name="models")
 app.add_typer(evaluate, name="evaluate")
 app.add_typer(labels, name="labels")
 app.add_typer(catalog, name="catalog")
+app.add_typer(alerts, name="alerts")
 app.command("train")(train)
 app.command("vectorize")(vectorize)
 

@@ -47,7 +47,9 @@ KNOWN: dict[str, Column] = {
     "date": Column("Date", "Day of acquisition"),
     "scene": Column("Scene", "Identifier of the scene"),
     "alert_id": Column("Alert", "Day, row and column where it began: the same while it grows"),
-    "state": Column("State", "State of the pixel that is farthest, as in the raster of states"),
+    "state": Column(
+        "State code", "State of the pixel that is farthest, as in the raster of states"
+    ),
     "state_name": Column("State", "State of the pixel that is farthest"),
     "start": Column("First detection", "Day of the first detection"),
     "end": Column("Last detection", "Day of the last detection"),

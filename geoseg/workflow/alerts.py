@@ -7,12 +7,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 
+from geoseg.errors import InputError
 from geoseg.ops.alerts.rules import LONGEST_WINDOW, Bayes, Count, Rule
 from geoseg.workflow.bands import Section
 from geoseg.workflow.faults import UnfitError, show
-from geoseg.workflow.fields import FilePath, MinArea, Some, Span, Text
+from geoseg.workflow.fields import FilePath, MinArea, OrElse, Some, Text
 from geoseg.workflow.units import Area, Duration
 
 _DAY = 86400.0
@@ -59,19 +68,35 @@ class Watching:
         return rule if self.within is None else replace(rule, within=self.within)
 
 
-class CountRule(Section):
-    """k of the last n clear observations."""
+class AlertRule(Section):
+    """What confirms an alert."""
 
-    k: Annotated[int, Field(ge=1, le=LONGEST_WINDOW)]
-    """Detections that confirm an alert."""
-    n: Annotated[int, Field(ge=1, le=LONGEST_WINDOW)]
-    """Clear observations among which they are counted."""
+    kind: Literal["bayes", "count"] = "bayes"
+    """bayes updates the probability of change date by date; count counts detections."""
+    k: Annotated[int, Field(ge=1, le=LONGEST_WINDOW)] | None = None
+    """Detections that confirm an alert; with count."""
+    n: Annotated[int, Field(ge=1, le=LONGEST_WINDOW)] | None = None
+    """Clear observations among which they are counted, the last ones; with count."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.k > self.n:
+        for key in ("k", "n"):
+            if self.kind == "bayes" and getattr(self, key) is not None:
+                raise UnfitError("only used with kind: count", at=(key,))
+            if self.kind == "count" and getattr(self, key) is None:
+                raise UnfitError("required where detections are counted", at=(key,))
+        if self.k is not None and self.n is not None and self.k > self.n:
             raise UnfitError(f"expected at most n, which is {self.n}", str(self.k), at=("k",))
         return self
+
+
+def _expand_rule(value: object) -> object:
+    """The long way to write ``bayes`` or ``{k: 2, n: 3}``."""
+    if isinstance(value, str):
+        return {"kind": value}
+    if isinstance(value, dict) and "kind" not in value:
+        return {"kind": "count", **value}
+    return value
 
 
 def _names(value: object) -> object:
@@ -87,7 +112,12 @@ def _whole_days(value: object) -> Duration:
     return span
 
 
-Days = Annotated[Span, PlainValidator(_whole_days), WithJsonSchema(Duration.json_schema())]
+Days = Annotated[
+    Duration,
+    PlainValidator(_whole_days),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema(Duration.json_schema()),
+]
 Names = Annotated[Some[Text], BeforeValidator(_names)]
 
 
@@ -105,10 +135,12 @@ class Alerts(Section):
     preset: Literal["radd", "gfw"] | None = None
     """A rule with its smallest alert: of RADD, or of the Landsat alerts on Global Forest Watch.
     What is said here besides wins."""
-    rule: Literal["bayes"] | CountRule | None = None
+    rule: (
+        Annotated[AlertRule, BeforeValidator(_expand_rule), OrElse({"enum": ["bayes"]})] | None
+    ) = None
     """bayes (if it is not said) updates the probability of change date by date; {k: 2, n: 3}
     counts detections."""
-    chi: Annotated[float, Field(gt=0.5, lt=0.9999)] | None = None
+    chi: Annotated[float, Field(ge=0.51, le=0.999)] | None = None
     """Probability of change that confirms an alert, of the rule bayes; 0.975 without."""
     confirm_within: Days | None = None
     """An alert that is not confirmed in this time is dropped; 90 days without."""
@@ -128,10 +160,10 @@ class Alerts(Section):
     def rule_of(self) -> Rule:
         """The rule, with what was said of it."""
         rule: Rule = PRESETS[self.preset].rule if self.preset else Bayes()
-        if self.rule == "bayes" and not isinstance(rule, Bayes):
-            rule = Bayes()
-        if isinstance(self.rule, CountRule):
+        if self.rule is not None and self.rule.k is not None and self.rule.n is not None:
             rule = Count(k=self.rule.k, n=self.rule.n, within=rule.within)
+        elif self.rule is not None and not isinstance(rule, Bayes):
+            rule = Bayes()
         changes: dict[str, Any] = {}
         if self.chi is not None and isinstance(rule, Bayes):
             changes["chi"] = self.chi
@@ -148,3 +180,21 @@ class Alerts(Section):
         """What an update is told."""
         baseline = None if self.baseline is None else Path(self.baseline)
         return Watching(tuple(self.forest), tuple(self.ignore), baseline, self.rule_of())
+
+
+def section_of(told: Mapping[str, Any]) -> Alerts:
+    """The section with what was said on the command line.
+
+    Raises:
+        InputError: Something does not fit.
+    """
+    try:
+        return Alerts.model_validate({"store": "alerts.zarr", "forest": "forest", **told})
+    except ValidationError as error:
+        first = error.errors()[0]
+        cause = first.get("ctx", {}).get("error")
+        at = (*first["loc"], *(cause.at if isinstance(cause, UnfitError) else ()))
+        said = str(cause) if isinstance(cause, UnfitError) else first["msg"]
+        words = {*told, "k", "n", "kind"}
+        key = ".".join(part for part in at if isinstance(part, str) and part in words)
+        raise InputError(f"{key or 'alerts'}: {said}") from None

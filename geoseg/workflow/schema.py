@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from geoseg.workflow.alerts import Alerts
 from geoseg.workflow.bands import Section
 from geoseg.workflow.composite import (
     Composite,
@@ -190,6 +191,8 @@ class Workflow(Whole):
     """What is done to the map of classes before it is written, one step after the other."""
     output: Output
     """What is made, and where it goes."""
+    alerts: Alerts | None = None
+    """Alerts of forest loss, date by date, kept from run to run."""
     cluster: Annotated[
         Cluster, BeforeValidator(expand_cluster), OrElse({"const": "local"}, {"type": "string"})
     ] = Cluster()
