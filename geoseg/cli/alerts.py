@@ -49,6 +49,14 @@ Chi = Annotated[
     typer.Option(help="Probability that confirms, for bayes; else 0.975.", show_default=False),
 ]
 Within = Annotated[str, typer.Option(help="Days in which an alert must be confirmed: '90 d'.")]
+SeenForest = Annotated[
+    int | None,
+    typer.Option(
+        help="Clear dates of forest in a row before a pixel is watched; 3, with a baseline 0.",
+        min=0,
+        show_default=False,
+    ),
+]
 PresetOption = Annotated[Preset | None, typer.Option(help="A known rule.", show_default=False)]
 MinArea = Annotated[
     str, typer.Option(help="The smallest polygon: '0.2 ha', or a preset (radd, eudr, corine).")
@@ -67,6 +75,7 @@ def update(
     rule: Rule = "",
     chi: Chi = None,
     confirm_within: Within = "",
+    seen_forest: SeenForest = None,
     workers: Workers = None,
     as_json: AsJson = False,
     log_json: LogJson = False,
@@ -82,8 +91,11 @@ def update(
         "rule": _rule(rule),
         "chi": chi,
         "confirm_within": confirm_within or None,
+        "seen_forest": seen_forest,
     }
     told = {key: value for key, value in told.items() if value is not None}
+    if told and baseline is not None:
+        told["baseline"] = str(baseline)
     names, silent = _listed(forest), _listed(ignore)
     section: Alerts | None = section_of(told) if told else None
     watching = Watching(names, silent, baseline, None if section is None else section.rule_of())

@@ -34,7 +34,7 @@ VERSION: Final = 1
 BLOCK: Final = 1024
 _META = "alerts.json"
 _OBSERVATIONS = "observations"
-_WATCHED = "watched"
+_WATCHED = "baseline"
 _BLOCKS = ".blocks"
 
 History = tuple[tuple[int, tuple[str, ...]], ...]

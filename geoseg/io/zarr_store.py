@@ -57,7 +57,7 @@ class ZarrRaster:
             block: Side of a square chunk, in pixels.
             fill: What pixels never written read as; also the array's nodata value.
             name: Of the array.
-            dtype: Of the numbers: ``uint8``, ``uint16`` or ``int16``.
+            dtype: Of the numbers: whole numbers.
 
         Raises:
             ProductError: There is such an array already, of another shape, grid, chunk size or

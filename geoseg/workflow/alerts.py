@@ -24,6 +24,10 @@ from geoseg.workflow.faults import UnfitError, show
 from geoseg.workflow.fields import FilePath, MinArea, OrElse, Some, Text
 from geoseg.workflow.units import Area, Duration
 
+SETTLED = 3
+"""Clear observations of forest in a row before a pixel is watched, where no map says what was
+forest: with 5 % of false forest two in a row would still be seen in 5 % of all fields in 20 dates."""
+
 _DAY = 86400.0
 
 
@@ -53,19 +57,18 @@ class Watching:
         ignore: Classes that say nothing.
         baseline: A map that says where forest was to begin with.
         rule: What makes alerts of observations.
-        within: Days in which an alert must be confirmed; else the rule's own.
     """
 
     forest: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     baseline: Path | None = None
     rule: Rule | None = None
-    within: int | None = None
 
     def rule_for(self, own: Rule | None) -> Rule:
         """What counts: what is asked for, else what the store has, else Bayesian updating."""
-        rule = self.rule or own or Bayes()
-        return rule if self.within is None else replace(rule, within=self.within)
+        if self.rule is None and own is not None:
+            return own
+        return self.rule or Bayes(settled=SETTLED if self.baseline is None else 0)
 
 
 class AlertRule(Section):
@@ -144,6 +147,9 @@ class Alerts(Section):
     """Probability of change that confirms an alert, of the rule bayes; 0.975 without."""
     confirm_within: Days | None = None
     """An alert that is not confirmed in this time is dropped; 90 days without."""
+    seen_forest: Annotated[int, Field(ge=0, le=250)] | None = None
+    """Clear observations of forest in a row that a pixel needs before it is watched. With a
+    baseline 0, else 3: what never was forest is not lost."""
     min_area: MinArea | None = None
     """The smallest polygon of alerts; that of the preset, else all."""
     output: FilePath | None = None
@@ -169,6 +175,8 @@ class Alerts(Section):
             changes["chi"] = self.chi
         if self.confirm_within is not None:
             changes["within"] = self.confirm_within.timedelta.days
+        settled = SETTLED if self.baseline is None else 0
+        changes["settled"] = settled if self.seen_forest is None else self.seen_forest
         return replace(rule, **changes)
 
     def smallest(self) -> Area:

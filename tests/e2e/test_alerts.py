@@ -58,7 +58,7 @@ def exported(maps, tmp_path_factory):
     folder = tmp_path_factory.mktemp("exported")
     store, out = folder / "alerts.zarr", folder / "out"
     assert run(["alerts", "update", str(store), *maps, "--forest", "trees", "--ignore", "cloud",
-                "--chi", "0.9", "-q"]) == 0  # fmt: skip
+                "--chi", "0.9", "--seen-forest", "0", "-q"]) == 0  # fmt: skip
     assert run(["alerts", "export", str(store), str(out), "-q"]) == 0
     return store, out
 
@@ -188,7 +188,7 @@ def test_alerts_before_2015_have_no_gfw_numbers(tmp_path, capsys):
         dated = write_map(tmp_path, day, lost, clear, np.full(lost.shape, 95))
         write_rat(dated.classes, LEGEND)
         assert run(["alerts", "update", str(store), str(dated.classes.parent), "--forest", "trees",
-                    "--confirm-within", "3650 d", "-q"]) == 0  # fmt: skip
+                    "--confirm-within", "3650 d", "--seen-forest", "1", "-q"]) == 0  # fmt: skip
     out.mkdir()
     (out / "alerts.tif").write_bytes(b"of an older export")
     assert run(["alerts", "export", str(store), str(out)]) == 0
@@ -223,7 +223,7 @@ def steps(maps, tmp_path_factory):
     """How often an update writes something."""
     store = tmp_path_factory.mktemp("counted") / "alerts.zarr"
     words = [sys.executable, "-c", _KILLED, "100000", "alerts", "update", str(store), *maps,
-             "--forest", "trees", "-q"]  # fmt: skip
+             "--forest", "trees", "--seen-forest", "0", "-q"]  # fmt: skip
     told = subprocess.run(words, check=True, capture_output=True, text=True).stdout
     return 100_000 - int(told.split()[-1])
 
@@ -232,7 +232,7 @@ def steps(maps, tmp_path_factory):
 def test_a_killed_update_ends_the_same_when_it_is_run_again(maps, exported, tmp_path, steps, share):
     store, writes = tmp_path / "alerts.zarr", int(share * steps)
     words = ["alerts", "update", str(store), *maps, "--forest", "trees", "--ignore", "cloud",
-             "--chi", "0.9", "-q"]  # fmt: skip
+             "--chi", "0.9", "--seen-forest", "0", "-q"]  # fmt: skip
     done = subprocess.run([sys.executable, "-c", _KILLED, str(writes), *words], check=False)
     assert done.returncode == -signal.SIGKILL
     assert run(words) == 0

@@ -18,6 +18,8 @@ RULES = (
     Count(k=2, n=3),
     Count(k=3, n=5, within=60),
     Count(k=1, n=1),
+    Bayes(settled=2),
+    Count(k=2, n=3, settled=1),
 )
 percent = st.one_of(st.just(UNSEEN), st.integers(0, 100))
 histories = st.lists(st.tuples(st.integers(1, 60), percent), max_size=25)
@@ -36,6 +38,16 @@ def timed(steps):
     return days.astype(np.uint16), np.array([p for _, p in steps], np.uint8)
 
 
+def watched_from(percents, rule):
+    """Place of the first observation after so many of forest in a row."""
+    run = 0
+    for at, p in enumerate(percents):
+        if run >= rule.settled:
+            return at
+        run = run if p == UNSEEN else run + 1 if p < rule.flag else 0
+    return len(percents)
+
+
 def bayts(days, percents, rule):
     """Reiche et al. 2015, section 2.1, in floating point; stops at the confirmation."""
     weighted = [min(max(p, rule.weights[0]), rule.weights[1]) / 100 for p in percents]
@@ -44,21 +56,25 @@ def bayts(days, percents, rule):
         return prior * likelihood / (prior * likelihood + (1 - prior) * (1 - likelihood))
 
     alert, change, prior, seen = Alert(), 0.0, rule.start / 100, 0
-    for when, raw, p in zip(days, percents, weighted, strict=True):
+    forest = watched_from(percents, rule)
+    for at, (when, raw, p) in enumerate(zip(days, percents, weighted, strict=True)):
         if raw == UNSEEN:
             continue
         day = int(when)
+        if at < forest:
+            prior, seen = p, day
+            continue
         if alert.stage == "pending" and day - alert.first > rule.within:
             alert = Alert()
         if alert.stage == "pending":
             change = posterior(change, p)
             alert.count += raw >= rule.flag
-            if change < 0.5 - 1e-9:
+            if change < 0.5 - 1e-6:
                 alert = Alert()
         elif raw >= rule.flag:
             alert = Alert("pending", day, seen, 1)
             change = posterior(prior, p)
-        if alert.stage == "pending" and change >= rule.chi and raw >= rule.flag:
+        if alert.stage == "pending" and change >= rule.chi - 1e-6 and raw >= rule.flag:
             alert.stage = "confirmed"
             return alert
         prior, seen = p, day
@@ -67,7 +83,12 @@ def bayts(days, percents, rule):
 
 def k_of_n(days, percents, rule):
     """The window of the last n clear observations at each date, from the whole history."""
-    clear = [(int(d), p >= rule.flag) for d, p in zip(days, percents, strict=True) if p != UNSEEN]
+    forest = watched_from(percents, rule)
+    clear = [
+        (int(d), p >= rule.flag and at >= forest)
+        for at, (d, p) in enumerate(zip(days, percents, strict=True))
+        if p != UNSEEN
+    ]
     alert = Alert()
     for at, (day, hit) in enumerate(clear):
         window = range(max(0, at - rule.n + 1), at + 1)
@@ -203,7 +224,7 @@ def test_days_that_are_out_of_order_are_refused():
     [
         lambda: Bayes(chi=0.4), lambda: Bayes(chi=1.0), lambda: Bayes(weights=(60, 90)),
         lambda: Bayes(start=0), lambda: Count(k=3, n=2), lambda: Count(k=1, n=9),
-        lambda: Bayes(flag=90, high=80), lambda: Bayes(within=0), lambda: Count(finish=0),
+        lambda: Bayes(flag=90, high=80), lambda: Bayes(within=0), lambda: Count(finish=0), lambda: Bayes(settled=-1),
     ],
 )  # fmt: skip
 def test_rules_that_make_no_sense_are_refused(wrong):

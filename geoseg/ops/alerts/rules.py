@@ -31,8 +31,9 @@ STATE_NAMES = {
 }
 """The states of OPERA's DIST products (github.com/opera-adt/dist-s1, layer GEN-DIST-STATUS)."""
 
-NATS = 1000  # log odds are whole thousandths: sums of integers do not depend on the machine
-MOST_ODDS = 9210  # thousandths: a probability of 0.9999
+NATS = 1_000_000  # log odds are whole millionths: sums of integers do not depend on the machine
+SLACK = 1000  # millionths, for what is rounded: 0.25 and 0.9 and 0.25 make one half
+MOST_ODDS = 9_210_000  # millionths: a probability of 0.9999
 LONGEST_WINDOW = 8
 
 
@@ -48,12 +49,15 @@ class Common:
         within: Days after the first detection in which an alert must be confirmed; else it is
             dropped. 90 as for RADD (Reiche et al. 2021, doi:10.1088/1748-9326/abd0a8).
         finish: Clear observations of forest in a row that end a confirmed alert; 2 as in DIST.
+        settled: Clear observations of forest in a row that a pixel needs before it is watched. 0
+            watches all pixels, which needs a map of where forest was to begin with.
     """
 
     flag: int = 50
     high: int = 85
     within: int = 90
     finish: int = 2
+    settled: int = 0
 
     def __post_init__(self) -> None:
         if not 1 <= self.flag <= self.high <= 100:
@@ -66,6 +70,8 @@ class Common:
                 f"alerts: confirm within {self.within} days, finished after {self.finish}: expected "
                 f"1 to 36500 days, and 1 to 250 observations"
             )
+        if not 0 <= self.settled <= 250:
+            raise InputError(f"alerts: {self.settled} observations of forest: expected 0 to 250")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +107,7 @@ class Bayes(Common):
             raise InputError(f"alerts: start {self.start}: expected 1 to 99 percent")
 
     def odds(self) -> NDArray[np.int32]:
-        """Log odds of non-forest by percent ``(101,)``, in thousandths, weights applied."""
+        """Log odds of non-forest by percent ``(101,)``, in millionths, weights applied."""
         percent = np.clip(np.arange(101), *self.weights) / 100
         odds: NDArray[np.int32] = np.rint(NATS * np.log(percent / (1 - percent))).astype(np.int32)
         return odds

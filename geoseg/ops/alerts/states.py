@@ -19,6 +19,7 @@ from geoseg.ops.alerts.rules import (
     NODATA,
     NONE,
     PROVISIONAL,
+    SLACK,
     Bayes,
     Rule,
 )
@@ -43,8 +44,9 @@ class Planes(NamedTuple):
     looks: NDArray[np.uint16]  # clear observations since the first detection, that one included
     peak: NDArray[np.uint8]  # largest percent of non-forest among the detections
     prior: NDArray[np.uint8]  # percent of the last clear observation, 255 before there is one
-    odds: NDArray[np.int16]  # log odds of change in thousandths; Bayes only
+    odds: NDArray[np.int32]  # log odds of change in millionths; Bayes only
     calm: NDArray[np.uint8]  # clear observations of forest in a row
+    watched: NDArray[np.uint8]  # 1 once there was forest for long enough
     dropped: NDArray[np.uint16]  # day of the first detection of the last alert that was dropped
     until: NDArray[np.uint16]  # last day on which that alert stood
     bits: NDArray[np.uint8]  # which of the last observations were detections, 1 the last; Count
@@ -61,8 +63,9 @@ FILLS: Final[dict[str, tuple[str, int]]] = {
     "looks": ("uint16", 0),
     "peak": ("uint8", 0),
     "prior": ("uint8", UNSEEN),
-    "odds": ("int16", 0),
+    "odds": ("int32", 0),
     "calm": ("uint8", 0),
+    "watched": ("uint8", 0),
     "dropped": ("uint16", 0),
     "until": ("uint16", 0),
     "bits": ("uint8", 0),
@@ -102,7 +105,8 @@ def advance(
         raise InputError(f"alerts: days {days.tolist()} do not follow day {seen} in order")
     stack = np.ascontiguousarray(percents, np.uint8)
     days = np.ascontiguousarray(days, np.uint16)
-    common = np.array([rule.flag, rule.high, rule.within, rule.finish], np.int64)
+    settings = rule.flag, rule.high, rule.within, rule.finish, rule.settled
+    common = np.array(settings, np.int64)
     if isinstance(rule, Bayes):
         limits = np.array([rule.threshold(), rule.start], np.int64)
         advance_bayes(planes, days, stack, rule.odds(), common, limits)
@@ -145,6 +149,15 @@ def _is_pending(state: int) -> bool:
 
 
 @helper
+def _is_new(planes: Any, i: int, j: int, settled: int) -> bool:
+    """Whether a pixel is not watched yet; it is from the next observation on, if this one shows so."""
+    if settled == 0 or planes.watched[i, j]:
+        return False
+    planes.watched[i, j] = planes.calm[i, j] >= settled
+    return True
+
+
+@helper
 def _note(planes: Any, i: int, j: int, day: int, percent: int, flag: int) -> None:
     """Count an observation of a pixel that has an alert."""
     planes.looks[i, j] = min(planes.looks[i, j] + 1, 65535)
@@ -178,7 +191,7 @@ def _observe_bayes(
         odds = planes.odds[i, j] + table[percent]
         planes.odds[i, j] = max(-MOST_ODDS, min(MOST_ODDS, odds))
         _note(planes, i, j, day, percent, flag)
-        if planes.odds[i, j] < 0:
+        if planes.odds[i, j] < -SLACK:
             _drop(planes, i, j, day - 1)
             return
     elif hit:
@@ -191,7 +204,7 @@ def _observe_bayes(
         planes.state[i, j] = NONE
         return
     stage = FIRST if planes.detections[i, j] == 1 else PROVISIONAL
-    if hit and planes.odds[i, j] >= limits[0]:
+    if hit and planes.odds[i, j] >= limits[0] - SLACK:
         stage = CONFIRMED
     planes.state[i, j] = _level(stage, planes.peak[i, j], high)
 
@@ -212,7 +225,9 @@ def advance_bayes(
                     continue
                 calm = 0 if percent >= flag else min(planes.calm[i, j] + 1, 250)
                 planes.calm[i, j] = calm
-                if state in (CONFIRMED, CONFIRMED + HIGH):
+                if _is_new(planes, i, j, common[4]):
+                    planes.state[i, j] = NONE
+                elif state in (CONFIRMED, CONFIRMED + HIGH):
                     _follow_confirmed(planes, i, j, day, percent, common)
                     if percent >= flag:
                         odds = planes.odds[i, j] + table[percent]
@@ -221,6 +236,15 @@ def advance_bayes(
                     _observe_bayes(planes, i, j, day, percent, table, common, limits)
                 planes.prior[i, j] = percent
                 planes.seen[i, j] = day
+
+
+@helper
+def _remember(planes: Any, i: int, j: int, day: int, hit: bool) -> None:  # noqa: FBT001 (private)
+    """Put an observation in the window."""
+    planes.bits[i, j] = ((int(planes.bits[i, j]) << 1) | int(hit)) & 0xFF
+    for k in range(planes.recent.shape[0] - 1, 0, -1):
+        planes.recent[k, i, j] = planes.recent[k - 1, i, j]
+    planes.recent[0, i, j] = day
 
 
 @helper
@@ -282,12 +306,11 @@ def advance_count(planes: Any, days: Any, percents: Any, common: Any, window: An
                 planes.calm[i, j] = calm
                 if state in (CONFIRMED, CONFIRMED + HIGH):
                     _follow_confirmed(planes, i, j, day, percent, common)
+                elif _is_new(planes, i, j, common[4]):
+                    planes.state[i, j] = NONE
+                    _remember(planes, i, j, day, False)  # noqa: FBT003 (numba takes no keywords)
                 else:
-                    bits = int(planes.bits[i, j])
-                    planes.bits[i, j] = ((bits << 1) | int(percent >= flag)) & 0xFF
-                    for k in range(planes.recent.shape[0] - 1, 0, -1):
-                        planes.recent[k, i, j] = planes.recent[k - 1, i, j]
-                    planes.recent[0, i, j] = day
+                    _remember(planes, i, j, day, percent >= flag)
                     _observe_count(planes, i, j, day, percent, common, window)
                 planes.prior[i, j] = percent
                 planes.seen[i, j] = day
