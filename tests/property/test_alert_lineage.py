@@ -88,6 +88,44 @@ def test_swallowed_regions_are_those_that_were_seen_apart_day_by_day(seed):
     assert short == expected
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_names_last_from_day_to_day_whatever_is_dropped(seed):
+    first, until = random_raster(seed, (9, 11))
+    before: dict[int, str] = {}
+    for day in range(17000, 17011):
+        stands = (first > 0) & (first <= day) & (until >= day)
+        seen = (first > 0) & (first <= day)
+        regions = track(
+            np.where(seen, first, 0), np.where(seen, np.where(stands, STANDS, until), 0), 4
+        )
+        labels, _ = ndimage.label(stands, EIGHT)
+        name_of = {
+            int(labels.ravel()[row["pixel"]]): (int(row["name"]), regions.name(int(row["name"])))
+            for row in regions.table
+        }
+        assert len({key for key, _ in name_of.values()}) == len(name_of)
+        now = {int(p): name_of[int(labels.ravel()[p])] for p in np.flatnonzero(stands)}
+        for old in set(before.values()):
+            left = {now[p] for p in now if before.get(p) == old}
+            # The name goes on, or it went into an older one.
+            assert not left or old in left or min(left) < old
+            if len(left) == 1 and old not in left:
+                (new,) = left
+                assert new in set(before.values())
+        before = now
+
+
+def test_a_part_keeps_its_own_name_when_the_one_it_split_from_is_gone():
+    first = np.zeros((3, 9), int)
+    first[1, 1:8] = [17010, 17012, 17014, 17014, 17014, 17011, 17013]
+    until = np.where(first, STANDS, 0)
+    until[1, 3:6] = 17040
+    until[1, 1:3] = 17050
+    left = track(first, until, 4)
+    assert names(left) == ["20160729-1-6"]
+    assert left.name(int(left.table["split_from"][0])) == "20160728-1-1"
+
+
 def test_a_region_keeps_its_name_while_it_grows():
     first = np.zeros((5, 9), int)
     first[2, 4] = 17010

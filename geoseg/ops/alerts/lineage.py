@@ -1,9 +1,9 @@
 """Regions of alerts over a whole raster, and which one grew out of which.
 
-All is told from the pixels alone, whatever was exported before: the alert that began first in a
-region, at its first pixel, names it. So a region keeps its name while it grows, and the older name
-stays where two merge. Where a region falls apart since alerts between its parts were dropped, the
-part that began first keeps the name; the others are named by their own first alert.
+All is told from the pixels alone, whatever was exported before, by going through the days on which
+alerts began or were dropped. A region is named by its first alert, and keeps the name while it
+grows; where two merge, the older name stays. Where one falls apart, since alerts between its parts
+were dropped, the part with the oldest alert keeps the name; others get that of their own oldest.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.grid import Window
+from geoseg.ops.alerts.naming import trace_names
 from geoseg.ops.alerts.rules import to_date
 from geoseg.ops.alerts.zones import BOTH_STAND, SAME, STANDS, ZONE, BlockZones, seam_edges, unite
 
@@ -104,13 +105,35 @@ class Tracker:
         edges[:, :2] = same[edges[:, :2]]
         both = edges[edges[:, 2] == BOTH_STAND, :2].copy()
         region = unite(len(zones), both)[same]
-        group = unite(len(zones), edges[:, :2].copy())[same]
         key = (zones["first"].astype(np.int64) << _SHIFT) | zones["pixel"]
         stands = zones["until"] == STANDS
         table, at = _gather(zones, key, region, stands)
-        _name(table, _least(key, group)[region[stands][_first_of(at)]] if len(table) else key[:0])
-        merged = _swallowed(table, at, key, same, stands, both, zones["first"])
-        return Regions(table, merged, self._shape[1])
+        names, came_from, into = trace_names(
+            zones["first"].astype(np.int64),
+            zones["until"].astype(np.int64),
+            _least(key, same),
+            same,
+            edges[edges[:, 2] != SAME, :2].copy(),
+            _events(zones),
+        )
+        named = names[same[stands]]
+        table["name"][at] = key_of(named, key, same)
+        table["split_from"][at] = key_of(came_from[named], key, same)
+        return Regions(table, _swallowed(table, at, named, into, _least(key, same)), self._shape[1])
+
+
+def _events(zones: NDArray[np.void]) -> NDArray[np.int64]:
+    """Days on which alerts began, or did not stand any more."""
+    dropped = zones["until"][zones["until"] != STANDS].astype(np.int64) + 1
+    return np.unique(np.concatenate([zones["first"].astype(np.int64), dropped]))
+
+
+def key_of(
+    labels: NDArray[np.int64], key: NDArray[np.int64], same: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Keys of zones, 0 for the label -1."""
+    least = np.append(_least(key, same), 0)
+    return least[labels]
 
 
 def _least(key: NDArray[np.int64], group: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -118,11 +141,6 @@ def _least(key: NDArray[np.int64], group: NDArray[np.int64]) -> NDArray[np.int64
     least = np.full(len(key), np.iinfo(np.int64).max)
     np.minimum.at(least, group, key)
     return least[group]
-
-
-def _first_of(at: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where each number ``0..n`` comes first."""
-    return np.unique(at, return_index=True)[1]
 
 
 def _gather(
@@ -149,35 +167,20 @@ def _gather(
     return table[order], place[at]
 
 
-def _name(table: NDArray[np.void], oldest: NDArray[np.int64]) -> None:
-    """Name regions; ``oldest`` is the least key of all that each was ever one with."""
-    keeper = np.lexsort((table["key"], oldest))
-    first = np.ones(len(table), np.bool_)
-    first[1:] = oldest[keeper][1:] != oldest[keeper][:-1]
-    keeps = np.zeros(len(table), np.bool_)
-    keeps[keeper[first]] = True
-    table["name"] = np.where(keeps, oldest, table["key"])
-    table["split_from"] = np.where(keeps, 0, oldest)
-
-
 def _swallowed(
     table: NDArray[np.void],
     at: NDArray[np.int64],
+    named: NDArray[np.int64],
+    into: NDArray[np.int64],
     key: NDArray[np.int64],
-    same: NDArray[np.int64],
-    stands: NDArray[np.bool_],
-    both: NDArray[np.int64],
-    first: NDArray[np.uint16],
 ) -> tuple[tuple[int, ...], ...]:
-    """Keys of other beginnings in each region: zones that no older one was beside when they began."""
-    later = np.where(first[both[:, 0]] > first[both[:, 1]], both[:, 0], both[:, 1])
-    grown = np.zeros(len(key), np.bool_)
-    grown[later] = True
-    least = _least(key, same)
-    begins = (stands & ~grown[same])[stands]
+    """Keys of all names that went into that of each region, directly or over others."""
+    row_of = {int(name): int(row) for name, row in zip(named, at, strict=True)}
     found: list[list[int]] = [[] for _ in range(len(table))]
-    pairs = {(int(r), int(k)) for r, k in zip(at[begins], least[stands][begins], strict=True)}
-    for row, begun in sorted(pairs):
-        if begun != table["key"][row]:
-            found[row].append(begun)
-    return tuple(tuple(keys) for keys in found)
+    for gone in np.flatnonzero(into >= 0):
+        name = int(gone)
+        while into[name] >= 0:
+            name = int(into[name])
+        if name in row_of:
+            found[row_of[name]].append(int(key[gone]))
+    return tuple(tuple(sorted(keys)) for keys in found)

@@ -54,7 +54,8 @@ class BlockZones(NamedTuple):
 
 
 @helper
-def _root(parent: Any, label: int) -> int:
+def root_of(parent: Any, label: int) -> int:
+    """The label that stands for all that ``label`` is joined with."""
     while parent[label] != label:
         parent[label] = parent[parent[label]]
         label = parent[label]
@@ -66,10 +67,10 @@ def unite(count: int, pairs: Any) -> Any:
     """For each of ``count`` labels the least label that it is joined with by ``pairs`` ``(n, 2)``."""
     parent = np.arange(count)
     for k in range(len(pairs)):
-        a, b = _root(parent, pairs[k, 0]), _root(parent, pairs[k, 1])
+        a, b = root_of(parent, pairs[k, 0]), root_of(parent, pairs[k, 1])
         parent[max(a, b)] = min(a, b)
     for k in range(count):
-        parent[k] = _root(parent, k)
+        parent[k] = root_of(parent, k)
     return parent
 
 
@@ -97,7 +98,7 @@ def label_zones(first: Any, until: Any) -> tuple[Any, int]:
                 if y < 0 or x < 0 or x >= width:
                     continue
                 if _relation(first[i, j], until[i, j], first[y, x], until[y, x]) == SAME:
-                    a, b = _root(parent, i * width + j), _root(parent, y * width + x)
+                    a, b = root_of(parent, i * width + j), root_of(parent, y * width + x)
                     parent[max(a, b)] = min(a, b)
     labels = np.full((height, width), -1, np.int64)
     count = 0
@@ -105,7 +106,7 @@ def label_zones(first: Any, until: Any) -> tuple[Any, int]:
         for j in range(width):
             if first[i, j] == 0:
                 continue
-            root = _root(parent, i * width + j)
+            root = root_of(parent, i * width + j)
             if root == i * width + j:
                 labels[i, j] = count
                 count += 1
