@@ -257,6 +257,26 @@ def test_a_store_that_is_held_is_left_alone(maps, exported, tmp_path):
     assert run(["alerts", "update", str(store), maps[0], "-q"]) == 0
 
 
+@pytest.mark.cluster
+def test_a_workflow_adds_its_scenes_run_by_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ["run", str(Path(__file__).parents[2] / "workflows" / "alerts.yaml"), "-q",
+             "--set", "input.size=128", "--set", "input.seed=3", "--set", "cluster.workers=1",
+             "--set", "alerts.seen_forest=1", "--set", "output.quicklook=false"]  # fmt: skip
+    dated = [["--set", f"input.date={n}", "--set", f"input.directory=s{n}"] for n in (1, 2)]
+    store, out = Path("products/alerts/forest.zarr"), Path("products/alerts/alerts")
+    for settings in dated:
+        assert run([*words, *settings]) == 0
+    lost = (read("s1/truth.tif") == 2) & (read("s2/truth.tif") != 2)
+    alert = np.isin(read(out / "state.tif"), (1, 4))
+    assert lost.any()
+    assert alert[lost].mean() > 0.5
+    assert alert[~lost].mean() < 0.15
+    before = files(store), files(out)
+    assert run([*words, *dated[0]]) == 0  # the older scene once more: nothing is new
+    assert (files(store), files(out)) == before
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
