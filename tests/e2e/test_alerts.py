@@ -261,7 +261,7 @@ def test_a_store_that_is_held_is_left_alone(maps, exported, tmp_path):
 def test_a_workflow_adds_its_scenes_run_by_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = ["run", str(Path(__file__).parents[2] / "workflows" / "alerts.yaml"), "-q",
-             "--set", "input.size=128", "--set", "input.seed=3", "--set", "cluster.workers=1",
+             "--set", "input.size=256", "--set", "cluster.workers=1",
              "--set", "alerts.seen_forest=1", "--set", "output.quicklook=false"]  # fmt: skip
     dated = [["--set", f"input.date={n}", "--set", f"input.directory=s{n}"] for n in (1, 2)]
     store, out = Path("products/alerts/forest.zarr"), Path("products/alerts/alerts")
