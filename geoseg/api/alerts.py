@@ -15,7 +15,7 @@ from geoseg.api.planning import RunPlan
 from geoseg.api.results import SceneResult
 from geoseg.errors import InputError
 from geoseg.grid import GeoBox
-from geoseg.io.alert_store import BLOCK, AlertStore, Observed, Watch, with_scene
+from geoseg.io.alert_store import BLOCK, AlertStore, Observed, Watch, is_store, with_scene
 from geoseg.io.dated_map import DatedMap, find_map
 from geoseg.ops.alerts.rules import Rule, to_date, to_day
 from geoseg.run.lock import hold
@@ -85,7 +85,7 @@ def update(
     teller = reporter or Silent()
     check_folder(store.parent, what=str(store))
     with hold_store(store):
-        made = AlertStore.open(store) if (store / "alerts.json").is_file() else None
+        made = AlertStore.open(store) if is_store(store) else None
         if made is None and not maps:
             raise InputError(f"{store}: there is no such store, and no map to make it of")
         watch = _watch(made, watching)
@@ -100,6 +100,11 @@ def update(
         else:
             made.check(made.grid, watch)
         return _update(made, maps, rule, workers, teller)
+
+
+def has_baseline(store: Path) -> bool:
+    """Whether there is such a store, and it watches only what was forest on a map."""
+    return is_store(store) and AlertStore.open(store).watch.baseline is not None
 
 
 def settle(
@@ -170,7 +175,7 @@ def _update(
         replaced += [s for s in scenes if (s.scene, s.day) == (new.scene, new.day)]
         scenes = with_scene(scenes, new)
         added.append(new)
-    if added or rule != made.rule or not (made.path / "alerts.json").is_file():
+    if added or rule != made.rule or not is_store(made.path):
         made = made.keep(scenes, rule)
     blocks = settle(made, workers=workers, reporter=teller)
     made.tidy()
