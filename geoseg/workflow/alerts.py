@@ -19,9 +19,9 @@ from pydantic import (
 
 from geoseg.errors import InputError
 from geoseg.ops.alerts.rules import LONGEST_WINDOW, Bayes, Count, Rule
-from geoseg.workflow.bands import Section
 from geoseg.workflow.faults import UnfitError, show
 from geoseg.workflow.fields import Distinct, FilePath, MinArea, OrElse, Some, Text
+from geoseg.workflow.section import Section
 from geoseg.workflow.units import Area, Duration
 
 SETTLED = 3

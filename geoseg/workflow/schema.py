@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from geoseg.workflow.alerts import Alerts
-from geoseg.workflow.bands import Section
 from geoseg.workflow.composite import (
     Composite,
     Mosaic,
@@ -31,6 +30,7 @@ from geoseg.workflow.grid import GridChoice
 from geoseg.workflow.inputs import AreaOfProducts, Input
 from geoseg.workflow.model import ModelChoice, expand_model
 from geoseg.workflow.postprocess import Step, check_order
+from geoseg.workflow.section import Section
 from geoseg.workflow.template import expand_directory
 from geoseg.workflow.vector import OptionalVector, Vector, expand_vector
 from geoseg.workflow.whole import Whole

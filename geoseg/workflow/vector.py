@@ -9,9 +9,9 @@ from pydantic import Field, PlainSerializer, PlainValidator, ValidationError, mo
 from pydantic.json_schema import WithJsonSchema
 
 from geoseg.errors import InputError
-from geoseg.workflow.bands import Section
 from geoseg.workflow.faults import UnfitError, closest, show
 from geoseg.workflow.fields import Distinct, OrElse, Some, Text, one_of
+from geoseg.workflow.section import Section
 from geoseg.workflow.units import Area, Length
 
 OTHERS = "others"

@@ -51,6 +51,11 @@ def test_b8a_tells_the_others():
     assert names == ["blue", "green", "nir08", "swir16", None]
 
 
+def test_a_leading_zero_tells_the_others():
+    assert common_names(["2018-12-01_B02", "2018-12-01_B11"]) == ["blue", "swir16"]
+    assert common_names(["x_B2", "x_B11"]) == [None, None]
+
+
 @pytest.mark.parametrize(
     ("text", "sensor"),
     [
