@@ -180,7 +180,7 @@ class Polygons:
             column_of(confidence, unseen),
             column_of(features["confidence_min"], unseen),
             column_of(features["measured"] * 100 / features["pixels"], unseen),
-            self._ids(features),
+            self.ids(features),
             column_of(features["edge"]),
             *(column_of(side) for side in boxes.T.copy()),
         ]
@@ -191,8 +191,12 @@ class Polygons:
         names = [self._names.get(code) for code in range(least, greatest + 1)]
         return text_column(names, codes - least)
 
-    def _ids(self, features: NDArray[np.void]) -> pa.Array:
-        """Different for all polygons of a grid: every step can be undone."""
+    def ids(self, features: NDArray[np.void]) -> pa.Array:
+        """Names of polygons: different for all of a grid, as every step can be undone.
+
+        Args:
+            features: With ``code`` and ``first``, as in :data:`geoseg.ops.regions.REGION`.
+        """
         code = features["code"].astype(np.uint16).astype(np.uint64)
         key = (features["first"].astype(np.uint64) << np.uint64(16)) | code
         mixed = _mix(_mix(key) ^ self._salt)

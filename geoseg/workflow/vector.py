@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self, TypedDict
 from pydantic import Field, PlainSerializer, PlainValidator, model_validator
 from pydantic.json_schema import WithJsonSchema
 
+from geoseg.errors import InputError
 from geoseg.workflow.faults import UnfitError, closest, show
 from geoseg.workflow.fields import Distinct, OrElse, Some, Text, one_of
 from geoseg.workflow.section import Section
@@ -41,6 +42,18 @@ def area_or_preset(value: object, at: tuple[str, ...] = ()) -> Area:
         hint = f"did you mean '{guess}'?" if guess else error.hint
         advice = f"{error.advice}, or a preset ({', '.join(PRESETS)})"
         raise UnfitError(advice, error.found, hint=hint, at=at) from None
+
+
+def smallest_area(value: object) -> Area:
+    """The area of the smallest polygon: a number and a unit, or a preset.
+
+    Raises:
+        InputError: It is something else.
+    """
+    try:
+        return area_or_preset(value)
+    except UnfitError as error:
+        raise InputError(f"min_area: {error}") from None
 
 
 def _hole_area(value: object, at: tuple[str, ...] = ()) -> Area:
