@@ -16,12 +16,14 @@ from geoseg.ops.arcs import BlockArcs
 from geoseg.ops.compaction import compact
 from geoseg.ops.joining import OPEN_ARC, OPEN_REGION, Tables
 from geoseg.ops.metric import Metric
+from geoseg.ops.parting import PartedBlock, part_block
 from geoseg.ops.regions import REGION
+from geoseg.ops.rings import RING, Outlines
 from geoseg.ops.topology.chains import adopt_lines
 from geoseg.ops.topology.measures import measure_shaped
 from geoseg.ops.topology.shaper import Shaper
 from geoseg.ops.topology.shaping import Shaping
-from geoseg.ops.wkb import to_wkb
+from geoseg.ops.wkb import Some, write_wkb
 
 Connectivity = Literal[4, 8]
 Choose = Callable[[NDArray[np.void]], NDArray[np.bool_]]
@@ -41,6 +43,7 @@ class PolygonBatch:
         offsets: ``(n + 1,)`` where each geometry begins in ``wkb``.
         wkb: Bytes, one geometry after the other: polygons for 4-connectivity, multipolygons for
             8-connectivity.
+        boxes: ``(4, n)`` west, south, east and north in map coordinates.
         written: ``(n,)`` int64; area of the geometry in counts of ``Metric.unit``. That of the
             pixels unless boundaries are shaped.
     """
@@ -49,11 +52,12 @@ class PolygonBatch:
     perimeter: NDArray[np.float64]
     offsets: NDArray[np.int64]
     wkb: NDArray[np.uint8]
+    boxes: NDArray[np.float64]
     written: NDArray[np.int64]
 
 
 def join(
-    blocks: Iterable[BlockArcs],
+    blocks: Iterable[BlockArcs | PartedBlock],
     affine: Affine,
     metric: Metric,
     *,
@@ -73,7 +77,7 @@ def join(
 
     Args:
         blocks: All blocks of the raster in row-major order; those of a row of blocks are equally
-            high and span the raster.
+            high and span the raster. Parted ones (see :func:`may_part`) leave less to do here.
         affine: From column and row to the map.
         metric: How large pixels are.
         connectivity: 4 or 8.
@@ -87,13 +91,21 @@ def join(
     """
     shaper = None if shaping is None else Shaper(metric, shaping)
     joiner = _Joiner(metric.shape, diagonal=connectivity == 8, shaper=shaper)
+    parts = may_part(connectivity, shaping)
     for block in blocks:
-        joiner.add(block)
+        joiner.add(part_block(block) if parts and isinstance(block, BlockArcs) else block)
         if block.window.x1 == metric.shape[1]:
             closed = joiner.close_row(block.window.y1)
             yield from _emit(joiner, closed, affine, metric, choose)
             joiner.tidy()
     joiner.check_complete()
+
+
+def may_part(connectivity: Connectivity, shaping: Shaping | None) -> bool:
+    """Whether blocks may be parted: polygons that touch at corners, and boundaries that change,
+    have to be seen together.
+    """
+    return connectivity == 4 and shaping is None
 
 
 def _emit(
@@ -103,28 +115,38 @@ def _emit(
     metric: Metric,
     choose: Choose | None,
 ) -> Iterator[PolygonBatch]:
-    """Batches of closed features, about a million vertices each."""
+    """Batches of finished features, about a million vertices each."""
     table = joiner.tables
-    features = closed[np.argsort(table.regions["last"][closed], kind="stable")]
+    complete, outlines = joiner.take_complete()
+    features = np.concatenate([complete, _plain(table.regions[closed])])
+    order = np.argsort(features["last"])  # no two are equal
+    features = features[order]
     if choose is not None and len(features):
-        wanted = choose(_plain(table.regions[features]))
-        joining.discard(table, features[~wanted])
-        features = features[wanted]
-    halves, vertices = rings.count_half_arcs(table, features)
-    share = np.cumsum(vertices) // _VERTICES_AT_ONCE
+        wanted = choose(features)
+        left_out = order[~wanted] - len(complete)
+        joining.discard(table, closed[left_out[left_out >= 0]])
+        features, order = features[wanted], order[wanted]
+    halves, vertices = rings.count_half_arcs(table, closed)
+    room = np.concatenate([rings.count_vertices(outlines), vertices])[order]
+    share = np.cumsum(room) // _VERTICES_AT_ONCE
     for part in np.split(np.arange(len(features)), np.flatnonzero(np.diff(share)) + 1):
         if not len(part):
             continue
-        chosen, room = features[part], (int(halves[part].sum()), int(vertices[part].sum()))
-        found, lattice = rings.walk(table, chosen, room, metric.shape[1])
-        plain = _plain(table.regions[chosen])
-        if joiner.shaper is None:
-            perimeter = rings.measure_perimeters(found, lattice, metric, len(part))
-            written = plain["area"]
-        else:
-            perimeter, written = measure_shaped(found, lattice, metric, plain)
-        offsets, wkb = to_wkb(found, lattice, affine, len(part), multi=joiner.diagonal)
-        yield PolygonBatch(plain, perimeter, offsets, wkb, written)
+        local = np.flatnonzero(order[part] < len(complete))
+        joined = np.flatnonzero(order[part] >= len(complete))
+        which = order[part][joined] - len(complete)
+        sizes = int(halves[which].sum()), int(vertices[which].sum())
+        walked = rings.walk(table, closed[which], sizes, metric.shape[1])
+        parts = (
+            Some(outlines, order[part][local], local),
+            Some(walked, np.arange(len(joined)), joined),
+        )
+        shaped, chosen = joiner.shaper is not None, features[part]
+        out = write_wkb(parts, affine, None if shaped else metric, joiner.diagonal)
+        perimeters, written = out.perimeters, chosen["area"]
+        if shaped:
+            perimeters, written = measure_shaped(walked.rings, walked.vertices, metric, chosen)
+        yield PolygonBatch(chosen, perimeters, out.offsets, out.wkb, out.boxes, written)
 
 
 def add_areas(balance: dict[int, tuple[int, int]], batch: PolygonBatch) -> None:
@@ -176,9 +198,15 @@ class _Joiner:
         self._nodes = np.full(shape[1] + 1, -1, np.int32)
         self._nodes_next = self._nodes.copy()
         self._nodes_left = np.empty(0, np.int32)
+        self._complete: list[PartedBlock] = []
 
-    def add(self, block: BlockArcs) -> None:
+    def add(self, added: BlockArcs | PartedBlock) -> None:
         """Take in the next block."""
+        if isinstance(added, PartedBlock):
+            block, gone = added.rest, added.gone
+            self._complete.append(added)
+        else:
+            block, gone = added, np.zeros(2 * len(added.arcs), np.uint8)
         window = block.window
         self._check(block)
         height, width = window.shape
@@ -193,7 +221,7 @@ class _Joiner:
         outside = np.concatenate([self._labels[across], self._labels_left])
         joining.unite_seam(self.tables, outside[:width], first_row)
         joining.unite_seam(self.tables, outside[width:], first_col)
-        self._add_arcs(block, outside)
+        self._add_arcs(block, outside, gone)
         self._labels_next[across] = last_row
         self._labels_left = last_col
         self._at = window.y0, window.x1
@@ -221,7 +249,17 @@ class _Joiner:
         self._count[3] += count
         return base
 
-    def _add_arcs(self, block: BlockArcs, outside: NDArray[np.int32]) -> None:
+    def take_complete(self) -> tuple[NDArray[np.void], Outlines]:
+        """Features of the row of blocks that were complete in theirs, and their outlines."""
+        blocks, self._complete = self._complete, []
+        if not blocks:
+            vertices = np.empty((0, 2), self.tables.vertices.dtype)
+            return np.empty(0, REGION), Outlines(np.zeros(1, np.int64), np.empty(0, RING), vertices)
+        return np.concatenate([b.complete for b in blocks]), rings.chain([b.outlines for b in blocks])
+
+    def _add_arcs(
+        self, block: BlockArcs, outside: NDArray[np.int32], gone: NDArray[np.uint8]
+    ) -> None:
         height, width = block.window.shape
         window = block.window
         arcs = len(block.arcs)
@@ -234,7 +272,7 @@ class _Joiner:
         rim = np.concatenate([above, below, self._nodes_left, right])
         shape = height, width, len(block.regions), window.y0, window.x0, int(self.diagonal)
         joining.absorb_arcs(
-            self.tables, (block.arcs, block.vertices), outside, rim, self._count, shape
+            self.tables, (block.arcs, block.vertices, gone), outside, rim, self._count, shape
         )
         above[:], below[:], _, self._nodes_left = np.split(
             rim, np.cumsum([width + 1, width + 1, height + 1])

@@ -15,7 +15,7 @@ from geoseg.errors import InputError, ProductError
 from geoseg.grid import GeoBox
 from geoseg.legend import Legend
 from geoseg.ops.arcs import BlockArcs
-from geoseg.ops.boxes import SIDES, wkb_boxes
+from geoseg.ops.boxes import SIDES
 from geoseg.ops.metric import Metric
 from geoseg.ops.polygonize import Connectivity, PolygonBatch, add_areas, join
 from geoseg.ops.topology.shaping import Shaping
@@ -167,7 +167,6 @@ class Polygons:
         with np.errstate(invalid="ignore"):
             confidence = features["confidence"] / features["measured"]
         unseen = features["measured"] == 0
-        boxes = wkb_boxes(batch.wkb, batch.offsets)
         columns = [
             _binary(batch),
             pa.array(features["code"]),
@@ -181,7 +180,7 @@ class Polygons:
             pa.array(features["measured"] * 100 / features["pixels"], mask=unseen),
             self._ids(features),
             pa.array(features["edge"]),
-            *(pa.array(side) for side in boxes.T.copy()),
+            *(pa.array(side) for side in batch.boxes),
         ]
         return pa.RecordBatch.from_arrays(columns, schema=self.schema)
 
