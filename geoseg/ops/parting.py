@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,10 @@ from geoseg.grid import Window
 from geoseg.ops.arcs import ARC, BlockArcs
 from geoseg.ops.joining import direction
 from geoseg.ops.kernels import entry, helper
-from geoseg.ops.rings import FAR, RING, Outlines, in_order
+from geoseg.ops.rings import FAR, RING, Outlines, picked
+
+# Unsigned, for places that cannot be negative are looked up sooner.
+_BACK, _TURNS = np.uint64(1), np.uint64(3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,89 +42,89 @@ class PartedBlock:
         return self.rest.window
 
 
-@helper
-def _other_end(arcs: Any, half: int) -> int:
-    """The node that a half-arc leads to."""
-    return int(arcs[half >> 1].source if half & 1 else arcs[half >> 1].target)
+class _Halves(NamedTuple):
+    """Half-arcs of a block: ``2a`` walks arc ``a`` forwards, ``2a + 1`` backwards."""
+
+    labels: NDArray[np.int32]  # on their left
+    nodes: NDArray[np.int32]  # where they lead to; -1 for loops
+    leaves: NDArray[np.uint8]  # the direction in which they begin
+    begins: NDArray[np.int32]  # the first vertex of each, end included
+    leaving: NDArray[np.int32]  # (nodes, 4) what leaves nodes in each direction, -1 for none
 
 
 @helper
-def _label_of(arcs: Any, half: int) -> int:
-    """The label on the left of a half-arc."""
-    return int(arcs[half >> 1].right if half & 1 else arcs[half >> 1].left)
-
-
-@helper
-def _index(arcs: Any, vertices: Any) -> tuple[Any, Any, Any]:
-    """Where vertices of arcs begin; which way half-arcs leave; what leaves nodes ``(n, 4)``."""
-    begins = np.empty(len(arcs) + 1, np.int32)
-    leaves = np.empty(2 * len(arcs), np.uint8)
-    used = nodes = 0
+def _find_halves(arcs: Any, vertices: Any) -> Any:
+    count = 2 * len(arcs)
+    labels, nodes = np.empty(count, np.int32), np.empty(count, np.int32)
+    leaves, begins = np.empty(count, np.uint8), np.empty(count, np.int32)
+    used = most = 0
     for a in range(len(arcs)):
-        begins[a] = used
-        used += arcs[a].count
-        nodes = max(nodes, arcs[a].source + 1, arcs[a].target + 1)
-    begins[len(arcs)] = used
-    leaving = np.full((nodes, 4), -1, np.int32)
-    for half in range(2 * len(arcs)):
-        a, back = half >> 1, half & 1
-        here = begins[a + 1] - 1 if back else begins[a]
-        after = here - 1 if back else here + 1
-        leaves[half] = direction(
-            vertices[here, 0], vertices[here, 1], vertices[after, 0], vertices[after, 1]
-        )
-        if arcs[a].source >= 0:
-            leaving[_other_end(arcs, half ^ 1), leaves[half]] = half
-    return begins, leaves, leaving
+        labels[2 * a], labels[2 * a + 1] = arcs[a].left, arcs[a].right
+        nodes[2 * a], nodes[2 * a + 1] = arcs[a].target, arcs[a].source
+        last = used + arcs[a].count - 1
+        begins[2 * a], begins[2 * a + 1] = used, last
+        for half, here, after in ((2 * a, used, used + 1), (2 * a + 1, last, last - 1)):
+            leaves[half] = direction(
+                vertices[here, 0], vertices[here, 1], vertices[after, 0], vertices[after, 1]
+            )
+        used = last + 1
+        most = max(most, arcs[a].source, arcs[a].target)
+    leaving = np.full((most + 2, 4), -1, np.int32)
+    for half in range(count):
+        if nodes[half ^ 1] >= 0:
+            leaving[nodes[half ^ 1], leaves[half]] = half
+    return labels, nodes, leaves, begins, leaving
 
 
 @helper
-def _onward(arcs: Any, leaves: Any, leaving: Any, half: int) -> int:
+def _onward(halves: Any, half: Any) -> Any:
     """The half-arc that goes on around the same region, by the rule of ``rings``."""
-    node = _other_end(arcs, half)
+    labels, nodes, leaves, _, leaving = halves
+    node = nodes[half]
     if node < 0:
         return half
-    heading = int(leaves[half ^ 1]) ^ 2
-    left = leaving[node, (heading + 3) & 3]
-    ahead = leaving[node, heading]
-    right = leaving[node, (heading + 1) & 3]
-    if left == -1:
-        return int(ahead if ahead != -1 else right)
-    if ahead != -1 and right != -1 and _label_of(arcs, right) == _label_of(arcs, half):
-        return int(right)
-    return int(left)
+    edges, heading = leaving[np.uint64(node)], np.uint64(leaves[half ^ _BACK])
+    # Where one heads is the opposite of where one would leave again.
+    left = edges[(heading + np.uint64(1)) & _TURNS]
+    ahead = edges[(heading + np.uint64(2)) & _TURNS]
+    right = edges[(heading + np.uint64(3)) & _TURNS]
+    if left < 0:
+        return np.uint64(ahead if ahead >= 0 else right)
+    if ahead >= 0 and right >= 0 and labels[np.uint64(right)] == labels[half]:
+        return np.uint64(right)
+    return np.uint64(left)
 
 
 @helper
-def _outline(block: Any, first: int, seen: Any, corner: Any, out: Any, ring: Any) -> None:
+def _outline(block: Any, first: Any, seen: Any, corner: Any, out: Any, ring: Any) -> None:
     """Write the corners of the ring that ``first`` belongs to from ``ring.begin`` on."""
-    arcs, vertices, (begins, leaves, leaving) = block
+    vertices, halves = block
+    leaves, begins = halves[2], halves[3]
     top, left = corner
-    used, half, before = ring.begin, first, -1
-    least = np.int64(FAR)
+    used, half, before = np.uint64(ring.begin), first, 4
+    pivot, least = used, np.int64(FAR)
     while True:
         seen[half] = True
-        step = -1 if half & 1 else 1
-        at = begins[(half >> 1) + 1] - 1 if half & 1 else begins[half >> 1]
-        edges = begins[(half >> 1) + 1] - begins[half >> 1] - 1
+        forth, other = begins[half], begins[half ^ _BACK]
+        step, edges = (1, other - forth) if forth < other else (-1, forth - other)
         # Only where arcs meet may edges be in line.
         straight = np.int64(before == leaves[half])
-        at += step * straight
+        at = np.uint64(forth + step * straight)
         for _ in range(edges - straight):
             row, col = np.int64(vertices[at, 0]), np.int64(vertices[at, 1])
-            at += step
+            at += np.uint64(step)
             out[used, 0], out[used, 1] = top + row, left + col
             place = (row << 16) | col
             if place < least:
-                least, ring.pivot = place, used
-            used += 1
-        before = leaves[half ^ 1] ^ 2
-        half = _onward(arcs, leaves, leaving, half)
+                least, pivot = place, used
+            used += np.uint64(1)
+        before = np.int64(leaves[half ^ _BACK] ^ 2)
+        half = _onward(halves, half)
         if half == first:
             break
     # The ring may have begun on a straight line; nothing there comes first.
     ring.begin += np.int64(before == leaves[first])
-    ring.stop = used
+    ring.stop, ring.pivot = used, pivot
 
 
 @entry
@@ -139,53 +142,73 @@ def _find_outlines(
         out: Room for vertices, two for each of the block.
 
     Returns:
-        How many rings and vertices there are; and which way half-arcs leave.
+        How many rings and vertices there are; and the half-arcs.
     """
     top, left, width = at
-    index = _index(arcs, vertices)
+    halves = _find_halves(arcs, vertices)
+    labels = halves[0]
     seen = np.zeros(2 * len(arcs), np.bool_)
     found = used = 0
     for half in range(2 * len(arcs)):
-        label = _label_of(arcs, half)
+        label = labels[half]
         if label <= 0 or is_open[label] or seen[half]:
             continue
         ring = rings[found]
         ring.feature = ring.region = label
         ring.begin = used
-        _outline((arcs, vertices, index), half, seen, (top, left), out, ring)
+        _outline((vertices, halves), np.uint64(half), seen, (top, left), out, ring)
         ring.start = np.int64(out[ring.pivot, 0]) * (width + 1) + np.int64(out[ring.pivot, 1])
         used = ring.stop
         found += 1
-    return found, used, index[1]
+    return found, used, halves
+
+
+@helper
+def _sorted_by(keys: Any, order: Any, least: int, most: int) -> Any:
+    """``order`` by counting, so that ``keys`` ascend; those of equal keys stay as they are."""
+    begins = np.zeros(most - least + 2, np.int32)
+    for k in range(len(order)):
+        begins[keys[k] - least + 1] += 1
+    for k in range(1, len(begins)):
+        begins[k] += begins[k - 1]
+    out = np.empty(len(order), np.int32)
+    for k in range(len(order)):
+        key = keys[order[k]] - least
+        out[begins[key]] = order[k]
+        begins[key] += 1
+    return out
 
 
 @entry
-def _group(rings: Any, is_open: Any, grouped: Any) -> tuple[Any, Any]:
-    """Sort rings by their labels; the place of each among the complete ones is its feature.
+def _group(
+    rings: Any, vertices: Any, is_open: Any, at: Any, shape: Any, grouped: Any
+) -> tuple[Any, Any]:
+    """Sort rings by labels, then by their first vertices; number the complete labels.
 
     Returns:
         The places of complete labels among those of the block, from 0; and where the rings of each
         begin, and the last one ends.
     """
-    counts = np.zeros(len(is_open), np.int64)
+    rows, cols = np.empty(len(rings), np.int32), np.empty(len(rings), np.int32)
+    labels, order = np.empty(len(rings), np.int32), np.empty(len(rings), np.int32)
     for k in range(len(rings)):
-        counts[rings[k].region] += 1
+        pivot = rings[k].pivot
+        rows[k], cols[k], labels[k] = vertices[pivot, 0], vertices[pivot, 1], rings[k].region
+        order[k] = k
+    order = _sorted_by(cols, order, at[1], at[1] + shape[1])
+    order = _sorted_by(rows, order, at[0], at[0] + shape[0])
+    order = _sorted_by(labels, order, 0, len(is_open))
     places = np.empty(len(is_open), np.int32)
-    firsts = np.zeros(len(is_open) + 1, np.int64)
-    found = 0
-    for label in range(1, len(is_open)):
-        if is_open[label]:
-            continue
-        places[found] = label - 1
-        firsts[found + 1] = firsts[found] + counts[label]
-        counts[label] = firsts[found]
-        found += 1
-    place = np.cumsum(~is_open) - 2  # label 0 comes before
-    for k in range(len(rings)):
-        label = rings[k].region
-        grouped[counts[label]] = rings[k]
-        grouped[counts[label]].feature = place[label]
-        counts[label] += 1
+    firsts = np.empty(len(is_open) + 1, np.int64)
+    found = before = 0
+    for k in range(len(order)):
+        grouped[k] = rings[order[k]]
+        label = grouped[k].region
+        if label != before:
+            places[found], firsts[found] = label - 1, k
+            found, before = found + 1, label
+        grouped[k].feature = found - 1
+    firsts[found] = len(order)
     return places[:found].copy(), firsts[: found + 1].copy()
 
 
@@ -205,7 +228,7 @@ def _node(known: Any, count: int, node: int) -> int:
 
 @entry
 def _keep_rest(
-    arcs: Any, vertices: Any, is_open: Any, leaves: Any, kept: Any, corners: Any
+    arcs: Any, vertices: Any, is_open: Any, halves: Any, kept: Any, corners: Any
 ) -> tuple[int, int, Any]:
     """Copy the arcs that have an open side, with new numbers for labels and nodes.
 
@@ -236,10 +259,10 @@ def _keep_rest(
             found += 1
         begin = stop
     gone = np.zeros(nodes, np.uint8)
+    labels, ends, leaves = halves[0], halves[1], halves[2]
     for half in range(2 * len(arcs)):
-        left, right = arcs[half >> 1].left, arcs[half >> 1].right
-        if _renumbered(left, new) == 0 and _renumbered(right, new) == 0:
-            node = _other_end(arcs, half ^ 1)
+        if _renumbered(labels[half], new) == 0 and _renumbered(labels[half ^ 1], new) == 0:
+            node = ends[half ^ 1]
             if node >= 0 and known[node] >= 0:
                 gone[known[node]] |= np.uint8(1 << leaves[half])
     return found, used, gone
@@ -269,20 +292,20 @@ def part_block(block: BlockArcs) -> PartedBlock:
     rings = np.empty(2 * len(arcs), RING)
     lattice = np.empty((2 * len(vertices), 2), np.int32)
     at = block.window.y0, block.window.x0, block.shape[1]
-    found, used, leaves = _find_outlines(arcs, vertices, is_open, at, rings, lattice)
+    found, used, halves = _find_outlines(arcs, vertices, is_open, at, rings, lattice)
     grouped = np.empty(found, RING)
-    places, firsts = _group(rings[:found], is_open, grouped)
-    outlines = Outlines(firsts, in_order(grouped, firsts), lattice[:used].copy())
+    places, firsts = _group(rings[:found], lattice, is_open, at, block.window.shape, grouped)
+    outlines = Outlines(firsts, grouped, lattice[:used])
     kept, corners = np.empty(len(arcs), ARC), np.empty_like(vertices)
-    found, used, gone = _keep_rest(arcs, vertices, is_open, leaves, kept, corners)
+    found, used, gone = _keep_rest(arcs, vertices, is_open, halves, kept, corners)
     # Labels along the rim that are open keep their order.
     new = np.where(is_open, np.cumsum(is_open), 0).astype(np.int32)
     rest = BlockArcs(
         block.window,
         block.shape,
-        block.regions[is_open[1:]],
+        picked(block.regions, np.flatnonzero(is_open[1:])),
         kept[:found].copy(),
         corners[:used].copy(),
         new[block.rim],
     )
-    return PartedBlock(rest, gone, block.regions[places], outlines)
+    return PartedBlock(rest, gone, picked(block.regions, places), outlines)

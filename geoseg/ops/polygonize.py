@@ -119,13 +119,14 @@ def _emit(
     table = joiner.tables
     complete, outlines = joiner.take_complete()
     features = np.concatenate([complete, _plain(table.regions[closed])])
-    order = np.argsort(features["last"])  # no two are equal
-    features = features[order]
+    order = np.argsort(features["last"].copy(), kind="stable")  # no two are equal
+    features = rings.picked(features, order)
     if choose is not None and len(features):
         wanted = choose(features)
         left_out = order[~wanted] - len(complete)
         joining.discard(table, closed[left_out[left_out >= 0]])
-        features, order = features[wanted], order[wanted]
+        kept = np.flatnonzero(wanted)
+        features, order = rings.picked(features, kept), order[kept]
     halves, vertices = rings.count_half_arcs(table, closed)
     room = np.concatenate([rings.count_vertices(outlines), vertices])[order]
     share = np.cumsum(room) // _VERTICES_AT_ONCE
@@ -141,7 +142,7 @@ def _emit(
             Some(outlines, order[part][local], local),
             Some(walked, np.arange(len(joined)), joined),
         )
-        shaped, chosen = joiner.shaper is not None, features[part]
+        shaped, chosen = joiner.shaper is not None, features[part[0] : part[-1] + 1]
         out = write_wkb(parts, affine, None if shaped else metric, joiner.diagonal)
         perimeters, written = out.perimeters, chosen["area"]
         if shaped:

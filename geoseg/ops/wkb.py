@@ -55,57 +55,58 @@ def _put_header(out: Any, at: Any, kind: int, count: int) -> Any:
 
 
 @helper
-def _put_ring(out: Any, at: Any, ring: Any, vertices: Any, affine: Any, box: Any) -> Any:
-    """Write a ring from its pivot on, closed; backwards where the grid mirrors the map.
-
-    Returns:
-        Where it ends, and ``box`` widened by it.
-    """
-    count = ring.stop - ring.begin
-    at = _put_integer(out, at, np.uint32(count + 1))
-    a, b, c, d, e, f = affine
-    xmin, ymin, xmax, ymax = box
-    turn = 1 if a * e - b * d < 0 else -1
-    n = ring.pivot
-    for _ in range(count + 1):
-        row, col = np.float64(vertices[n, 0]), np.float64(vertices[n, 1])
-        # In the order of GDAL's additions, so that not even the last bit differs.
-        x, y = c + col * a + row * b, f + col * d + row * e
-        _put_word(out, at, np.float64(x).view(np.uint64))
-        _put_word(out, at + np.uint64(8), np.float64(y).view(np.uint64))
-        at += np.uint64(16)
-        xmin, ymin, xmax, ymax = min(xmin, x), min(ymin, y), max(xmax, x), max(ymax, y)
-        n += turn
-        if n == ring.stop:
-            n = ring.begin
-        elif n < ring.begin:
-            n = ring.stop - 1
-    return at, (xmin, ymin, xmax, ymax)
+def _put_point(out: Any, at: Any, x: float, y: float) -> None:
+    _put_word(out, at, np.float64(x).view(np.uint64))
+    _put_word(out, at + np.uint64(8), np.float64(y).view(np.uint64))
 
 
 @helper
-def _ring_length(ring: Any, vertices: Any, steps: Any, spacing: Any) -> float:
-    """Metres around a ring on lattice lines, from its pivot; each edge is measured at its middle.
+def _edge_length(rows: float, cols: float, middle: Any, mesh: Any) -> float:
+    """Metres along an edge down or across, measured at its middle ``(y, x)``."""
+    steps, spacing = mesh
+    y, x = middle[0] / spacing[0], middle[1] / spacing[1]
+    i = np.uint64(min(np.int64(y), steps.shape[0] - 2))
+    j = np.uint64(min(np.int64(x), steps.shape[1] - 2))
+    y, x = y - np.float64(i), x - np.float64(j)
+    axis = np.uint64(rows == 0)
+    below, after = i + np.uint64(1), j + np.uint64(1)
+    upper = steps[i, j, axis] * (1 - x) + steps[i, after, axis] * x
+    lower = steps[below, j, axis] * (1 - x) + steps[below, after, axis] * x
+    return float((rows + cols) * (upper * (1 - y) + lower * y))
 
-    Edges down and edges across take turns.
+
+@helper
+def _put_ring(out: Any, at: Any, ring: Any, vertices: Any, affine: Any, mesh: Any, box: Any) -> Any:
+    """Write a ring from its pivot on, closed; backwards where the grid mirrors the map.
+
+    Returns:
+        ``box`` widened by the ring, and how long it is.
     """
-    last_row, last_col = steps.shape[0] - 2, steps.shape[1] - 2
-    total = 0.0
-    a = ring.pivot
-    for _ in range(ring.stop - ring.begin):
-        b = a + 1 if a + 1 < ring.stop else ring.begin
-        rows = abs(vertices[b, 0] - vertices[a, 0])
-        cols = abs(vertices[b, 1] - vertices[a, 1])
-        y = 0.5 * (vertices[a, 0] + vertices[b, 0]) / spacing[0]
-        x = 0.5 * (vertices[a, 1] + vertices[b, 1]) / spacing[1]
-        i, j = min(int(y), last_row), min(int(x), last_col)
-        y, x = y - i, x - j
-        axis = 0 if rows else 1
-        upper = steps[i, j, axis] * (1 - x) + steps[i, j + 1, axis] * x
-        lower = steps[i + 1, j, axis] * (1 - x) + steps[i + 1, j + 1, axis] * x
-        total += (rows + cols) * (upper * (1 - y) + lower * y)
-        a = b
-    return total
+    begin, stop, n = np.uint64(ring.begin), np.uint64(ring.stop), np.uint64(ring.pivot)
+    a, b, c, d, e, f = affine
+    xmin, ymin, xmax, ymax = box
+    measured = len(mesh[0]) > 0
+    at = _put_integer(out, at, np.uint32(stop - begin + np.uint64(1)))
+    step = np.uint64(16)
+    if a * e - b * d > 0:
+        at, step = at + np.uint64(16) * (stop - begin), ~step + np.uint64(1)
+    length = 0.0
+    row, col = np.float64(vertices[n, 0]), np.float64(vertices[n, 1])
+    for _ in range(stop - begin):
+        # In the order of GDAL's additions, so that not even the last bit differs.
+        x, y = c + col * a + row * b, f + col * d + row * e
+        _put_point(out, at, x, y)
+        at += step
+        xmin, ymin, xmax, ymax = min(xmin, x), min(ymin, y), max(xmax, x), max(ymax, y)
+        n += np.uint64(1)
+        n = begin if n == stop else n
+        below, after = np.float64(vertices[n, 0]), np.float64(vertices[n, 1])
+        if measured:
+            middle = 0.5 * (row + below), 0.5 * (col + after)
+            length += _edge_length(abs(below - row), abs(after - col), middle, mesh)
+        row, col = below, after
+    _put_point(out, at, c + col * a + row * b, f + col * d + row * e)
+    return (xmin, ymin, xmax, ymax), length
 
 
 @helper
@@ -147,7 +148,6 @@ def _write(
     """
     firsts, rings, vertices = outlines
     offsets, out, boxes, perimeters = written
-    steps, spacing = mesh
     for k in range(len(which)):
         first, stop, place = firsts[which[k]], firsts[which[k] + 1], places[k]
         at = np.uint64(offsets[place])
@@ -161,9 +161,9 @@ def _write(
                 while after < stop and (not multi or rings[after].region == rings[r].region):
                     after += 1
                 at = _put_header(out, at, _POLYGON, after - r)
-            at, box = _put_ring(out, at, rings[r], vertices, affine, box)
-            if len(steps):
-                length += _ring_length(rings[r], vertices, steps, spacing)
+            box, around = _put_ring(out, at, rings[r], vertices, affine, mesh, box)
+            at += np.uint64(20 + 16 * (rings[r].stop - rings[r].begin))
+            length += around
         for side in range(4):
             boxes[side, place] = box[side]
         perimeters[place] = length
