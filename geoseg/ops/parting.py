@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.grid import Window
-from geoseg.ops.arcs import ARC, BlockArcs
-from geoseg.ops.joining import direction
+from geoseg.ops.arcs import ARC, NORTH, SOUTH, WEST, BlockArcs
 from geoseg.ops.kernels import entry, helper
-from geoseg.ops.rings import FAR, RING, Outlines, picked
+from geoseg.ops.rings import RING, Outlines, picked
 
 # Unsigned, for places that cannot be negative are looked up sooner.
-_BACK, _TURNS = np.uint64(1), np.uint64(3)
+_ONE, _BACK, _TURNS = np.uint64(1), np.uint64(1), np.uint64(3)
+_ROW, _COL, _COUNTED = np.uint64(48), np.uint64(32), np.uint64(0xFFFF_FFFF)
+_MOST = np.uint64(0xFFFF)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,30 +54,6 @@ class _Halves(NamedTuple):
 
 
 @helper
-def _find_halves(arcs: Any, vertices: Any) -> Any:
-    count = 2 * len(arcs)
-    labels, nodes = np.empty(count, np.int32), np.empty(count, np.int32)
-    leaves, begins = np.empty(count, np.uint8), np.empty(count, np.int32)
-    used = most = 0
-    for a in range(len(arcs)):
-        labels[2 * a], labels[2 * a + 1] = arcs[a].left, arcs[a].right
-        nodes[2 * a], nodes[2 * a + 1] = arcs[a].target, arcs[a].source
-        last = used + arcs[a].count - 1
-        begins[2 * a], begins[2 * a + 1] = used, last
-        for half, here, after in ((2 * a, used, used + 1), (2 * a + 1, last, last - 1)):
-            leaves[half] = direction(
-                vertices[here, 0], vertices[here, 1], vertices[after, 0], vertices[after, 1]
-            )
-        used = last + 1
-        most = max(most, arcs[a].source, arcs[a].target)
-    leaving = np.full((most + 2, 4), -1, np.int32)
-    for half in range(count):
-        if nodes[half ^ 1] >= 0:
-            leaving[nodes[half ^ 1], leaves[half]] = half
-    return labels, nodes, leaves, begins, leaving
-
-
-@helper
 def _onward(halves: Any, half: Any) -> Any:
     """The half-arc that goes on around the same region, by the rule of ``rings``."""
     labels, nodes, leaves, _, leaving = halves
@@ -96,35 +73,32 @@ def _onward(halves: Any, half: Any) -> Any:
 
 
 @helper
-def _outline(block: Any, first: Any, seen: Any, corner: Any, out: Any, ring: Any) -> None:
-    """Write the corners of the ring that ``first`` belongs to from ``ring.begin`` on."""
-    vertices, halves = block
-    leaves, begins = halves[2], halves[3]
-    top, left = corner
-    used, half, before = np.uint64(ring.begin), first, 4
-    pivot, least = used, np.int64(FAR)
-    while True:
-        seen[half] = True
-        forth, other = begins[half], begins[half ^ _BACK]
-        step, edges = (1, other - forth) if forth < other else (-1, forth - other)
-        # Only where arcs meet may edges be in line.
-        straight = np.int64(before == leaves[half])
-        at = np.uint64(forth + step * straight)
-        for _ in range(edges - straight):
-            row, col = np.int64(vertices[at, 0]), np.int64(vertices[at, 1])
-            at += np.uint64(step)
-            out[used, 0], out[used, 1] = top + row, left + col
-            place = (row << 16) | col
-            if place < least:
-                least, pivot = place, used
-            used += np.uint64(1)
-        before = np.int64(leaves[half ^ _BACK] ^ 2)
-        half = _onward(halves, half)
-        if half == first:
-            break
-    # The ring may have begun on a straight line; nothing there comes first.
-    ring.begin += np.int64(before == leaves[first])
-    ring.stop, ring.pivot = used, pivot
+def _find_halves(arcs: Any, vertices: Any) -> Any:
+    count = 2 * len(arcs)
+    labels, nodes = np.empty(count, np.int32), np.empty(count, np.int32)
+    leaves, begins = np.empty(count, np.uint8), np.empty(count, np.int32)
+    used = most = 0
+    for a in range(len(arcs)):
+        labels[2 * a], labels[2 * a + 1] = arcs[a].left, arcs[a].right
+        nodes[2 * a], nodes[2 * a + 1] = arcs[a].target, arcs[a].source
+        last = used + arcs[a].count - 1
+        begins[2 * a], begins[2 * a + 1] = used, last
+        for half, here, after in ((2 * a, used, used + 1), (2 * a + 1, last, last - 1)):
+            down = np.int64(vertices[after, 0]) - np.int64(vertices[here, 0])
+            along = np.int64(vertices[after, 1]) - np.int64(vertices[here, 1])
+            # By sums, for which way an arc goes cannot be guessed.
+            leaves[half] = SOUTH * (down > 0) + WEST * (along < 0) + NORTH * (down < 0)
+        used = last + 1
+        most = max(most, arcs[a].source, arcs[a].target)
+    leaving = np.full((most + 2, 4), -1, np.int32)
+    for half in range(count):
+        if nodes[half ^ 1] >= 0:
+            leaving[nodes[half ^ 1], leaves[half]] = half
+    onward = np.empty(count, np.int32)
+    halves = labels, nodes, leaves, begins, leaving
+    for half in range(np.uint64(count)):
+        onward[half] = _onward(halves, half)
+    return labels, nodes, leaves, begins, onward
 
 
 @entry
@@ -146,19 +120,38 @@ def _find_outlines(
     """
     top, left, width = at
     halves = _find_halves(arcs, vertices)
-    labels = halves[0]
-    seen = np.zeros(2 * len(arcs), np.bool_)
-    found = used = 0
-    for half in range(2 * len(arcs)):
-        label = labels[half]
-        if label <= 0 or is_open[label] or seen[half]:
+    labels, _, leaves, begins, onward = halves
+    seen = np.zeros(len(labels), np.bool_)
+    found, used = 0, np.uint64(0)
+    for first in range(np.uint64(len(labels))):
+        if seen[first] or labels[first] <= 0 or is_open[labels[first]]:
             continue
+        begin, least, half, before = used, ~np.uint64(0), first, 4
+        while True:
+            seen[half] = True
+            forth, back = begins[half], begins[half ^ _BACK]
+            step, edges = (1, back - forth) if forth < back else (-1, forth - back)
+            # Only where arcs meet may edges be in line.
+            straight = np.int64(before == leaves[half])
+            v = np.uint64(forth + step * straight)
+            for _ in range(edges - straight):
+                row, col = np.uint64(vertices[v, 0]), np.uint64(vertices[v, 1])
+                v += np.uint64(step)
+                out[used, 0], out[used, 1] = top + np.int64(row), left + np.int64(col)
+                # Row, column and which one it is in one number: no branch to be guessed wrong.
+                least = min(least, (row << _ROW) | (col << _COL) | (used - begin))
+                used += _ONE
+            before = np.int64(leaves[half ^ _BACK] ^ 2)
+            half = np.uint64(onward[half])
+            if half == first:
+                break
         ring = rings[found]
-        ring.feature = ring.region = label
-        ring.begin = used
-        _outline((vertices, halves), np.uint64(half), seen, (top, left), out, ring)
-        ring.start = np.int64(out[ring.pivot, 0]) * (width + 1) + np.int64(out[ring.pivot, 1])
-        used = ring.stop
+        ring.feature = ring.region = labels[first]
+        # The ring may have begun on a straight line; nothing there comes first.
+        ring.begin, ring.stop = begin + np.uint64(before == leaves[first]), used
+        ring.pivot = begin + (least & _COUNTED)
+        row, col = np.int64(least >> _ROW) + top, np.int64((least >> _COL) & _MOST) + left
+        ring.start = row * (width + 1) + col
         found += 1
     return found, used, halves
 

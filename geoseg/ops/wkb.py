@@ -8,7 +8,7 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
-from geoseg.ops.kernels import entry, helper
+from geoseg.ops.kernels import entry, helper, inlined
 from geoseg.ops.metric import Metric
 from geoseg.ops.rings import Outlines
 
@@ -75,7 +75,7 @@ def _edge_length(rows: float, cols: float, middle: Any, mesh: Any) -> float:
     return float((rows + cols) * (upper * (1 - y) + lower * y))
 
 
-@helper
+@inlined
 def _put_ring(out: Any, at: Any, ring: Any, vertices: Any, affine: Any, mesh: Any, box: Any) -> Any:
     """Write a ring from its pivot on, closed; backwards where the grid mirrors the map.
 
