@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from geoseg.errors import BlockError
 from geoseg.ops import joining, rings
 from geoseg.ops.arcs import BlockArcs
+from geoseg.ops.batches import Batcher, Piece, PolygonBatch
 from geoseg.ops.compaction import compact
 from geoseg.ops.joining import OPEN_ARC, OPEN_REGION, Tables
 from geoseg.ops.metric import Metric
@@ -23,37 +23,13 @@ from geoseg.ops.topology.chains import adopt_lines
 from geoseg.ops.topology.measures import measure_shaped
 from geoseg.ops.topology.shaper import Shaper
 from geoseg.ops.topology.shaping import Shaping
-from geoseg.ops.wkb import Some, write_wkb
+from geoseg.ops.wkb import Some
 
 Connectivity = Literal[4, 8]
 Choose = Callable[[NDArray[np.void]], NDArray[np.bool_]]
 """Which of some features, an array of REGION, are wanted."""
 
-_VERTICES_AT_ONCE = 1 << 20
 _FEWEST = 1 << 16  # entries below which tables are not worth compacting
-
-
-@dataclass(frozen=True, slots=True)
-class PolygonBatch:
-    """Finished polygons, in order.
-
-    Attributes:
-        features: ``(n,)`` of :data:`geoseg.ops.regions.REGION`.
-        perimeter: ``(n,)`` metres on the ground, holes included.
-        offsets: ``(n + 1,)`` where each geometry begins in ``wkb``.
-        wkb: Bytes, one geometry after the other: polygons for 4-connectivity, multipolygons for
-            8-connectivity.
-        boxes: ``(4, n)`` west, south, east and north in map coordinates.
-        written: ``(n,)`` int64; area of the geometry in counts of ``Metric.unit``. That of the
-            pixels unless boundaries are shaped.
-    """
-
-    features: NDArray[np.void]
-    perimeter: NDArray[np.float64]
-    offsets: NDArray[np.int64]
-    wkb: NDArray[np.uint8]
-    boxes: NDArray[np.float64]
-    written: NDArray[np.int64]
 
 
 def join(
@@ -65,7 +41,7 @@ def join(
     choose: Choose | None = None,
     shaping: Shaping | None = None,
 ) -> Iterator[PolygonBatch]:
-    """Join blocks to polygons, and yield polygons as soon as their last pixel is passed.
+    """Join blocks to polygons, and yield them soon after their last pixel is passed.
 
     Polygons come in the order of their last pixels (row-major), which depends on no block and is
     known while streaming: after each row of blocks all polygons that do not reach its last row of
@@ -91,14 +67,17 @@ def join(
     """
     shaper = None if shaping is None else Shaper(metric, shaping)
     joiner = _Joiner(metric.shape, diagonal=connectivity == 8, shaper=shaper)
+    batcher = Batcher(affine, metric, multi=joiner.diagonal)
     parts = may_part(connectivity, shaping)
     for block in blocks:
         joiner.add(part_block(block) if parts and isinstance(block, BlockArcs) else block)
         if block.window.x1 == metric.shape[1]:
             closed = joiner.close_row(block.window.y1)
-            yield from _emit(joiner, closed, affine, metric, choose)
+            yield from _emit(joiner, closed, batcher, metric, choose)
             joiner.tidy()
     joiner.check_complete()
+    if not batcher.empty:
+        yield batcher.flush()
 
 
 def may_part(connectivity: Connectivity, shaping: Shaping | None) -> bool:
@@ -111,11 +90,11 @@ def may_part(connectivity: Connectivity, shaping: Shaping | None) -> bool:
 def _emit(
     joiner: _Joiner,
     closed: NDArray[np.int32],
-    affine: Affine,
+    batcher: Batcher,
     metric: Metric,
     choose: Choose | None,
 ) -> Iterator[PolygonBatch]:
-    """Batches of finished features, about a million vertices each."""
+    """Batches of finished features, as far as they fill them."""
     table = joiner.tables
     complete, outlines = joiner.take_complete()
     features = np.concatenate([complete, _plain(table.regions[closed])])
@@ -128,36 +107,28 @@ def _emit(
         kept = np.flatnonzero(wanted)
         features, order = rings.picked(features, kept), order[kept]
     halves, vertices = rings.count_half_arcs(table, closed)
-    room = np.concatenate([rings.count_vertices(outlines), vertices])[order]
-    share = np.cumsum(room) // _VERTICES_AT_ONCE
-    for part in np.split(np.arange(len(features)), np.flatnonzero(np.diff(share)) + 1):
-        if not len(part):
-            continue
-        local = np.flatnonzero(order[part] < len(complete))
-        joined = np.flatnonzero(order[part] >= len(complete))
-        which = order[part][joined] - len(complete)
-        sizes = int(halves[which].sum()), int(vertices[which].sum())
-        walked = rings.walk(table, closed[which], sizes, metric.shape[1])
-        parts = (
-            Some(outlines, order[part][local], local),
-            Some(walked, np.arange(len(joined)), joined),
-        )
-        shaped, chosen = joiner.shaper is not None, features[part[0] : part[-1] + 1]
-        out = write_wkb(parts, affine, None if shaped else metric, joiner.diagonal)
-        perimeters, written = out.perimeters, chosen["area"]
-        if shaped:
-            perimeters, written = measure_shaped(walked.rings, walked.vertices, metric, chosen)
-        yield PolygonBatch(chosen, perimeters, out.offsets, out.wkb, out.boxes, written)
-
-
-def add_areas(balance: dict[int, tuple[int, int]], batch: PolygonBatch) -> None:
-    """Add what the pixels and the geometries of each class cover, in counts of ``Metric.unit``."""
-    codes = batch.features["code"]
-    for code in np.unique(codes):
-        chosen = codes == code
-        pixels, written = balance.get(int(code), (0, 0))
-        pixels += int(batch.features["area"][chosen].sum())
-        balance[int(code)] = pixels, written + int(batch.written[chosen].sum())
+    sizes = np.concatenate([rings.count_vertices(outlines), vertices])[order]
+    ends = np.concatenate([[0], np.cumsum(sizes)])
+    begin = 0
+    while begin < len(order):
+        stop = batcher.reach(ends, begin)
+        if stop > begin:
+            some = order[begin:stop]
+            local, joined = (np.flatnonzero(w) for w in (some < len(complete), some >= len(complete)))
+            which = some[joined] - len(complete)
+            room = int(halves[which].sum()), int(vertices[which].sum())
+            walked = rings.walk(table, closed[which], room, metric.shape[1])
+            parts = (
+                Some(outlines, some[local], local),
+                Some(walked, np.arange(len(joined)), joined),
+            )
+            chosen, shaped = features[begin:stop], None
+            if joiner.shaper is not None:
+                shaped = measure_shaped(walked.rings, walked.vertices, metric, chosen)
+            batcher.add(Piece(chosen, parts, shaped), int(ends[stop] - ends[begin]))
+        if stop < len(order) or batcher.full:
+            yield batcher.flush()
+        begin = stop
 
 
 def _plain(features: NDArray[np.void]) -> NDArray[np.void]:

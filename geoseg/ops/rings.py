@@ -194,19 +194,24 @@ def walk(
     vertices = np.empty((room[1] + 1, 2), tables.vertices.dtype)
     firsts = np.zeros(len(features) + 1, np.int64)
     _walk_features(tables, features, width, firsts, rings, vertices)
-    return Outlines(firsts, in_order(rings[: firsts[-1]], firsts), vertices)
+    return Outlines(firsts, _in_order(rings[: firsts[-1]], firsts), vertices)
 
 
-def in_order(rings: NDArray[np.void], firsts: NDArray[np.int64]) -> NDArray[np.void]:
+def _in_order(rings: NDArray[np.void], firsts: NDArray[np.int64]) -> NDArray[np.void]:
     """Put the rings of each feature in the order of :class:`Outlines`, in place; returns them."""
     counts = np.diff(firsts)
     several = np.flatnonzero(np.repeat(counts > 1, counts))
     if len(several):
-        some = rings[several]
-        _, polygon = np.unique(some["region"], return_inverse=True)
-        starts = np.full(len(some), FAR)
-        np.minimum.at(starts, polygon, some["start"])
-        rings[several] = some[np.lexsort((some["start"], starts[polygon], some["feature"]))]
+        some = picked(rings, several)
+        order = np.lexsort((some["start"], some["region"], some["feature"]))
+        regions, features = some["region"][order], some["feature"][order]
+        # The first of a polygon is its exterior, by which polygons are ordered.
+        begins = np.flatnonzero(np.diff(regions, prepend=-1) | np.diff(features, prepend=-1))
+        if len(begins) > np.count_nonzero(np.diff(features, prepend=-1)):
+            counts = np.diff(begins, append=len(order))
+            exterior = np.repeat(some["start"][order][begins], counts)
+            order = order[np.lexsort((some["start"][order], exterior, features))]
+        rings[several] = picked(some, order)
     return rings
 
 

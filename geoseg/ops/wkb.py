@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -169,7 +170,9 @@ def _write(
         perimeters[place] = length
 
 
-def write_wkb(parts: tuple[Some, ...], affine: Affine, metric: Metric | None, multi: bool) -> Written:
+def write_wkb(
+    parts: Sequence[Some], affine: Affine, metric: Metric | None, *, multi: bool
+) -> Written:
     """Little-endian WKB of features, one after the other.
 
     Exteriors run counterclockwise on the map and holes clockwise, whichever way the grid lies.

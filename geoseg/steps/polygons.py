@@ -15,12 +15,12 @@ from geoseg.errors import InputError, ProductError
 from geoseg.grid import GeoBox
 from geoseg.legend import Legend
 from geoseg.ops.arcs import BlockArcs
+from geoseg.ops.batches import ROWS, PolygonBatch, add_areas
 from geoseg.ops.boxes import SIDES
 from geoseg.ops.metric import Metric
-from geoseg.ops.polygonize import Connectivity, PolygonBatch, add_areas, join
+from geoseg.ops.polygonize import Connectivity, join
 from geoseg.ops.topology.shaping import Shaping
 
-_ROWS = 65_536
 _BYTES = 1 << 26
 _HEX = np.frombuffer(b"0123456789abcdef", np.uint8)
 
@@ -185,9 +185,12 @@ class Polygons:
         return pa.RecordBatch.from_arrays(columns, schema=self.schema)
 
     def _class_names(self, codes: NDArray[np.int16]) -> pa.Array:
-        present, index = np.unique(codes, return_inverse=True)
-        names = pa.array([self._names.get(int(code)) for code in present], pa.string())
-        return names.take(pa.array(index))
+        places = codes.astype(np.uint16)
+        present = np.flatnonzero(np.bincount(places)).astype(np.uint16)
+        index = np.zeros(1 << 16, np.int32)
+        index[present] = np.arange(len(present))
+        known = [self._names.get(int(code)) for code in present.astype(np.int16)]
+        return pa.array(known, pa.string()).take(pa.array(index[places]))
 
     def _ids(self, features: NDArray[np.void]) -> pa.Array:
         """Different for all polygons of a grid: every step can be undone."""
@@ -250,7 +253,7 @@ def _rebatch(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[p
         begin = 0
         while begin < len(batch):
             room = int(np.searchsorted(ends, _BYTES - size + int(ends[begin]), "right")) - 1
-            stop = min(len(batch), begin + _ROWS - rows, max(room, begin + (rows == 0)))
+            stop = min(len(batch), begin + ROWS - rows, max(room, begin + (rows == 0)))
             parts.append(batch.slice(begin, stop - begin))
             rows, size, begin = rows + stop - begin, size + int(ends[stop] - ends[begin]), stop
             if stop < len(batch):
@@ -261,6 +264,8 @@ def _rebatch(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[p
 
 
 def _concatenate(parts: list[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch:
+    if len(parts) == 1:
+        return parts[0]
     table = pa.Table.from_batches(parts, schema).combine_chunks()
     batches = table.to_batches()
     return batches[0] if batches else pa.RecordBatch.from_pylist([], schema)
