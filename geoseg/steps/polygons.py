@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,7 +20,8 @@ from geoseg.ops.arcs import BlockArcs
 from geoseg.ops.batches import ROWS, PolygonBatch, add_areas
 from geoseg.ops.boxes import SIDES
 from geoseg.ops.metric import Metric
-from geoseg.ops.polygonize import Connectivity, join
+from geoseg.ops.parting import PartedBlock, part_block
+from geoseg.ops.polygonize import Connectivity, join, may_part
 from geoseg.ops.topology.shaping import Shaping
 
 _BYTES = 1 << 26
@@ -123,13 +126,15 @@ class Polygons:
         if self._begun:
             raise RuntimeError("polygons are a stream: iterate once, or keep what read_all() gives")
         self._begun = True
+        wanted = self._wanted
+        parts = may_part(wanted.connectivity, wanted.shaping)
         joined = join(
-            self._traced,
+            _part_ahead(self._traced) if parts else self._traced,
             self._grid.affine,
             self._metric,
-            connectivity=self._wanted.connectivity,
+            connectivity=wanted.connectivity,
             choose=self._choose,
-            shaping=self._wanted.shaping,
+            shaping=wanted.shaping,
         )
         for batch in _rebatch((self._record_batch(b) for b in joined), self.schema):
             self.kept += batch.num_rows
@@ -204,6 +209,18 @@ class Polygons:
         return pa.Array.from_buffers(pa.string(), len(mixed), buffers)
 
 
+def _part_ahead(traced: Iterable[BlockArcs]) -> Iterator[PartedBlock]:
+    """Part blocks on a thread of their own, while those before them are joined."""
+    with ThreadPoolExecutor(1, thread_name_prefix="part") as pool:
+        waiting: deque[Future[PartedBlock]] = deque()
+        for block in traced:
+            waiting.append(pool.submit(part_block, block))
+            if len(waiting) > 1:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
 def _schema(grid: GeoBox, connectivity: Connectivity) -> pa.Schema:
     crs = {} if grid.crs is None else {"crs": grid.crs.proj.to_json_dict()}
     geometry = {
@@ -254,7 +271,8 @@ def _rebatch(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[p
         while begin < len(batch):
             room = int(np.searchsorted(ends, _BYTES - size + int(ends[begin]), "right")) - 1
             stop = min(len(batch), begin + ROWS - rows, max(room, begin + (rows == 0)))
-            parts.append(batch.slice(begin, stop - begin))
+            if stop > begin:
+                parts.append(batch.slice(begin, stop - begin))
             rows, size, begin = rows + stop - begin, size + int(ends[stop] - ends[begin]), stop
             if stop < len(batch):
                 yield _concatenate(parts, schema)
