@@ -9,6 +9,7 @@ import numpy as np
 from geoseg.ops.joining import GONE, feature_of, region_of
 from geoseg.ops.kernels import entry, helper
 
+
 @entry
 def compact(tables: Any, count: Any, stamp: int) -> tuple[Any, Any, Any]:
     """Close the gaps that finished regions and arcs left in ``tables``, in place.

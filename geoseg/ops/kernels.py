@@ -17,6 +17,3 @@ _BARE: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 entry = njit(nogil=True, cache=True, error_model="numpy")
 helper = njit(nogil=True, error_model="numpy", **_BARE)
-
-inlined = njit(nogil=True, error_model="numpy", inline="always", **_BARE)
-"""A helper that is called so often, with so many arrays, that the calls themselves take time."""

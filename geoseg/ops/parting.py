@@ -15,8 +15,8 @@ from geoseg.ops.rings import RING, Outlines, picked
 
 # Unsigned, for places that cannot be negative are looked up sooner.
 _ONE, _BACK, _TURNS = np.uint64(1), np.uint64(1), np.uint64(3)
-_ROW, _COL, _COUNTED = np.uint64(48), np.uint64(32), np.uint64(0xFFFF_FFFF)
-_MOST = np.uint64(0xFFFF)
+_ROW, _COL = np.uint64(48), np.uint64(32)
+_COLS, _PLACE = np.uint64(0xFFFF), np.uint64(0xFFFF_FFFF)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,40 +47,21 @@ class _Halves(NamedTuple):
     """Half-arcs of a block: ``2a`` walks arc ``a`` forwards, ``2a + 1`` backwards."""
 
     labels: NDArray[np.int32]  # on their left
-    nodes: NDArray[np.int32]  # where they lead to; -1 for loops
-    leaves: NDArray[np.uint8]  # the direction in which they begin
-    begins: NDArray[np.int32]  # the first vertex of each, end included
-    leaving: NDArray[np.int32]  # (nodes, 4) what leaves nodes in each direction, -1 for none
-
-
-@helper
-def _onward(halves: Any, half: Any) -> Any:
-    """The half-arc that goes on around the same region, by the rule of ``rings``."""
-    labels, nodes, leaves, _, leaving = halves
-    node = nodes[half]
-    if node < 0:
-        return half
-    edges, heading = leaving[np.uint64(node)], np.uint64(leaves[half ^ _BACK])
-    # Where one heads is the opposite of where one would leave again.
-    left = edges[(heading + np.uint64(1)) & _TURNS]
-    ahead = edges[(heading + np.uint64(2)) & _TURNS]
-    right = edges[(heading + np.uint64(3)) & _TURNS]
-    if left < 0:
-        return np.uint64(ahead if ahead >= 0 else right)
-    if ahead >= 0 and right >= 0 and labels[np.uint64(right)] == labels[half]:
-        return np.uint64(right)
-    return np.uint64(left)
+    ends: NDArray[np.int32]  # nodes that they lead to; -1 for loops
+    leaves: NDArray[np.uint8]  # directions in which they begin
+    begins: NDArray[np.int32]  # their first vertices
+    onward: NDArray[np.int32]  # half-arcs that go on around the same region, if it is complete
 
 
 @helper
 def _find_halves(arcs: Any, vertices: Any) -> Any:
     count = 2 * len(arcs)
-    labels, nodes = np.empty(count, np.int32), np.empty(count, np.int32)
+    labels, ends = np.empty(count, np.int32), np.empty(count, np.int32)
     leaves, begins = np.empty(count, np.uint8), np.empty(count, np.int32)
     used = most = 0
     for a in range(len(arcs)):
         labels[2 * a], labels[2 * a + 1] = arcs[a].left, arcs[a].right
-        nodes[2 * a], nodes[2 * a + 1] = arcs[a].target, arcs[a].source
+        ends[2 * a], ends[2 * a + 1] = arcs[a].target, arcs[a].source
         last = used + arcs[a].count - 1
         begins[2 * a], begins[2 * a + 1] = used, last
         for half, here, after in ((2 * a, used, used + 1), (2 * a + 1, last, last - 1)):
@@ -90,21 +71,72 @@ def _find_halves(arcs: Any, vertices: Any) -> Any:
             leaves[half] = SOUTH * (down > 0) + WEST * (along < 0) + NORTH * (down < 0)
         used = last + 1
         most = max(most, arcs[a].source, arcs[a].target)
-    leaving = np.full((most + 2, 4), -1, np.int32)
+    leaving = np.full((most + 1, 4), -1, np.int32)
     for half in range(count):
-        if nodes[half ^ 1] >= 0:
-            leaving[nodes[half ^ 1], leaves[half]] = half
+        if ends[half ^ 1] >= 0:
+            leaving[ends[half ^ 1], leaves[half]] = half
     onward = np.empty(count, np.int32)
-    halves = labels, nodes, leaves, begins, leaving
+    halves = _Halves(labels, ends, leaves, begins, onward)
     for half in range(np.uint64(count)):
-        onward[half] = _onward(halves, half)
-    return labels, nodes, leaves, begins, onward
+        onward[half] = half if ends[half] < 0 else _turn(halves, leaving, half)
+    return halves
+
+
+@helper
+def _turn(halves: Any, leaving: Any, half: Any) -> Any:
+    """The half-arc that goes on at the end of another, by the rule of ``rings``.
+
+    ``leaving`` has what leaves each node in each direction ``(nodes, 4)``, -1 for none.
+    """
+    edges = leaving[np.uint64(halves.ends[half])]
+    # Where one heads is the opposite of where one would leave again.
+    back = np.uint64(halves.leaves[half ^ _BACK])
+    left = edges[(back + np.uint64(1)) & _TURNS]
+    ahead = edges[(back + np.uint64(2)) & _TURNS]
+    right = edges[(back + np.uint64(3)) & _TURNS]
+    if left < 0:
+        return ahead if ahead >= 0 else right
+    across = ahead >= 0 and right >= 0
+    if across and halves.labels[np.uint64(right)] == halves.labels[half]:
+        return right
+    return left
+
+
+@helper
+def _walk(vertices: Any, halves: Any, first: Any, seen: Any, out: Any, begin: Any) -> Any:
+    """Write the corners of the ring that ``first`` belongs to, from ``begin`` on.
+
+    Returns:
+        Where they begin and end, and the first of them in row-major order: its row, column and
+        place after ``begin`` as one number, for a branch there could not be guessed.
+    """
+    leaves, begins = halves.leaves, halves.begins
+    used, half, before, least = begin, first, 4, ~np.uint64(0)
+    while True:
+        seen[half] = True
+        forth, back = begins[half], begins[half ^ _BACK]
+        step, edges = (1, back - forth) if forth < back else (-1, forth - back)
+        # Only where arcs meet may edges be in line.
+        straight = np.int64(before == leaves[half])
+        v = np.uint64(forth + step * straight)
+        for _ in range(edges - straight):
+            row, col = np.uint64(vertices[v, 0]), np.uint64(vertices[v, 1])
+            out[used, 0], out[used, 1] = row, col
+            least = min(least, (row << _ROW) | (col << _COL) | (used - begin))
+            v += np.uint64(step)
+            used += _ONE
+        before = np.int64(leaves[half ^ _BACK] ^ 2)
+        half = np.uint64(halves.onward[half])
+        if half == first:
+            break
+    # The ring may have begun on a straight line; nothing there comes first.
+    return begin + np.uint64(before == leaves[first]), used, least
 
 
 @entry
 def _find_outlines(
     arcs: Any, vertices: Any, is_open: Any, at: Any, rings: Any, out: Any
-) -> tuple[int, int, Any]:
+) -> tuple[Any, Any, Any]:
     """Outline all regions that are not open.
 
     Args:
@@ -120,39 +152,21 @@ def _find_outlines(
     """
     top, left, width = at
     halves = _find_halves(arcs, vertices)
-    labels, _, leaves, begins, onward = halves
-    seen = np.zeros(len(labels), np.bool_)
+    labels, seen = halves.labels, np.zeros(2 * len(arcs), np.bool_)
     found, used = 0, np.uint64(0)
-    for first in range(np.uint64(len(labels))):
-        if seen[first] or labels[first] <= 0 or is_open[labels[first]]:
+    for half in range(np.uint64(len(labels))):
+        if seen[half] or labels[half] <= 0 or is_open[labels[half]]:
             continue
-        begin, least, half, before = used, ~np.uint64(0), first, 4
-        while True:
-            seen[half] = True
-            forth, back = begins[half], begins[half ^ _BACK]
-            step, edges = (1, back - forth) if forth < back else (-1, forth - back)
-            # Only where arcs meet may edges be in line.
-            straight = np.int64(before == leaves[half])
-            v = np.uint64(forth + step * straight)
-            for _ in range(edges - straight):
-                row, col = np.uint64(vertices[v, 0]), np.uint64(vertices[v, 1])
-                v += np.uint64(step)
-                out[used, 0], out[used, 1] = top + np.int64(row), left + np.int64(col)
-                # Row, column and which one it is in one number: no branch to be guessed wrong.
-                least = min(least, (row << _ROW) | (col << _COL) | (used - begin))
-                used += _ONE
-            before = np.int64(leaves[half ^ _BACK] ^ 2)
-            half = np.uint64(onward[half])
-            if half == first:
-                break
-        ring = rings[found]
-        ring.feature = ring.region = labels[first]
-        # The ring may have begun on a straight line; nothing there comes first.
-        ring.begin, ring.stop = begin + np.uint64(before == leaves[first]), used
-        ring.pivot = begin + (least & _COUNTED)
-        row, col = np.int64(least >> _ROW) + top, np.int64((least >> _COL) & _MOST) + left
-        ring.start = row * (width + 1) + col
+        ring, begin = rings[found], used
+        ring.begin, used, least = _walk(vertices, halves, half, seen, out, begin)
+        ring.feature = ring.region = labels[half]
+        ring.stop, ring.pivot = used, begin + (least & _PLACE)
+        row, col = np.int64(least >> _ROW), np.int64((least >> _COL) & _COLS)
+        ring.start = (top + row) * (width + 1) + left + col
         found += 1
+    for v in range(used):
+        out[v, 0] += top
+        out[v, 1] += left
     return found, used, halves
 
 
@@ -252,12 +266,12 @@ def _keep_rest(
             found += 1
         begin = stop
     gone = np.zeros(nodes, np.uint8)
-    labels, ends, leaves = halves[0], halves[1], halves[2]
+    labels, ends = halves.labels, halves.ends
     for half in range(2 * len(arcs)):
         if _renumbered(labels[half], new) == 0 and _renumbered(labels[half ^ 1], new) == 0:
             node = ends[half ^ 1]
             if node >= 0 and known[node] >= 0:
-                gone[known[node]] |= np.uint8(1 << leaves[half])
+                gone[known[node]] |= np.uint8(1 << halves.leaves[half])
     return found, used, gone
 
 

@@ -81,8 +81,10 @@ def join(
 
 
 def may_part(connectivity: Connectivity, shaping: Shaping | None) -> bool:
-    """Whether blocks may be parted: polygons that touch at corners, and boundaries that change,
-    have to be seen together.
+    """Whether blocks may be parted.
+
+    Not where polygons of several blocks make a feature, touching at corners, and not where
+    boundaries change, for which all arcs are needed.
     """
     return connectivity == 4 and shaping is None
 
@@ -114,7 +116,9 @@ def _emit(
         stop = batcher.reach(ends, begin)
         if stop > begin:
             some = order[begin:stop]
-            local, joined = (np.flatnonzero(w) for w in (some < len(complete), some >= len(complete)))
+            local, joined = (
+                np.flatnonzero(w) for w in (some < len(complete), some >= len(complete))
+            )
             which = some[joined] - len(complete)
             room = int(halves[which].sum()), int(vertices[which].sum())
             walked = rings.walk(table, closed[which], room, metric.shape[1])
@@ -227,7 +231,9 @@ class _Joiner:
         if not blocks:
             vertices = np.empty((0, 2), self.tables.vertices.dtype)
             return np.empty(0, REGION), Outlines(np.zeros(1, np.int64), np.empty(0, RING), vertices)
-        return np.concatenate([b.complete for b in blocks]), rings.chain([b.outlines for b in blocks])
+        return np.concatenate([b.complete for b in blocks]), rings.chain(
+            [b.outlines for b in blocks]
+        )
 
     def _add_arcs(
         self, block: BlockArcs, outside: NDArray[np.int32], gone: NDArray[np.uint8]

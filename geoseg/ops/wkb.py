@@ -9,7 +9,7 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
-from geoseg.ops.kernels import entry, helper, inlined
+from geoseg.ops.kernels import entry, helper
 from geoseg.ops.metric import Metric
 from geoseg.ops.rings import Outlines
 
@@ -76,7 +76,7 @@ def _edge_length(rows: float, cols: float, middle: Any, mesh: Any) -> float:
     return float((rows + cols) * (upper * (1 - y) + lower * y))
 
 
-@inlined
+@helper
 def _put_ring(out: Any, at: Any, ring: Any, vertices: Any, affine: Any, mesh: Any, box: Any) -> Any:
     """Write a ring from its pivot on, closed; backwards where the grid mirrors the map.
 
@@ -120,7 +120,7 @@ def _heads(rings: Any, first: int, stop: int) -> int:
 
 
 @entry
-def _measure(outlines: Any, which: Any, places: Any, multi: bool, sizes: Any) -> None:
+def _measure(outlines: Any, which: Any, places: Any, multi: Any, sizes: Any) -> None:
     """Bytes of each feature."""
     firsts, rings, _ = outlines
     for k in range(len(which)):
@@ -133,7 +133,7 @@ def _measure(outlines: Any, which: Any, places: Any, multi: bool, sizes: Any) ->
 
 @entry
 def _write(
-    outlines: Any, which: Any, places: Any, multi: bool, affine: Any, mesh: Any, written: Any
+    outlines: Any, which: Any, places: Any, multi: Any, affine: Any, mesh: Any, written: Any
 ) -> None:
     """Write features where they belong.
 
