@@ -75,31 +75,31 @@ def _find_halves(arcs: Any, vertices: Any) -> Any:
     for half in range(count):
         if ends[half ^ 1] >= 0:
             leaving[ends[half ^ 1], leaves[half]] = half
-    onward = np.empty(count, np.int32)
-    halves = _Halves(labels, ends, leaves, begins, onward)
-    for half in range(np.uint64(count)):
-        onward[half] = half if ends[half] < 0 else _turn(halves, leaving, half)
-    return halves
+    return _Halves(labels, ends, leaves, begins, _find_onward(labels, ends, leaves, leaving))
 
 
 @helper
-def _turn(halves: Any, leaving: Any, half: Any) -> Any:
-    """The half-arc that goes on at the end of another, by the rule of ``rings``.
+def _find_onward(labels: Any, ends: Any, leaves: Any, leaving: Any) -> Any:
+    """For each half-arc the one that goes on at its end, by the rule of ``rings``.
 
     ``leaving`` has what leaves each node in each direction ``(nodes, 4)``, -1 for none.
     """
-    edges = leaving[np.uint64(halves.ends[half])]
-    # Where one heads is the opposite of where one would leave again.
-    back = np.uint64(halves.leaves[half ^ _BACK])
-    left = edges[(back + np.uint64(1)) & _TURNS]
-    ahead = edges[(back + np.uint64(2)) & _TURNS]
-    right = edges[(back + np.uint64(3)) & _TURNS]
-    if left < 0:
-        return ahead if ahead >= 0 else right
-    across = ahead >= 0 and right >= 0
-    if across and halves.labels[np.uint64(right)] == halves.labels[half]:
-        return right
-    return left
+    onward = np.empty(len(ends), np.int32)
+    for half in range(np.uint64(len(ends))):
+        if ends[half] < 0:
+            onward[half] = half
+            continue
+        edges = leaving[np.uint64(ends[half])]
+        # Where one heads is the opposite of where one would leave again.
+        back = np.uint64(leaves[half ^ _BACK])
+        left = edges[(back + np.uint64(1)) & _TURNS]
+        ahead = edges[(back + np.uint64(2)) & _TURNS]
+        right = edges[(back + np.uint64(3)) & _TURNS]
+        onward[half] = left if left >= 0 else ahead if ahead >= 0 else right
+        four = left >= 0 and ahead >= 0 and right >= 0
+        if four and labels[np.uint64(right)] == labels[half]:
+            onward[half] = right
+    return onward
 
 
 @helper
@@ -111,7 +111,7 @@ def _walk(vertices: Any, halves: Any, first: Any, seen: Any, out: Any, begin: An
         place after ``begin`` as one number, for a branch there could not be guessed.
     """
     leaves, begins = halves.leaves, halves.begins
-    used, half, before, least = begin, first, 4, ~np.uint64(0)
+    used, half, before, least = begin, first, np.int64(4), ~np.uint64(0)
     while True:
         seen[half] = True
         forth, back = begins[half], begins[half ^ _BACK]
@@ -235,21 +235,15 @@ def _node(known: Any, count: int, node: int) -> int:
 
 @entry
 def _keep_rest(
-    arcs: Any, vertices: Any, is_open: Any, halves: Any, kept: Any, corners: Any
+    arcs: Any, vertices: Any, new: Any, halves: Any, kept: Any, corners: Any
 ) -> tuple[int, int, Any]:
-    """Copy the arcs that have an open side, with new numbers for labels and nodes.
+    """Copy the arcs that have an open side, with ``new`` labels and nodes.
 
     Returns:
         How many arcs and vertices there are; and ``gone`` of :class:`PartedBlock`.
     """
-    new = np.zeros(len(is_open), np.int32)
-    found = used = nodes = begin = 0
-    for label in range(1, len(is_open)):
-        if is_open[label]:
-            found += 1
-            new[label] = found
     known = np.full(2 * len(arcs), -1, np.int32)
-    found = 0
+    found = used = nodes = begin = 0
     for a in range(len(arcs)):
         left, right = _renumbered(arcs[a].left, new), _renumbered(arcs[a].right, new)
         stop = begin + arcs[a].count
@@ -304,9 +298,8 @@ def part_block(block: BlockArcs) -> PartedBlock:
     places, firsts = _group(rings[:found], lattice, is_open, at, block.window.shape, grouped)
     outlines = Outlines(firsts, grouped, lattice[:used])
     kept, corners = np.empty(len(arcs), ARC), np.empty_like(vertices)
-    found, used, gone = _keep_rest(arcs, vertices, is_open, halves, kept, corners)
-    # Labels along the rim that are open keep their order.
     new = np.where(is_open, np.cumsum(is_open), 0).astype(np.int32)
+    found, used, gone = _keep_rest(arcs, vertices, new, halves, kept, corners)
     rest = BlockArcs(
         block.window,
         block.shape,

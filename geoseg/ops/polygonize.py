@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from affine import Affine
@@ -63,17 +63,19 @@ def join(
             their boundary, those that are not wanted too.
 
     Raises:
-        BlockError: A block is missing or out of order.
+        BlockError: A block is missing, out of order, or parted where it must not be.
     """
     shaper = None if shaping is None else Shaper(metric, shaping)
     joiner = _Joiner(metric.shape, diagonal=connectivity == 8, shaper=shaper)
     batcher = Batcher(affine, metric, multi=joiner.diagonal)
     parts = may_part(connectivity, shaping)
     for block in blocks:
+        if not parts and isinstance(block, PartedBlock):
+            raise BlockError("polygons: all arcs are needed here, blocks must not be parted")
         joiner.add(part_block(block) if parts and isinstance(block, BlockArcs) else block)
         if block.window.x1 == metric.shape[1]:
             closed = joiner.close_row(block.window.y1)
-            yield from _emit(joiner, closed, batcher, metric, choose)
+            yield from _emit(joiner, _finish(joiner, closed, choose), batcher, metric)
             joiner.tidy()
     joiner.check_complete()
     if not batcher.empty:
@@ -89,14 +91,17 @@ def may_part(connectivity: Connectivity, shaping: Shaping | None) -> bool:
     return connectivity == 4 and shaping is None
 
 
-def _emit(
-    joiner: _Joiner,
-    closed: NDArray[np.int32],
-    batcher: Batcher,
-    metric: Metric,
-    choose: Choose | None,
-) -> Iterator[PolygonBatch]:
-    """Batches of finished features, as far as they fill them."""
+class _Finished(NamedTuple):
+    """Features of a row of blocks that are finished, in order."""
+
+    features: NDArray[np.void]  # (n,) of REGION
+    order: NDArray[np.int64]  # (n,) their places: among the outlines, then among the closed ones
+    outlines: Outlines  # of those that were complete in their blocks
+    closed: NDArray[np.int32]  # those that are in the tables
+
+
+def _finish(joiner: _Joiner, closed: NDArray[np.int32], choose: Choose | None) -> _Finished:
+    """The wanted ones among the features that were complete or have been closed."""
     table = joiner.tables
     complete, outlines = joiner.take_complete()
     features = np.concatenate([complete, _plain(table.regions[closed])])
@@ -108,29 +113,35 @@ def _emit(
         joining.discard(table, closed[left_out[left_out >= 0]])
         kept = np.flatnonzero(wanted)
         features, order = rings.picked(features, kept), order[kept]
-    halves, vertices = rings.count_half_arcs(table, closed)
-    sizes = np.concatenate([rings.count_vertices(outlines), vertices])[order]
+    return _Finished(features, order, outlines, closed)
+
+
+def _emit(
+    joiner: _Joiner, found: _Finished, batcher: Batcher, metric: Metric
+) -> Iterator[PolygonBatch]:
+    """Batches of finished features, as far as they fill them."""
+    complete = len(found.outlines.firsts) - 1
+    halves, vertices = rings.count_half_arcs(joiner.tables, found.closed)
+    sizes = np.concatenate([rings.count_vertices(found.outlines), vertices])[found.order]
     ends = np.concatenate([[0], np.cumsum(sizes)])
     begin = 0
-    while begin < len(order):
+    while begin < len(sizes):
         stop = batcher.reach(ends, begin)
         if stop > begin:
-            some = order[begin:stop]
-            local, joined = (
-                np.flatnonzero(w) for w in (some < len(complete), some >= len(complete))
-            )
-            which = some[joined] - len(complete)
+            some, features = found.order[begin:stop], found.features[begin:stop]
+            local, joined = np.flatnonzero(some < complete), np.flatnonzero(some >= complete)
+            which = some[joined] - complete
             room = int(halves[which].sum()), int(vertices[which].sum())
-            walked = rings.walk(table, closed[which], room, metric.shape[1])
+            walked = rings.walk(joiner.tables, found.closed[which], room, metric.shape[1])
+            shaped = None
+            if joiner.shaper is not None:
+                shaped = measure_shaped(walked.rings, walked.vertices, metric, features)
             parts = (
-                Some(outlines, some[local], local),
+                Some(found.outlines, some[local], local),
                 Some(walked, np.arange(len(joined)), joined),
             )
-            chosen, shaped = features[begin:stop], None
-            if joiner.shaper is not None:
-                shaped = measure_shaped(walked.rings, walked.vertices, metric, chosen)
-            batcher.add(Piece(chosen, parts, shaped), int(ends[stop] - ends[begin]))
-        if stop < len(order) or batcher.full:
+            batcher.add(Piece(features, parts, shaped), int(ends[stop] - ends[begin]))
+        if stop < len(sizes) or batcher.full:
             yield batcher.flush()
         begin = stop
 
