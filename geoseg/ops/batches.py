@@ -51,7 +51,7 @@ class Piece:
     """
 
     features: NDArray[np.void]
-    parts: tuple[Some, ...]
+    parts: list[Some]
     shaped: tuple[NDArray[np.float64], NDArray[np.int64]] | None = None
 
 

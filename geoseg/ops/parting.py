@@ -135,8 +135,8 @@ def _walk(vertices: Any, halves: Any, first: Any, seen: Any, out: Any, begin: An
 
 @entry
 def _find_outlines(
-    arcs: Any, vertices: Any, is_open: Any, at: Any, rings: Any, out: Any
-) -> tuple[Any, Any, Any]:
+    arcs: Any, vertices: Any, is_open: Any, at: Any, rings: Any
+) -> tuple[int, Any, Any]:
     """Outline all regions that are not open.
 
     Args:
@@ -145,14 +145,18 @@ def _find_outlines(
         is_open: ``(labels,)``; false for label 0.
         at: First row and column of the block, width of the raster.
         rings: Room for :data:`RING`, one for each half-arc.
-        out: Room for vertices, two for each of the block.
 
     Returns:
-        How many rings and vertices there are; and the half-arcs.
+        How many rings there are; their vertices; and the half-arcs.
     """
     top, left, width = at
     halves = _find_halves(arcs, vertices)
     labels, seen = halves.labels, np.zeros(2 * len(arcs), np.bool_)
+    room = 0
+    for half in range(len(labels)):
+        if labels[half] > 0 and not is_open[labels[half]]:
+            room += arcs[half >> 1].count - 1
+    out = np.empty((room, 2), np.int32)
     found, used = 0, np.uint64(0)
     for half in range(np.uint64(len(labels))):
         if seen[half] or labels[half] <= 0 or is_open[labels[half]]:
@@ -167,7 +171,7 @@ def _find_outlines(
     for v in range(used):
         out[v, 0] += top
         out[v, 1] += left
-    return found, used, halves
+    return found, out[:used], halves
 
 
 @helper
@@ -291,12 +295,11 @@ def part_block(block: BlockArcs) -> PartedBlock:
     arcs, vertices = block.arcs, block.vertices
     is_open = _open_labels(block)
     rings = np.empty(2 * len(arcs), RING)
-    lattice = np.empty((2 * len(vertices), 2), np.int32)
     at = block.window.y0, block.window.x0, block.shape[1]
-    found, used, halves = _find_outlines(arcs, vertices, is_open, at, rings, lattice)
+    found, lattice, halves = _find_outlines(arcs, vertices, is_open, at, rings)
     grouped = np.empty(found, RING)
     places, firsts = _group(rings[:found], lattice, is_open, at, block.window.shape, grouped)
-    outlines = Outlines(firsts, grouped, lattice[:used])
+    outlines = Outlines(firsts, grouped, lattice)
     kept, corners = np.empty(len(arcs), ARC), np.empty_like(vertices)
     new = np.where(is_open, np.cumsum(is_open), 0).astype(np.int32)
     found, used, gone = _keep_rest(arcs, vertices, new, halves, kept, corners)

@@ -18,7 +18,7 @@ from geoseg.ops.joining import OPEN_ARC, OPEN_REGION, Tables
 from geoseg.ops.metric import Metric
 from geoseg.ops.parting import PartedBlock, part_block
 from geoseg.ops.regions import REGION
-from geoseg.ops.rings import RING, Outlines
+from geoseg.ops.rings import Outlines
 from geoseg.ops.topology.chains import adopt_lines
 from geoseg.ops.topology.measures import measure_shaped
 from geoseg.ops.topology.shaper import Shaper
@@ -95,8 +95,8 @@ class _Finished(NamedTuple):
     """Features of a row of blocks that are finished, in order."""
 
     features: NDArray[np.void]  # (n,) of REGION
-    order: NDArray[np.int64]  # (n,) their places: among the outlines, then among the closed ones
-    outlines: Outlines  # of those that were complete in their blocks
+    order: NDArray[np.int64]  # (n,) their places among those of all outlines, and then the closed
+    outlines: list[Outlines]  # of those that were complete, block by block
     closed: NDArray[np.int32]  # those that are in the tables
 
 
@@ -111,8 +111,9 @@ def _finish(joiner: _Joiner, closed: NDArray[np.int32], choose: Choose | None) -
         wanted = choose(features)
         left_out = order[~wanted] - len(complete)
         joining.discard(table, closed[left_out[left_out >= 0]])
-        kept = np.flatnonzero(wanted)
-        features, order = rings.picked(features, kept), order[kept]
+        if not wanted.all():
+            kept = np.flatnonzero(wanted)
+            features, order = rings.picked(features, kept), order[kept]
     return _Finished(features, order, outlines, closed)
 
 
@@ -120,30 +121,41 @@ def _emit(
     joiner: _Joiner, found: _Finished, batcher: Batcher, metric: Metric
 ) -> Iterator[PolygonBatch]:
     """Batches of finished features, as far as they fill them."""
-    complete = len(found.outlines.firsts) - 1
+    counts = [len(some.firsts) - 1 for some in found.outlines]
+    starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
     halves, vertices = rings.count_half_arcs(joiner.tables, found.closed)
-    sizes = np.concatenate([rings.count_vertices(found.outlines), vertices])[found.order]
+    sizes = np.concatenate([*map(rings.count_vertices, found.outlines), vertices])[found.order]
     ends = np.concatenate([[0], np.cumsum(sizes)])
     begin = 0
     while begin < len(sizes):
         stop = batcher.reach(ends, begin)
         if stop > begin:
             some, features = found.order[begin:stop], found.features[begin:stop]
-            local, joined = np.flatnonzero(some < complete), np.flatnonzero(some >= complete)
-            which = some[joined] - complete
+            joined = np.flatnonzero(some >= starts[-1])
+            which = some[joined] - starts[-1]
             room = int(halves[which].sum()), int(vertices[which].sum())
             walked = rings.walk(joiner.tables, found.closed[which], room, metric.shape[1])
             shaped = None
             if joiner.shaper is not None:
                 shaped = measure_shaped(walked.rings, walked.vertices, metric, features)
-            parts = (
-                Some(found.outlines, some[local], local),
-                Some(walked, np.arange(len(joined)), joined),
-            )
+            parts = [Some(walked, np.arange(len(joined)), joined)]
+            parts += _by_block(found.outlines, starts, some)
             batcher.add(Piece(features, parts, shaped), int(ends[stop] - ends[begin]))
         if stop < len(sizes) or batcher.full:
             yield batcher.flush()
         begin = stop
+
+
+def _by_block(
+    outlines: list[Outlines], starts: NDArray[np.int64], some: NDArray[np.int64]
+) -> Iterator[Some]:
+    """Features of each block among ``some``, in the order in which they lie in memory."""
+    order = np.argsort(some)
+    cuts = np.searchsorted(some[order], starts)
+    for lines, start, begin, stop in zip(outlines, starts, cuts, cuts[1:], strict=False):
+        if stop > begin:
+            places = order[begin:stop]
+            yield Some(lines, some[places] - start, places)
 
 
 def _plain(features: NDArray[np.void]) -> NDArray[np.void]:
@@ -236,15 +248,11 @@ class _Joiner:
         self._count[3] += count
         return base
 
-    def take_complete(self) -> tuple[NDArray[np.void], Outlines]:
+    def take_complete(self) -> tuple[NDArray[np.void], list[Outlines]]:
         """Features of the row of blocks that were complete in theirs, and their outlines."""
         blocks, self._complete = self._complete, []
-        if not blocks:
-            vertices = np.empty((0, 2), self.tables.vertices.dtype)
-            return np.empty(0, REGION), Outlines(np.zeros(1, np.int64), np.empty(0, RING), vertices)
-        return np.concatenate([b.complete for b in blocks]), rings.chain(
-            [b.outlines for b in blocks]
-        )
+        features = np.concatenate([np.empty(0, REGION), *(b.complete for b in blocks)])
+        return features, [b.outlines for b in blocks]
 
     def _add_arcs(
         self, block: BlockArcs, outside: NDArray[np.int32], gone: NDArray[np.uint8]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -225,17 +224,3 @@ def count_vertices(outlines: Outlines) -> NDArray[np.int64]:
     """Vertices of each feature ``(n,)``."""
     ends = np.concatenate([[0], np.cumsum(outlines.rings["stop"] - outlines.rings["begin"])])
     return np.diff(ends[outlines.firsts])
-
-
-def chain(parts: Sequence[Outlines]) -> Outlines:
-    """Outlines of several blocks as those of one."""
-    firsts = [np.zeros(1, np.int64)]
-    joined = np.concatenate([part.rings for part in parts])
-    rings = vertices = 0
-    for part in parts:
-        firsts.append(part.firsts[1:] + rings)
-        some = joined[rings : rings + len(part.rings)]
-        for name in ("begin", "stop", "pivot"):
-            some[name] += vertices
-        rings, vertices = rings + len(part.rings), vertices + len(part.vertices)
-    return Outlines(np.concatenate(firsts), joined, np.concatenate([p.vertices for p in parts]))
