@@ -20,10 +20,12 @@ _PUBLIC = {
     "design_sample": "geoseg.api",
     "estimate_areas": "geoseg.api",
     "evaluate": "geoseg.api",
+    "land_use": "geoseg.api.land_use",
     "predict": "geoseg.api",
     "run": "geoseg.api",
     "train": "geoseg.api",
     "vectorize": "geoseg.api",
+    "water": "geoseg.api.water",
 }
 __all__ = [
     "Band",
@@ -40,10 +42,12 @@ __all__ = [
     "design_sample",
     "estimate_areas",
     "evaluate",
+    "land_use",
     "predict",
     "run",
     "train",
     "vectorize",
+    "water",
 ]
 
 

@@ -103,7 +103,14 @@ class ClusterError(InputError):
 
 
 class BlockError(GeosegError):
-    """A block failed while running."""
+    """A block failed while running.
+
+    ``wrong_input`` is what it said where the input was why; else it is empty.
+    """
+
+    def __init__(self, message: str = "", *, wrong_input: str = "") -> None:
+        super().__init__(message)
+        self.wrong_input = wrong_input
 
 
 class RemoteError(GeosegError):

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geoseg.api.vectorizing import vectorize
-from geoseg.workflow import TrainingWorkflow, Workflow, from_data, load, load_training
 
 if TYPE_CHECKING:
     from geoseg.api.adjusting import AdjustedAreas
@@ -22,6 +21,9 @@ if TYPE_CHECKING:
     from geoseg.models.registry import ModelPackage
     from geoseg.models.told import Told
     from geoseg.run.reporter import Reporter
+    from geoseg.workflow import TrainingWorkflow, Workflow
+
+    AnyWorkflow = str | os.PathLike[str] | Workflow
 
 __all__ = [
     "add_model",
@@ -35,8 +37,6 @@ __all__ = [
     "train",
     "vectorize",
 ]
-
-AnyWorkflow = str | os.PathLike[str] | Workflow
 
 
 def plan(workflow: AnyWorkflow, *, overrides: Sequence[str] = ()) -> RunPlan:
@@ -108,6 +108,8 @@ def predict(
     Raises:
         GeosegError: As :func:`run`.
     """
+    from geoseg.workflow import from_data  # noqa: PLC0415 (its models take time to make)
+
     paths = [scenes] if isinstance(scenes, str | os.PathLike) else list(scenes)
     one = len(paths) == 1 and not set(os.fspath(paths[0])) & set("*?[{")
     source: dict[str, Any] = {"kind": "files", "path": [os.fspath(p) for p in paths]}
@@ -315,12 +317,16 @@ def estimate_areas(
 def _read_training(
     workflow: str | os.PathLike[str] | TrainingWorkflow, overrides: Sequence[str]
 ) -> TrainingWorkflow:
+    from geoseg.workflow import TrainingWorkflow, load_training  # noqa: PLC0415
+
     if isinstance(workflow, TrainingWorkflow):
         return workflow
     return load_training(workflow, overrides=overrides)
 
 
 def _read(workflow: AnyWorkflow, overrides: Sequence[str]) -> Workflow:
+    from geoseg.workflow import Workflow, load  # noqa: PLC0415
+
     return workflow if isinstance(workflow, Workflow) else load(workflow, overrides=overrides)
 
 

@@ -18,10 +18,12 @@ from geoseg.api.outlining import Outlining, areas_record, outlining
 from geoseg.api.places import check_folder
 from geoseg.api.polygons import Passing, write_polygons
 from geoseg.api.sources import CodeSource
-from geoseg.errors import InputError, ProductError
+from geoseg.errors import BlockError, InputError, ProductError, SceneError
 from geoseg.grid import GeoBox, Window, blocks
 from geoseg.io.arcs import load_all_arcs
 from geoseg.io.class_raster import NO_CLASS, ClassRaster, read_legend, unnamed
+from geoseg.io.environment import is_remote
+from geoseg.io.patterns import stem
 from geoseg.io.percent_raster import PercentRaster
 from geoseg.io.vector import SUFFIXES
 from geoseg.legend import LEGENDS, Legend
@@ -45,7 +47,7 @@ BLOCK = 1024
 class RasterCodes:
     """The class codes of a raster file. Implements :class:`api.minimum.CodeSource`."""
 
-    raster: Path
+    raster: str
     without: int | None
     nodata: int | None = NO_CLASS
 
@@ -126,7 +128,7 @@ class Outlined:
 
 
 def outline(
-    raster: Path,
+    raster: str,
     out: Path,
     *,
     beside: Beside,
@@ -141,14 +143,14 @@ def outline(
     for key, spoken in vector.class_names().items():
         check_classes(raster, names, spoken, key)
     chosen = names.select(vector.classes)
-    plan = outlining(vector, names, grid, title=raster.stem)
+    plan = outlining(vector, names, grid, title=stem(raster))
     percent = _percent_bands(vector, beside, grid, names)
     if beside.confidence is not None:
         PercentRaster(beside.confidence, grid)
     check_out(out, raster)
     teller = reporter or Silent()
     give_back_arrays()
-    source = RasterCodes(raster.resolve(), None if known is None else known.nodata)
+    source = RasterCodes(_whole(raster), None if known is None else known.nodata)
     with ExitStack() as stack:
         room = stack.enter_context(_room(out))
         machine = stack.enter_context(_machine(raster, grid, room, workers, teller))
@@ -156,7 +158,7 @@ def outline(
         traced = stack.enter_context(closing(machine.trace(codes, beside.confidence)))
         polygons = Polygons(traced, grid, measure_grid(grid), legend=names, wanted=plan.wanted)
         tags: dict[str, Any] = {
-            "raster": raster.name,
+            "raster": Path(raster.partition("?")[0] if is_remote(raster) else raster).name,
             "software": fingerprint.software(),
             "polygons": {"settings": vector.model_dump(mode="json"), "balance": moved},
         }
@@ -172,7 +174,7 @@ def outline(
             grid=grid,
             classes=chosen,
             tags=tags,
-            title=raster.stem,
+            title=stem(raster),
             themes=plan.themes,
             styled="present",
         )
@@ -249,9 +251,9 @@ class _Machine(Protocol):
 
 @contextmanager
 def _machine(
-    raster: Path, grid: GeoBox, room: Path, workers: int | None, reporter: Reporter
+    raster: str, grid: GeoBox, room: Path, workers: int | None, reporter: Reporter
 ) -> Iterator[_Machine]:
-    digest = fingerprint.digest([str(raster.resolve()), str(room)])[:12]
+    digest = fingerprint.digest([_whole(raster), str(room)])[:12]
     windows = tuple(blocks((int(grid.shape[0]), int(grid.shape[1])), BLOCK))
     if workers is None:
         reporter.started(scenes=1, blocks=len(windows), dashboard=None)
@@ -300,7 +302,12 @@ class _Processes:
 
     def run(self, job: Job, name: str) -> None:
         with Ledger.open(self.room / f"{job.key}.jsonl", job.key, {}) as done:
-            run_blocks(self.executor, job, self.windows, done, self.reporter, name=name)
+            try:
+                run_blocks(self.executor, job, self.windows, done, self.reporter, name=name)
+            except BlockError as error:
+                if error.wrong_input:  # nothing was written: the same to users as on threads
+                    raise SceneError(error.wrong_input) from error
+                raise
 
     def trace(self, codes: CodeSource, confidence: Path | None) -> Generator[BlockArcs, None, None]:
         arcs = self.room / "arcs"
@@ -309,6 +316,11 @@ class _Processes:
         self.run(job, "trace")
         shape = int(self.grid.shape[0]), int(self.grid.shape[1])
         yield from load_all_arcs(arcs, self.windows, shape)
+
+
+def _whole(raster: str) -> str:
+    """The same from any folder."""
+    return raster if is_remote(raster) else str(Path(raster).resolve())
 
 
 @contextmanager
@@ -324,7 +336,7 @@ def _room(out: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-def check_out(out: Path, raster: Path | None = None) -> None:
+def check_out(out: Path, raster: str | None = None) -> None:
     """Refuse names that polygons cannot be written to.
 
     Raises:
@@ -334,7 +346,8 @@ def check_out(out: Path, raster: Path | None = None) -> None:
         raise InputError(f"{out}: write to a file that ends in {' or '.join(SUFFIXES)}")
     if out.is_dir():
         raise InputError(f"{out}: is a folder; name a file")
-    if raster is not None and out.exists() and out.samefile(raster):
+    local = raster is not None and not is_remote(raster)
+    if local and out.exists() and out.samefile(str(raster)):
         raise InputError(f"{out}: is the raster itself; name another file")
     check_folder(out.parent, what=str(out))
 
@@ -352,7 +365,7 @@ def known_legend(name: str) -> Legend:
     return LEGENDS[name]
 
 
-def _named(raster: Path, known: Legend | None) -> Legend:
+def _named(raster: str, known: Legend | None) -> Legend:
     """All codes with their names: those of ``known`` first, then what the raster says."""
     own = read_legend(raster)
     if known is None:
@@ -366,7 +379,7 @@ def _named(raster: Path, known: Legend | None) -> Legend:
     return Legend(known.name, (*known.classes, *others), NO_CLASS)
 
 
-def check_classes(raster: Path | str, legend: Legend, names: tuple[str, ...], key: str) -> None:
+def check_classes(raster: str, legend: Legend, names: tuple[str, ...], key: str) -> None:
     """Refuse classes that there are not; the codes that nobody named are not worth a list.
 
     Raises:

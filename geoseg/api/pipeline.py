@@ -9,6 +9,7 @@ from typing import Any
 
 from geoseg.api import fingerprint
 from geoseg.api.accounts import Account
+from geoseg.api.after import after_scenes, check_after
 from geoseg.api.combining import combined_settings
 from geoseg.api.jobs import RefineJob, SegmentJob, WorkFolder
 from geoseg.api.looking import look_at
@@ -45,6 +46,7 @@ def run_plan(plan: RunPlan, reporter: Reporter, *, force: bool = False) -> RunRe
     """
     for task in plan.tasks:
         check_folder(task.directory, what="output.directory")
+    check_after(plan)
     for warning in plan.warnings:
         reporter.warning(warning)
     with ExitStack() as stack:
@@ -52,6 +54,7 @@ def run_plan(plan: RunPlan, reporter: Reporter, *, force: bool = False) -> RunRe
             stack.enter_context(_held(task.directory))
         run = _Run(plan, reporter, stack, force=force)
         results = run.results()
+        after_scenes(plan, results, reporter)
     result = RunResult(plan.workflow.name, results, (*plan.warnings, *run.warnings))
     made = sum(scene.fresh and scene.error is None for scene in results)
     reporter.done(f"{made} of {len(results)} scenes made, {len(result.failed)} failed")
@@ -131,9 +134,7 @@ class _Run:
     ) -> dict[str, Any]:
         """All stages of a scene, then its products."""
         numbers, doubts = look_at(task, self.plan.committee)
-        for doubt in doubts:
-            reporter.warning(doubt)
-        self.warnings += doubts
+        self._warn(doubts, reporter)
         stages = self._stages(task, work, made_from)
         self._begin(task, work, stages[0], reporter)
         summaries = {stage.name: _do(stage, executor, work, reporter) for stage in stages}
@@ -147,11 +148,18 @@ class _Run:
                 stack.enter_context(stage.ledger(work)) for stage in stages if stage.counts
             )
             account = Account.of(segmented.reports(), *(ledger.reports() for ledger in others))
-        told = {"numbers": numbers, "warnings": doubts}
+        empty = _nothing_mapped(task, account)
+        self._warn(empty, reporter)
+        told = {"numbers": numbers, "warnings": doubts + empty}
         record = products.write(work, account, summaries, reporter, moved, told)
         if not self.plan.workflow.output.keep_work:
             work.remove()
         return record
+
+    def _warn(self, doubts: list[str], reporter: Reporter) -> None:
+        for doubt in doubts:
+            reporter.warning(doubt)
+        self.warnings += doubts
 
     def _made_from(self, task: SceneTask) -> MadeFrom:
         workflow, plan = self.plan.workflow, task.plan
@@ -233,6 +241,14 @@ class _Run:
                 dashboard=self._connected.dashboard_link,
             )
         return OnDask(self._connected.client, retries=self.plan.workflow.run.retries)
+
+
+def _nothing_mapped(task: SceneTask, account: Account) -> list[str]:
+    if account.valid:
+        return []
+    scene = task.plan.scene.id
+    why = "masks, nodata, the area or tiling.min_valid leave no pixel"
+    return [f"scene {scene}: nothing is mapped: {why}"]
 
 
 def _do(stage: Stage, executor: Executor, work: WorkFolder, reporter: Reporter) -> Summary:

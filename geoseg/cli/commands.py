@@ -14,6 +14,7 @@ from geoseg import __version__
 from geoseg.cli.catalog import catalog
 from geoseg.cli.evaluate import evaluate
 from geoseg.cli.labels import labels
+from geoseg.cli.land_use import land_use
 from geoseg.cli.models import models
 from geoseg.cli.options import (
     AsJson,
@@ -26,6 +27,7 @@ from geoseg.cli.options import (
 )
 from geoseg.cli.train import train
 from geoseg.cli.vectorize import vectorize
+from geoseg.cli.water import water
 
 
 class InterruptedCommand(Exception):  # noqa: N818 (no error, but what Ctrl-C and SIGTERM do)
@@ -57,6 +59,8 @@ app.add_typer(labels, name="labels")
 app.add_typer(catalog, name="catalog")
 app.command("train")(train)
 app.command("vectorize")(vectorize)
+app.command("water")(water)
+app.command("land-use")(land_use)
 
 
 def _version(wanted: bool) -> None:

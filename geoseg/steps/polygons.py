@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from geoseg.errors import InputError, ProductError
 from geoseg.grid import GeoBox
+from geoseg.io.columns import column_of, text_column
 from geoseg.legend import Legend
 from geoseg.ops.arcs import BlockArcs
 from geoseg.ops.batches import ROWS, PolygonBatch, add_areas
@@ -89,7 +90,7 @@ class Polygons:
     On a grid without CRS areas and lengths are those of the plane.
 
     Attributes:
-        schema: Of the batches; its metadata has ``geometry_type`` and ``orientation``.
+        schema: Of the batches; its metadata has ``geometry_type``, ``orientation`` and ``boxes``.
         kept: Polygons yielded so far.
         dropped: Polygons so far that were smaller than what is wanted.
         dropped_area_m2: What they cover.
@@ -174,28 +175,25 @@ class Polygons:
         unseen = features["measured"] == 0
         columns = [
             _binary(batch),
-            pa.array(features["code"]),
+            column_of(features["code"]),
             self._class_names(features["code"]),
-            pa.array(area),
-            pa.array(area / 1e4),
-            pa.array(batch.perimeter),
-            pa.array(features["pixels"]),
-            pa.array(confidence, mask=unseen),
-            pa.array(features["confidence_min"], mask=unseen),
-            pa.array(features["measured"] * 100 / features["pixels"], mask=unseen),
+            column_of(area),
+            column_of(area / 1e4),
+            column_of(batch.perimeter),
+            column_of(features["pixels"]),
+            column_of(confidence, unseen),
+            column_of(features["confidence_min"], unseen),
+            column_of(features["measured"] * 100 / features["pixels"], unseen),
             self._ids(features),
-            pa.array(features["edge"]),
-            *(pa.array(side) for side in batch.boxes),
+            column_of(features["edge"]),
+            *(column_of(side) for side in batch.boxes),
         ]
         return pa.RecordBatch.from_arrays(columns, schema=self.schema)
 
     def _class_names(self, codes: NDArray[np.int16]) -> pa.Array:
-        places = codes.astype(np.uint16)
-        present = np.flatnonzero(np.bincount(places)).astype(np.uint16)
-        index = np.zeros(1 << 16, np.int32)
-        index[present] = np.arange(len(present))
-        known = [self._names.get(int(code)) for code in present.astype(np.int16)]
-        return pa.array(known, pa.string()).take(pa.array(index[places]))
+        least, greatest = (int(codes.min()), int(codes.max())) if len(codes) else (0, 0)
+        names = [self._names.get(code) for code in range(least, greatest + 1)]
+        return text_column(names, codes - least)
 
     def _ids(self, features: NDArray[np.void]) -> pa.Array:
         """Different for all polygons of a grid: every step can be undone."""
@@ -246,6 +244,7 @@ def _schema(grid: GeoBox, connectivity: Connectivity) -> pa.Schema:
         {
             "geometry_type": "Polygon" if connectivity == 4 else "MultiPolygon",
             "orientation": "counterclockwise",
+            "boxes": "columns",
         },
     )
 

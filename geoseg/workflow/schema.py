@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from geoseg.workflow.bands import Section
 from geoseg.workflow.composite import (
     Composite,
     Mosaic,
@@ -28,10 +27,13 @@ from geoseg.workflow.fields import (
 )
 from geoseg.workflow.grid import GridChoice
 from geoseg.workflow.inputs import AreaOfProducts, Input
+from geoseg.workflow.land_use import LandUseOfRun
 from geoseg.workflow.model import ModelChoice, expand_model
 from geoseg.workflow.postprocess import Step, check_order
+from geoseg.workflow.section import Section
 from geoseg.workflow.template import expand_directory
 from geoseg.workflow.vector import OptionalVector, Vector, expand_vector
+from geoseg.workflow.water import WaterOfRun
 from geoseg.workflow.whole import Whole
 
 
@@ -196,6 +198,10 @@ class Workflow(Whole):
     """Where the work is done: local, the address of a scheduler, or keys and values."""
     run: RunRules = RunRules()
     """What happens when something fails."""
+    water: WaterOfRun | None = None
+    """Products of water from all maps there are; none without it."""
+    land_use: LandUseOfRun | None = None
+    """Maps of periods and land accounts from all maps there are; none without it."""
 
     @model_validator(mode="after")
     def _several_to_disagree(self) -> Self:

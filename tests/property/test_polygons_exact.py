@@ -68,6 +68,24 @@ def test_polygons_are_those_of_gdal(array, block, transform, nodata):
     np.testing.assert_array_equal(boxes, shapely.bounds(ours).reshape(-1, 4))
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 9),
+    st.integers(55, 200),
+    st.floats(0.01, 0.9),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([np.uint8, np.int16, np.int32]),
+)
+def test_rows_of_many_words_are_those_of_gdal(height, width, share, seed, dtype):
+    """Runs and nodes are found by words of 8 flags and of 64 bits: few or many in each."""
+    random = np.random.default_rng(seed)
+    array = np.where(random.random((height, width)) < share, random.integers(0, 3, width), 1)
+    array = array.astype(dtype)
+    table = vectorize_array(array, grid_of(array), nodata=0, block=256).read_all()
+    found = as_set(geometries(table), table["class_code"].to_pylist())
+    assert found == as_set(*gdal_polygons(array.astype(np.uint8), TRANSFORMS[0], 0))
+
+
 @settings(max_examples=100, deadline=None)
 @given(rasters(), st.integers(1, 41), st.sampled_from(TRANSFORMS[:2]), st.sampled_from([0, None]))
 def test_with_8_connectivity_they_cover_what_those_of_gdal_cover(array, block, transform, nodata):
