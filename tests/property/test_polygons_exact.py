@@ -15,7 +15,7 @@ from polygon_reference import (
     pixels_of,
 )
 
-from geoseg.ops import polygonize
+from geoseg.ops import batches, polygonize
 from geoseg.steps.polygons import Wanted
 from geoseg.steps.vectorize import vectorize_array
 
@@ -34,15 +34,21 @@ def rasters(draw):
 
 @pytest.fixture(autouse=True, params=[1 << 16, 0], ids=["roomy", "compacted"])
 def _tables(request, monkeypatch):
-    """Run everything with tables that are never compacted, and with those that always are."""
+    """Run everything with tables that are never compacted, and with those that always are.
+
+    With those, batches are small, too.
+    """
     monkeypatch.setattr(polygonize, "_FEWEST", request.param)
+    if request.param == 0:
+        monkeypatch.setattr(batches, "ROWS", 7)
+        monkeypatch.setattr(batches, "_VERTICES", 60)
 
 
-def serialized(batches):
+def serialized(stream_of_batches):
     sink = pa.BufferOutputStream()
-    batches = list(batches)
-    with pa.ipc.new_stream(sink, batches[0].schema) as stream:
-        for batch in batches:
+    made = list(stream_of_batches)
+    with pa.ipc.new_stream(sink, made[0].schema) as stream:
+        for batch in made:
             stream.write_batch(batch)
     return sink.getvalue().to_pybytes()
 
