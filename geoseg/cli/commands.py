@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from geoseg import __version__
 from geoseg.cli.catalog import catalog
 from geoseg.cli.evaluate import evaluate
+from geoseg.cli.jobs import clean, schedule, status
 from geoseg.cli.labels import labels
 from geoseg.cli.models import models
 from geoseg.cli.options import (
@@ -57,6 +58,9 @@ app.add_typer(labels, name="labels")
 app.add_typer(catalog, name="catalog")
 app.command("train")(train)
 app.command("vectorize")(vectorize)
+app.command("status")(status)
+app.command("clean")(clean)
+app.command("schedule")(schedule)
 
 
 def _version(wanted: bool) -> None:
@@ -217,24 +221,6 @@ def sample(
     finally:
         teller.close()
     typer.echo(str(path))
-
-
-@app.command()
-def status(
-    directory: Annotated[
-        Path, typer.Argument(help="An output folder, or one above.", show_default=False)
-    ],
-    as_json: AsJson = False,
-) -> None:
-    """Say how far a run is, or how it ended; from any terminal."""
-    from geoseg.api.states import find_states
-    from geoseg.cli.show import show_states
-
-    states = find_states(directory)
-    if as_json:
-        print_json(states)
-    else:
-        show_states(states)
 
 
 @app.command()
