@@ -92,6 +92,8 @@ def check_health(
             raise InputError(f"{target}: only a workflow says who is told; give its file")
         roots = _roots(target)
         return [_of(root, name, clock, max_age) for root in roots for name in workflows_in(root)]
+    if not target.exists():
+        raise InputError(f"{target}: there is no such folder, and no workflow of that name")
     workflow = load(target)
     monitor = workflow.monitor
     if max_age is None and monitor is not None and monitor.max_age is not None:

@@ -140,11 +140,18 @@ def _hand_in(server: MailServer, message: EmailMessage) -> tuple[str | None, boo
             elif server.password and not server.tls and server.host not in _LOCAL:
                 return "the server offers no encryption (STARTTLS): a password is not said", False
             if server.user is not None:
-                line.login(server.user, server.password or "")
+                _log_in(line, server.user, server.password or "")
             line.send_message(message)
     except (smtplib.SMTPException, OSError) as error:
         return _refusal(error)
     return None, False
+
+
+def _log_in(line: smtplib.SMTP, user: str, password: str) -> None:
+    try:
+        line.login(user, password)
+    except smtplib.SMTPServerDisconnected:  # some hang up on a wrong password
+        raise smtplib.SMTPAuthenticationError(535, b"") from None
 
 
 def _refusal(error: Exception) -> tuple[str, bool]:

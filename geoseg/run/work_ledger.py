@@ -171,7 +171,7 @@ class WorkLedger:
             self._do(
                 "INSERT INTO runs (workflow, state, began, pid, born, host) "
                 "VALUES (?, 'running', ?, ?, ?, ?)",
-                self.workflow, self.clock.stamp(), os.getpid(), psutil.Process().create_time(),
+                self.workflow, self.clock.began.isoformat(timespec="seconds"), os.getpid(), psutil.Process().create_time(),
                 socket.gethostname(),
             )  # fmt: skip
             self._run = self._read("SELECT last_insert_rowid()")[0][0]
