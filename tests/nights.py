@@ -91,6 +91,7 @@ class Post(http.server.BaseHTTPRequestHandler):
         self.server.failing -= fails
         if not fails:
             self.server.told.append((dict(self.headers), body))
+            self.server.on_told()
         self.send_response(self.server.answer if fails else 204)
         self.end_headers()
 
@@ -103,6 +104,7 @@ def webhook(failing=0, answer=500):
     """A real server on the loopback; ``told`` is what it got, ``address`` where it is."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Post)
     server.told, server.failing, server.answer = [], failing, answer
+    server.on_told = lambda: None
     server.address = f"http://127.0.0.1:{server.server_address[1]}/services/T0PS3CRET"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -112,6 +114,15 @@ def webhook(failing=0, answer=500):
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextmanager
+def one_scheduler():
+    """The address of a scheduler with one worker, that all runs of a season share."""
+    from geoseg.run.cluster import ClusterSpec, connect
+
+    with connect(ClusterSpec(workers=1, threads=3, dashboard=False)) as connected:
+        yield connected.client.scheduler.address
 
 
 def write_scenes(folder: Path) -> list[pystac.Item]:

@@ -5,13 +5,13 @@ from datetime import timedelta
 
 import pystac
 import pytest
-from distributed import LocalCluster
 from pystac.validation import validate_dict
 from nights import (
     FIRST,
     Season,
     live,
     notices,
+    one_scheduler,
     prepare,
     products,
     webhook,
@@ -30,12 +30,8 @@ def month(tmp_path_factory):
     calm = Season.calm(NIGHTS)
     troubled = Season(NIGHTS, late={5: 6}, off=frozenset({3, 15}),
                       killed={10: ("products", 3), 16: ("segment", 1)})  # fmt: skip
-    cluster = LocalCluster(
-        n_workers=1, threads_per_worker=3, dashboard_address=None, memory_limit=0,
-        host="127.0.0.1", preload=["geoseg.run.on_worker"],
-    )  # fmt: skip
-    with cluster, pytest.MonkeyPatch.context() as patch:
-        shown = prepare(folder, ("calm", "troubled"), cluster.scheduler_address)
+    with one_scheduler() as scheduler, pytest.MonkeyPatch.context() as patch:
+        shown = prepare(folder, ("calm", "troubled"), scheduler)
         told, killed = {}, []
         for name, season in (("calm", calm), ("troubled", troubled)):
             with webhook() as server:

@@ -90,7 +90,11 @@ def test_a_busy_webhook_is_asked_again_and_a_refusal_is_not():
 
 
 def test_why_a_webhook_failed_does_not_tell_its_address():
-    for address in (f"http://127.0.0.1:{free_port()}/S3CRET", "ftp://host/S3CRET", "http://[S3CRET"):
+    for address in (
+        f"http://127.0.0.1:{free_port()}/S3CRET",
+        "ftp://host/S3CRET",
+        "http://[S3CRET",
+    ):
         why = post(address, {}, ident="k")
         assert why
         assert "S3CRET" not in why
