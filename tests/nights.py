@@ -70,7 +70,7 @@ class Season:
 
         The last nights are quiet, so that all can be made up for.
         """
-        draw, quiet = random.Random(seed), nights - 10
+        draw, quiet = random.Random(seed), nights - 10  # noqa: S311 (no secret)
         days = range(0, nights, EVERY)
         late = {day: draw.randint(1, 9) for day in days if draw.random() < 0.25 and day < quiet}
         off = frozenset(n for n in range(quiet) if draw.random() < 0.1)

@@ -143,7 +143,7 @@ def test_why_a_scene_runs_again_is_told(world):
 def test_a_lost_ledger_costs_no_work(world):
     before = works(world)
     shutil.rmtree(root(world) / ".geoseg")
-    lines, result = night(10)
+    _, result = night(10)
     assert not any(scene.fresh for scene in result.scenes)
     assert works(world) == before
 
@@ -219,7 +219,7 @@ def test_scenes_do_not_take_each_others_place(world, mapped):
     for feature in catalog["features"]:
         feature["id"] += "_again"
     Path("catalog.json").write_text(json.dumps(catalog))
-    with pytest.raises(PlanError, match="has the products of scene T31_000.*add {scene} to it"):
+    with pytest.raises(PlanError, match=r"has the products of scene T31_000.*add {scene} to it"):
         night(10)
     change(name="other", output={"directory": "products/nightly/{scene}"})
     with pytest.raises(InputError, match="holds the products of workflow nightly"):

@@ -5,7 +5,6 @@ from datetime import timedelta
 
 import pystac
 import pytest
-from pystac.validation import validate_dict
 from nights import (
     FIRST,
     Season,
@@ -17,6 +16,7 @@ from nights import (
     webhook,
     works,
 )
+from pystac.validation import validate_dict
 
 NIGHTS = 30
 
@@ -60,7 +60,7 @@ def test_the_ledger_says_the_same(month):
 
 
 def test_everybody_is_told_the_same_once(month):
-    folder, told, killed = month
+    folder, told, _ = month
     mapped = {
         name: [one["key"] for body in bodies if body["event"] == "products"
                for one in body["notices"]]

@@ -27,6 +27,7 @@ DATA = {
     "monitor": {"keep": "90 d", "max_age": "8 d"},
     "notify": {"webhook_env": "HOOK"},
 }
+SYSTEMD = shutil.which("systemd-analyze")
 AWKWARD = "a b$HOME 50% 'q' \"d\""
 
 
@@ -79,7 +80,7 @@ def test_what_a_workflow_does_not_ask_for_is_not_scheduled(path, home):
     assert "clean" not in cron_lines(plan_schedule(path))
 
 
-@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")
+@pytest.mark.skipif(SYSTEMD is None, reason="systemd is not installed")
 @pytest.mark.parametrize("every", ["hour", "day", "week", "month", "sat"])
 def test_systemd_takes_the_units(path, home, every):
     units = systemd_units(plan_schedule(path, every=every, at="23:59", directory=path.parent))
@@ -89,14 +90,14 @@ def test_systemd_takes_the_units(path, home, every):
         (folder / name).write_text(text)
     files = [str(folder / name) for name in units]
     judged = subprocess.run(
-        ["systemd-analyze", "verify", "--user", "--man=no", *files],
+        [SYSTEMD, "verify", "--user", "--man=no", *files],
         capture_output=True, text=True, check=False,
         env={"PATH": "/usr/bin:/bin", "XDG_RUNTIME_DIR": str(home)},
     )  # fmt: skip
     ours = [line for line in judged.stderr.splitlines() if "geoseg-" in line]
     assert ours == []
     calendar = parsed(units["geoseg-water-weekly.timer"])["Timer"]["OnCalendar"]
-    subprocess.run(["systemd-analyze", "calendar", calendar], check=True, capture_output=True)
+    subprocess.run([SYSTEMD, "calendar", calendar], check=True, capture_output=True)
 
 
 @pytest.mark.parametrize(
