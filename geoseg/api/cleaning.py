@@ -100,8 +100,7 @@ def _targets(target: Path) -> list[_Target]:
 def _clean(
     ledger: WorkLedger, keep: Keep, title: str | None, reporter: Reporter, *, dry_run: bool
 ) -> list[Cleared]:
-    works = ledger.works(SCENE)
-    old = _outlived(works, ledger, keep)
+    old = _outlived(ledger, keep)
     # What an interrupted clean left lying.
     left = [work for work in ledger.works(SCENE, "removed") if _files(_folder(ledger, work))]
     cleared = [_clear(ledger, work, dry_run=dry_run) for work in (*left, *old)]
@@ -113,13 +112,17 @@ def _clean(
     return cleared
 
 
-def _outlived(works: Sequence[Work], ledger: WorkLedger, keep: Keep) -> list[Work]:
-    """Works that are not kept any longer; never those of the latest date."""
+def _outlived(ledger: WorkLedger, keep: Keep) -> list[Work]:
+    """Works that are not kept any longer; never those of the latest date.
+
+    Those that failed go like the others: they are not tried again, and their blocks take room.
+    """
+    works = ledger.works(SCENE)
     latest = max((_day(work) for work in works), default="")
-    mortal = [work for work in works if _day(work) != latest]
+    mortal = [work for work in ledger.works(SCENE, "done", "failed") if _day(work) < latest]
     if keep.runs is not None:
         makers = sorted({work.run or 0 for work in works})[-keep.runs :]
-        return [work for work in mortal if (work.run or 0) not in makers]
+        return [work for work in mortal if makers and (work.run or 0) < makers[0]]
     limit = ledger.clock.began - keep.timedelta
     return [w for w in mortal if datetime.fromisoformat(w.date or w.noted) < limit]
 

@@ -133,16 +133,18 @@ class Diary:
         """Note that a scene failed; the same failure is told once, however many nights it lasts."""
         scene, text = task.plan.scene, str(error)
         when = None if scene.acquired is None else scene.acquired.isoformat(timespec="seconds")
+        before = self.ledger.work(SCENE, scene.id)
+        stands = before is not None and before.state == "done"
         self.begin()
         with self.ledger.transaction():
-            self.ledger.note(
-                SCENE, scene.id, {}, state="failed", date=when,
-                place=self._place(task.directory), text=text,
-            )  # fmt: skip
-            key = f"{scene.id} {fingerprint.digest(text)[:16]}"
-            self.ledger.tell(
-                "failure", key, f"scene {scene.id} failed: {text}", {"scene": scene.id}
-            )
+            # Products of an earlier run stay what they are, until there are new ones.
+            if not (stands and (task.directory / "item.json").exists()):
+                self.ledger.note(
+                    SCENE, scene.id, {}, state="failed", date=when,
+                    place=self._place(task.directory), text=text,
+                )  # fmt: skip
+            told = f"scene {scene.id} failed: {text}"
+            self.ledger.tell("failure", self._once(scene.id, text), told, {"scene": scene.id})
 
     def finish(self, results: Sequence[SceneResult]) -> None:
         """Write what stands above all scenes, and note how the run went."""
@@ -164,14 +166,19 @@ class Diary:
         state: RunState = "failed" if isinstance(error, Exception) else "stopped"
         self.ledger.end(state, {}, text=str(error))
         if state == "failed":
-            self.ledger.tell("failure", f"run {fingerprint.digest(str(error))[:16]}",
-                             f"the run failed: {error}")  # fmt: skip
+            self.ledger.tell("failure", self._once("run", str(error)), f"the run failed: {error}")
 
     def deliver(self) -> None:
         """Tell what is to be told; never fails."""
         notify = self.workflow.notify
         if self.ledger.exists:
             self.warnings += deliver(self.ledger, notify, self.reporter)
+
+    def _once(self, what: str, text: str) -> str:
+        """The key of a failure: the same every night until there was a good one."""
+        good = self.ledger.runs("good")
+        since = good[-1].began if good else "the beginning"
+        return f"{what} {fingerprint.digest(text)[:16]} since {since}"
 
     def _place(self, directory: Path) -> str:
         return Path(os.path.relpath(directory, self.ledger.root)).as_posix()

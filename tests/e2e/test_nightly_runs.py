@@ -256,6 +256,9 @@ def damage(world, mapped):
 
 
 def test_a_scene_that_fails_is_told_once_and_mapped_when_it_is_mended(world, mapped):
+    shutil.rmtree(root(world) / "2024-01-10")
+    with ledger_of(world) as ledger:
+        ledger.forget("scene", "T31_010")
     before = damage(world, mapped)
     change(run={"on_error": "skip_scene", "retries": 0})
     for number in (11, 12):
@@ -376,3 +379,25 @@ def test_nights_that_fail_are_no_good_ones(world):
         night(12)
     (health,) = check_health(Path("w.json"), now=FIRST + 12 * DAY)
     assert (health.state, health.last_good[:10]) == ("failed", "2024-01-11")
+
+
+def test_a_failure_is_told_again_after_a_good_night(world):
+    good = Path("catalog.json").read_text()
+    for number, text in ((11, "{"), (12, "{"), (13, good), (14, "{")):
+        Path("catalog.json").write_text(text)
+        try:
+            night(number)
+        except InputError:
+            assert text == "{"
+    assert len(notices(world, "failure")) == 2
+
+
+def test_products_stand_until_there_are_new_ones(world, mapped):
+    before = works(world)
+    damage(world, mapped)
+    change(run={"on_error": "skip_scene", "retries": 0})
+    lines, result = night(11)
+    assert result.exit_code == 4
+    assert "runs again: inputs changed" in again(lines)[0]
+    assert works(world) == before
+    assert json.loads((root(world) / "latest.json").read_text())["date"] == "2024-01-10"
