@@ -72,8 +72,9 @@ class Season:
         """
         draw, quiet = random.Random(seed), nights - 10  # noqa: S311 (no secret)
         days = range(0, nights, EVERY)
-        late = {day: draw.randint(1, 9) for day in days if draw.random() < 0.25 and day < quiet}
-        off = frozenset(n for n in range(quiet) if draw.random() < 0.1)
+        # Before the first scene there is nothing to begin with.
+        late = {day: draw.randint(1, 9) for day in days[1:] if draw.random() < 0.25 and day < quiet}
+        off = frozenset(n for n in range(1, quiet) if draw.random() < 0.1)
         # Nights in which there is work: a scene comes, and the machine is on.
         busy = [day + late.get(day, 0) for day in days]
         busy = sorted({n for n in busy if n not in off and 0 < n < quiet})
