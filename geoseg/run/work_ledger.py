@@ -164,10 +164,10 @@ class WorkLedger:
         ``alone``: no other run of this workflow can be alive, as this one holds the lock.
         """
         with self.transaction():
-            lost = self.runs("running") if alone else self.lost()
+            lost = [run.id for run in (self.runs("running") if alone else self.lost())]
             for run in lost:
                 text = "its process ended without a word (killed, or the machine went down)"
-                self._do("UPDATE runs SET state = 'lost', text = ? WHERE id = ?", text, run.id)
+                self._do("UPDATE runs SET state = 'lost', text = ? WHERE id = ?", text, run)
             self._do(
                 "INSERT INTO runs (workflow, state, began, pid, born, host) "
                 "VALUES (?, 'running', ?, ?, ?, ?)",
@@ -175,7 +175,7 @@ class WorkLedger:
                 socket.gethostname(),
             )  # fmt: skip
             self._run = self._read("SELECT last_insert_rowid()")[0][0]
-        return lost
+        return [run for run in self.runs("lost") if run.id in lost]
 
     def end(self, state: RunState, counts: Mapping[str, int], *, text: str = "") -> None:
         """Note how the run that began has ended."""
