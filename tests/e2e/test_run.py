@@ -140,7 +140,7 @@ def test_a_second_run_has_nothing_to_do(finished, tmp_path, model):
     assert "up to date" in done.stdout
     assert contents(finished) == before
     state = json.loads(geoseg("status", finished, "--json", check=0).stdout)
-    assert [s["state"] for s in state] == ["done"]
+    assert [s["state"] for s in state["outputs"]] == ["done"]
 
 
 @pytest.mark.parametrize(
