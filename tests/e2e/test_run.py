@@ -178,7 +178,9 @@ def test_killed_and_started_again_it_ends_with_the_same_bytes(tmp_path, model):
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     assert not (out / "item.json").exists()
-    assert json.loads(geoseg("status", out, "--json", check=0).stdout)[0]["state"] == "lost"
+    assert (
+        json.loads(geoseg("status", out, "--json", check=0).stdout)["outputs"][0]["state"] == "lost"
+    )
     geoseg("run", path, check=0)
     assert contents(out) == wanted
     record = json.loads((out / "run.json").read_text())
