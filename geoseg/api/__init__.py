@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,7 @@ def run(
     overrides: Sequence[str] = (),
     reporter: Reporter | None = None,
     force: bool = False,
+    now: datetime | None = None,
 ) -> RunResult:
     """Run a workflow; goes on where an earlier run was interrupted, skips what is finished.
 
@@ -68,6 +70,8 @@ def run(
         overrides: Settings like ``output.directory=maps``, for a file.
         reporter: Told of progress; nobody is, without it.
         force: Do again what is finished.
+        now: The time of the run, which the last days of a workflow count from; without it that of
+            this machine.
 
     Raises:
         InputError: Workflow, scenes, area and model do not fit together; nothing was written.
@@ -75,10 +79,11 @@ def run(
         BlockError: A block failed, and the workflow says to stop at that.
         StoppedError: SIGINT or SIGTERM came; what is done is kept.
     """
-    from geoseg.api.pipeline import run_plan  # noqa: PLC0415 (distributed takes a second to load)
+    from geoseg.api.nights import run_workflow  # noqa: PLC0415 (distributed takes a second)
     from geoseg.run.reporter import Silent  # noqa: PLC0415
 
-    return run_plan(plan(workflow, overrides=overrides), reporter or Silent(), force=force)
+    read = _read(workflow, overrides)
+    return run_workflow(read, reporter or Silent(), force=force, now=now)
 
 
 def predict(

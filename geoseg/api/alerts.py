@@ -12,12 +12,12 @@ from typing import Any
 from geoseg.api import fingerprint
 from geoseg.api.places import check_folder
 from geoseg.api.planning import RunPlan
-from geoseg.api.results import SceneResult
+from geoseg.api.results import SceneResult, Told
 from geoseg.errors import InputError
 from geoseg.grid import GeoBox
 from geoseg.io.alert_store import BLOCK, AlertStore, Observed, Watch, is_store, with_scene
 from geoseg.io.dated_map import DatedMap, find_map
-from geoseg.ops.alerts.rules import Rule, to_date, to_day
+from geoseg.ops.alerts.rules import STATE_NAMES, Rule, to_date, to_day
 from geoseg.run.lock import hold
 from geoseg.run.reporter import Reporter, Silent
 from geoseg.run.threads import each_block
@@ -134,8 +134,11 @@ def check(plan: RunPlan) -> None:
         check_folder(Path(section.output), what="alerts.output")
 
 
-def follow(plan: RunPlan, results: Sequence[SceneResult], reporter: Reporter) -> None:
+def follow(plan: RunPlan, results: Sequence[SceneResult], reporter: Reporter) -> Told | None:
     """Take the scenes of a run into the store of its workflow, and write what it asks for.
+
+    Returns:
+        The alerts that there are, if scenes were added.
 
     Raises:
         InputError: A scene has no date, or the store was made for others.
@@ -151,6 +154,21 @@ def follow(plan: RunPlan, results: Sequence[SceneResult], reporter: Reporter) ->
     ):
         area = section.smallest()
         export(done.store, Path(section.output), min_area=area, reporter=reporter)
+    return _told(done) if done.added else None
+
+
+def _told(done: Updated) -> Told | None:
+    """What the store holds by now; None where it has no alert."""
+    from geoseg.api.alert_table import held_by  # noqa: PLC0415 (imports this module)
+
+    held = held_by(done.store)
+    alerts = {row.name: row.ha for row in held.rows if row.state in STATE_NAMES and row.state}
+    if not alerts:
+        return None
+    day, _ = held.scenes[-1]
+    shares = ", ".join(f"{name} {area:,.2f} ha" for name, area in alerts.items())
+    key = f"{done.store} {fingerprint.digest(held.scenes)[:16]}"
+    return Told("alerts", key, f"alerts by {day}: {shares}", {"date": day, "areas_ha": alerts})
 
 
 def _section(plan: RunPlan) -> Alerts:

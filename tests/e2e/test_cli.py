@@ -340,7 +340,7 @@ def test_status_of_runs_that_run_ended_and_were_lost(call, tmp_path):
     assert "no [b]disk[/b]" in lines["failed"]
     assert "segment 4/9 blocks" in lines["lost"]
     values = json.loads(call("status", tmp_path / "out/lost", "--json").out)
-    assert [(v["state"], v["done_blocks"]) for v in values] == [("lost", 4)]
+    assert [(v["state"], v["done_blocks"]) for v in values["outputs"]] == [("lost", 4)]
 
 
 def test_an_output_that_another_run_holds(call, tmp_path, model):
