@@ -45,7 +45,7 @@ ACQUIRED: Final = {
 
 _FORMAT = 2  # raise it whenever the same spec gives other pixels
 _TILE = 512
-_CACHE_MIB = 64  # a fixed size: GDAL's order of writing tiles depends on it
+_CACHE = 64  # bytes: tiles are written as they come, for GDAL's order depends on what it keeps
 _MAX_SIDE = 1_000_000
 _TAG = "GEOSEG_SAMPLE"
 _EPSG, _NORTH, _WEST = 32629, 5_900_000.0, 560_000.0
@@ -228,7 +228,7 @@ def _refuse_strangers(scene: Path) -> None:
 
 def _write_files(spec: SampleSpec, folder: Path, on_block: OnBlock | None, workers: int) -> None:
     """All rasters beside their places, then into them; what they mean; and that they are done."""
-    settings = {"GDAL_CACHEMAX": _CACHE_MIB, "GDAL_NUM_THREADS": "1"}
+    settings = {"GDAL_CACHEMAX": _CACHE, "GDAL_NUM_THREADS": "1"}
     with ExitStack() as stack:
         stack.enter_context(rasterio.Env(**settings))
         paths = [stack.enter_context(replacing(folder / n)) for n in _FILES]
