@@ -22,9 +22,12 @@ _PUBLIC = {
     "diff": "geoseg.api.diff",
     "estimate_areas": "geoseg.api",
     "evaluate": "geoseg.api",
+    "export_alerts": "geoseg.api.alerting",
     "predict": "geoseg.api",
     "run": "geoseg.api",
+    "show_alerts": "geoseg.api.alerting",
     "train": "geoseg.api",
+    "update_alerts": "geoseg.api.alerting",
     "vectorize": "geoseg.api",
 }
 __all__ = [
@@ -44,9 +47,12 @@ __all__ = [
     "diff",
     "estimate_areas",
     "evaluate",
+    "export_alerts",
     "predict",
     "run",
+    "show_alerts",
     "train",
+    "update_alerts",
     "vectorize",
 ]
 

@@ -11,10 +11,10 @@ import pyarrow as pa
 
 from geoseg.errors import ProductError
 from geoseg.grid import GeoBox, blocks
-from geoseg.io.vector import LAND_USE, Theme, write_vector
+from geoseg.io.vector import LAND_USE, PolygonSource, Theme, write_vector
 from geoseg.legend import LandClass, Legend
 from geoseg.run.threads import in_background
-from geoseg.steps.polygons import Polygons, Wanted
+from geoseg.steps.polygons import Wanted
 from geoseg.steps.vectorize import assemble
 
 LAYER = LAND_USE
@@ -80,7 +80,9 @@ class Passing:
     ``at_end`` is called after the last of them.
     """
 
-    def __init__(self, polygons: Polygons, *, at_end: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, polygons: PolygonSource, *, at_end: Callable[[], None] | None = None
+    ) -> None:
         self._batches = in_background(polygons)
         self._at_end = at_end
         self.schema = polygons.schema

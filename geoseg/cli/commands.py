@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from geoseg import __version__
+from geoseg.cli.alerts import alerts
 from geoseg.cli.catalog import catalog
 from geoseg.cli.change import change
 from geoseg.cli.diff import diff
@@ -59,6 +60,7 @@ app.add_typer(labels, name="labels")
 app.add_typer(catalog, name="catalog")
 app.command("change")(change)
 app.command("diff")(diff)
+app.add_typer(alerts, name="alerts")
 app.command("train")(train)
 app.command("vectorize")(vectorize)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,14 +55,32 @@ def write_bytes(path: str | Path, data: bytes) -> None:
         made.write_bytes(data)
 
 
+def replace_unsynced(path: Path, data: bytes) -> None:
+    """Write a whole file at once; a killed process leaves the old or the new one, a power cut any.
+
+    Raises:
+        ProductError: It cannot be written.
+    """
+    made = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}{_SUFFIX}")
+    try:
+        made.write_bytes(data)
+        made.replace(path)
+    except OSError as error:
+        made.unlink(missing_ok=True)
+        raise ProductError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
 def remove_leftovers(folder: str | Path) -> list[Path]:
     """Delete what killed writers left in ``folder`` itself; only while nobody else writes there.
 
     Folders below are not looked into: an output may be a large folder with much that is not ours.
     """
-    found = sorted(p for p in Path(folder).glob(f".*{_SUFFIX}") if p.is_dir())
+    found = sorted(Path(folder).glob(f".*{_SUFFIX}"))
     for leftover in found:
-        shutil.rmtree(leftover, ignore_errors=True)
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
     return found
 
 

@@ -38,13 +38,14 @@ class _Layer:
     """Of each band."""
     nodata: int | None
     overviews: str
-    known: NDArray[np.bool_]
-    """Which of the 256 numbers may occur, nodata included."""
+    known: NDArray[np.bool_] | None
+    """Which of the 256 numbers may occur, nodata included; None for wider numbers: any."""
     names: str
     """What is known, for the message."""
     predictor: str
     """``STANDARD`` stores differences: good for percents (-14 %), bad for class codes (+12 %)."""
     colors: Mapping[int, tuple[int, int, int, int]] | None = None
+    dtype: str = "uint8"
 
 
 def write_class_cog(
@@ -201,6 +202,32 @@ def write_count_cog(
     return _write([store], grid, path, layer, tags, blocksize)
 
 
+def write_number_cog(
+    stores: Sequence[RasterReader],
+    grid: GeoBox,
+    path: str | Path,
+    names: Sequence[str],
+    *,
+    tags: Tags,
+    blocksize: int = 512,
+) -> None:
+    """Write stores of uint16 numbers, of which 0 is nodata, as one COG, a band for each.
+
+    Overviews show what is most frequent. Arguments and errors are those of
+    :func:`write_percent_cog`.
+    """
+    layer = _Layer(
+        descriptions=tuple(names),
+        nodata=0,
+        overviews="MODE",
+        known=None,
+        names="any number may occur",
+        predictor="NO",
+        dtype="uint16",
+    )
+    _write(stores, grid, path, layer, tags, blocksize)
+
+
 def _palette(legend: Legend) -> dict[int, tuple[int, int, int, int]]:
     colors = {c.value: (*c.rgb, 255) for c in legend.classes}
     return {**dict.fromkeys(range(256), (0, 0, 0, 255)), **colors, legend.nodata: (0, 0, 0, 0)}
@@ -258,7 +285,7 @@ def _write_plain(
         width=width,
         count=len(stores),
         interleave="band",
-        dtype="uint8",
+        dtype=layer.dtype,
         crs=_crs(grid),
         transform=grid.affine,
         nodata=layer.nodata,
@@ -275,8 +302,9 @@ def _write_plain(
         for band, (store, name) in enumerate(zip(stores, layer.descriptions, strict=True), 1):
             target.set_band_description(band, name)
             for window, values in _strips(store, (height, width), blocksize):
-                counts += np.bincount(values.ravel(), minlength=256)
-                _check(counts, layer, window)
+                if layer.known is not None:
+                    counts += np.bincount(values.ravel(), minlength=256)
+                    _check(counts, layer.known, layer.names, window)
                 rows = RasterWindow(0, window.y0, width, values.shape[0])
                 target.write(values, band, window=rows)
     return counts
@@ -291,11 +319,11 @@ def _strips(
         yield window, store.read(window)
 
 
-def _check(counts: NDArray[np.int64], layer: _Layer, window: Window) -> None:
-    strange = np.flatnonzero((counts > 0) & ~layer.known)
+def _check(counts: NDArray[np.int64], known: NDArray[np.bool_], names: str, window: Window) -> None:
+    strange = np.flatnonzero((counts > 0) & ~known)
     if strange.size:
         raise ProductError(
-            f"rows {window.y0} to {window.y1} hold the number {strange[0]}, but {layer.names}"
+            f"rows {window.y0} to {window.y1} hold the number {strange[0]}, but {names}"
         )
 
 

@@ -52,6 +52,18 @@ KNOWN: dict[str, Column] = {
     "to_name": Column("To", "Name of the class on the later date"),
     "date_from": Column("Earlier date", "Day on which the class was still the first"),
     "date_to": Column("Later date", "Day on which the class was the second"),
+    "alert_id": Column("Alert", "Day, row and column where it began: the same while it grows"),
+    "state": Column(
+        "State code", "State of the pixel that is farthest, as in the raster of states"
+    ),
+    "state_name": Column("State", "State of the pixel that is farthest"),
+    "start": Column("First detection", "Day of the first detection"),
+    "end": Column("Last detection", "Day of the last detection"),
+    "clear_before": Column("Last clear before", "Last clear day before the first detection"),
+    "detections": Column("Detections", "Most detections of a pixel"),
+    "confirmed_share": Column("Confirmed", "Share of the pixels that are confirmed", "%"),
+    "merged": Column("Merged", "Alerts that it has swallowed, oldest first"),
+    "split_from": Column("Split from", "Alert that it was part of"),
 }
 
 SCHEMA = pa.schema(

@@ -115,6 +115,14 @@ def count_asset(path: str | Path, grid: GeoBox, name: str, title: str) -> ItemAs
     return ItemAsset(Path(path), title, ("data", name), {"bands": [_band(name, 0, grid)]})
 
 
+def number_asset(
+    path: str | Path, grid: GeoBox, bands: Sequence[str], title: str, role: str
+) -> ItemAsset:
+    """A raster of uint16 numbers, in which 0 is nodata, by the names of its bands."""
+    entries = [_band(name, 0, grid) | {"data_type": "uint16"} for name in bands]
+    return ItemAsset(Path(path), title, ("data", role), {"bands": entries})
+
+
 def write_item(
     path: str | Path,
     *,

@@ -52,14 +52,30 @@ def write_quality_qml(path: str | Path, farthest: int) -> None:
     write_bytes(path, _document(quality_style(farthest), RASTER_ATTRIBUTES).encode())
 
 
-def polygon_qml(classes: Sequence[LandClass], fields: Sequence[str]) -> str:
+def write_value_qml(
+    path: str | Path, stops: Sequence[tuple[int, str, str]], *, discrete: bool = False
+) -> None:
+    """Write the style of a raster of numbers; see :func:`value_style`."""
+    write_bytes(path, _document(value_style(stops, discrete=discrete), RASTER_ATTRIBUTES).encode())
+
+
+def polygon_qml(
+    classes: Sequence[LandClass], fields: Sequence[str], *, times: tuple[str, str] | None = None
+) -> str:
     """The style of polygons as QML text.
 
     Args:
         classes: One category each, by ``class_code``.
         fields: Attributes in their order, to give the known ones their aliases.
+        times: Attributes with the first and last date of each, for the temporal controller.
     """
-    return _document(polygon_style(classes, fields), VECTOR_ATTRIBUTES)
+    style = polygon_style(classes, fields)
+    if times is not None:
+        start, end = times
+        temporal = {"enabled": "1", "mode": "2", "startField": start, "endField": end}
+        temporal |= {"durationUnit": "d", "fixedDuration": "0", "accumulate": "0"}
+        style.append(ET.Element("temporal", temporal))
+    return _document(style, VECTOR_ATTRIBUTES)
 
 
 def write_polygon_qml(
@@ -119,6 +135,29 @@ def _ramp_style(stops: Sequence[tuple[int, int, str]], *, unit: str, band: int =
         "direction": "0",
     }
     ET.SubElement(shader, "rampLegendSettings", legend)
+    return _raster_style(renderer)
+
+
+def value_style(stops: Sequence[tuple[int, str, str]], *, discrete: bool = False) -> Style:
+    """A single-band pseudocolour renderer through ``stops``: value, colour, label.
+
+    With ``discrete`` a stop is the largest value of its colour; else colours run into each other.
+    """
+    low, high = str(stops[0][0]), str(stops[-1][0])
+    renderer = _renderer("singlebandpseudocolor")
+    renderer.attrib.update(classificationMin=low, classificationMax=high)
+    shader = ET.SubElement(ET.SubElement(renderer, "rastershader"), "colorrampshader")
+    shader.attrib.update(
+        colorRampType="DISCRETE" if discrete else "INTERPOLATED",
+        classificationMode="1",
+        clip="0",
+        labelPrecision="0",
+        minimumValue=low,
+        maximumValue=high,
+    )
+    for value, color, label in stops:
+        item = {"value": str(value), "color": color, "label": label, "alpha": "255"}
+        ET.SubElement(shader, "item", item)
     return _raster_style(renderer)
 
 

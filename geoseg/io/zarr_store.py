@@ -15,11 +15,12 @@ from typing import Any
 import numcodecs  # type: ignore[import-untyped]  # publishes no types
 import numpy as np
 import zarr
+from affine import Affine
 from numpy.typing import NDArray
 
 from geoseg.errors import ProductError
 from geoseg.grid import GeoBox, Window, full_window
-from geoseg.io.atomic import replacing
+from geoseg.io.atomic import replace_unsynced, replacing
 
 _LEVEL = 3  # zstd: 1 is hardly faster on class maps, 9 hardly smaller
 _ZATTRS = ".zattrs"
@@ -39,7 +40,14 @@ class ZarrRaster:
 
     @classmethod
     def create(
-        cls, path: str | Path, grid: GeoBox, *, block: int, fill: int, name: str = "classes"
+        cls,
+        path: str | Path,
+        grid: GeoBox,
+        *,
+        block: int,
+        fill: int,
+        name: str = "classes",
+        dtype: str = "uint8",
     ) -> ZarrRaster:
         """Make array ``name`` in the group at ``path``, or open the one that is there.
 
@@ -49,9 +57,11 @@ class ZarrRaster:
             block: Side of a square chunk, in pixels.
             fill: What pixels never written read as; also the array's nodata value.
             name: Of the array.
+            dtype: Of the numbers: whole numbers.
 
         Raises:
-            ProductError: There is such an array already, of another shape, grid or chunk size.
+            ProductError: There is such an array already, of another shape, grid, chunk size or
+                dtype.
         """
         path = Path(path)
         if not path.exists():
@@ -64,10 +74,10 @@ class ZarrRaster:
         _check_grid(path, grid)
         if not (path / name / ".zarray").is_file():
             with replacing(path / name) as made:
-                _write_array(made, grid, block=block, fill=fill, name=name)
+                _write_array(made, grid, block=block, fill=fill, name=name, dtype=dtype)
         store = cls(path, name)
-        store._check(grid, block, fill)
-        _consolidate(path)
+        store._check(grid, block, fill, dtype)
+        consolidate(path)
         return store
 
     @property
@@ -86,8 +96,19 @@ class ZarrRaster:
         """What pixels never written read as."""
         return int(self._array().fill_value)
 
-    def write(self, window: Window, values: NDArray[np.uint8]) -> None:
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the numbers."""
+        return np.dtype(self._array().dtype)
+
+    def write(self, window: Window, values: NDArray[Any], *, sync: bool = True) -> None:
         """Store one block: exactly one chunk, or what the grid's rim leaves of it.
+
+        Args:
+            window: Of the chunk.
+            values: ``(y, x)``.
+            sync: Wait until it is on the disk. Whoever does not must be able to tell whether a
+                chunk is right after a power cut, and make it again.
 
         Raises:
             ProductError: The window is no whole block, the values do not fit it, or the disk is
@@ -99,7 +120,7 @@ class ZarrRaster:
         whole = Window(row * block, col * block, (row + 1) * block, (col + 1) * block)
         if not window or window != whole & Window(0, 0, height, width):
             raise ProductError(f"{self.path}: {window} is not one whole block of {block} px")
-        if values.shape != window.shape or values.dtype != np.uint8:
+        if values.shape != window.shape or values.dtype != self.dtype:
             raise ProductError(
                 f"{self.path}: {window} cannot take {values.dtype} values of shape {values.shape}"
             )
@@ -107,13 +128,17 @@ class ZarrRaster:
         if (values == fill).all():
             chunk.unlink(missing_ok=True)
             return
-        full = np.full((block, block), fill, np.uint8)
+        full = np.full((block, block), fill, self.dtype)
         full[: values.shape[0], : values.shape[1]] = values
         # Not through zarr: whether its stores rename, let alone sync, differs between versions.
-        with replacing(chunk) as made:
-            made.write_bytes(_compressor().encode(full))
+        encoded = _compressor().encode(full)
+        if sync:
+            with replacing(chunk) as made:
+                made.write_bytes(encoded)
+        else:
+            replace_unsynced(chunk, encoded)
 
-    def read(self, window: Window) -> NDArray[np.uint8]:
+    def read(self, window: Window) -> NDArray[Any]:
         """Any window; pixels never written are the fill value.
 
         Raises:
@@ -122,7 +147,7 @@ class ZarrRaster:
         if window & Window(0, 0, *self.shape) != window:
             raise ProductError(f"{self.path}: {window} leaves the grid of {self.shape} pixels")
         try:
-            return np.asarray(self._array()[window.slices], np.uint8)
+            return np.asarray(self._array()[window.slices], self.dtype)
         except (OSError, RuntimeError, ValueError) as error:
             raise ProductError(f"{self.path}: cannot read {window}: {error}") from error
 
@@ -136,9 +161,9 @@ class ZarrRaster:
                 self._opened = _open_array(self.path / self.name)
             return self._opened
 
-    def _check(self, grid: GeoBox, block: int, fill: int) -> None:
+    def _check(self, grid: GeoBox, block: int, fill: int, dtype: str) -> None:
         found = (self.shape, self._array().chunks, self.fill, self._array().dtype)
-        wanted = (full_window(grid).shape, (block, block), fill, np.dtype(np.uint8))
+        wanted = (full_window(grid).shape, (block, block), fill, np.dtype(dtype))
         for what, is_, should in zip(
             ("shape", "chunks", "fill", "dtype"), found, wanted, strict=True
         ):
@@ -147,6 +172,20 @@ class ZarrRaster:
                     f"{self.path}/{self.name}: is there with {what} {is_}, but {should} is wanted; "
                     f"remove it or choose another folder"
                 )
+
+
+def read_grid(path: str | Path, shape: tuple[int, int]) -> GeoBox:
+    """The grid of the group at ``path``, whose arrays have ``shape``.
+
+    Raises:
+        ProductError: Its ``spatial_ref`` cannot be read.
+    """
+    try:
+        found = json.loads((Path(path) / "spatial_ref" / _ZATTRS).read_bytes())
+        c, a, b, f, d, e = (float(v) for v in found["GeoTransform"].split())
+        return GeoBox(shape, Affine(a, b, c, d, e, f), found["spatial_ref"])
+    except (OSError, ValueError, KeyError) as error:
+        raise ProductError(f"{path}: its spatial_ref cannot be read: {error!r}") from error
 
 
 def _open_array(path: Path) -> zarr.Array[Any]:
@@ -179,12 +218,12 @@ def _write_group(path: Path, grid: GeoBox) -> None:
         axis[:] = centers
 
 
-def _write_array(path: Path, grid: GeoBox, *, block: int, fill: int, name: str) -> None:
+def _write_array(path: Path, grid: GeoBox, *, block: int, fill: int, name: str, dtype: str) -> None:
     zarr.create_array(
         path,
         shape=full_window(grid).shape,
         chunks=(block, block),
-        dtype="uint8",
+        dtype=dtype,
         fill_value=fill,
         compressors=_compressor(),
         zarr_format=2,
@@ -242,7 +281,7 @@ def _check_grid(path: Path, grid: GeoBox) -> None:
             )
 
 
-def _consolidate(path: Path) -> None:
+def consolidate(path: Path) -> None:
     """Gather all metadata in ``.zmetadata``, which xarray asks for first."""
     entries = {
         str(file.relative_to(path)): json.loads(file.read_bytes())

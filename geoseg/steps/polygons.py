@@ -179,7 +179,7 @@ class Polygons:
             pa.array(confidence, mask=unseen),
             pa.array(features["confidence_min"], mask=unseen),
             pa.array(features["measured"] * 100 / features["pixels"], mask=unseen),
-            self._ids(features),
+            self.ids(features),
             pa.array(features["edge"]),
             *(pa.array(side) for side in boxes.T.copy()),
         ]
@@ -190,8 +190,12 @@ class Polygons:
         names = pa.array([self._names.get(int(code)) for code in present], pa.string())
         return names.take(pa.array(index))
 
-    def _ids(self, features: NDArray[np.void]) -> pa.Array:
-        """Different for all polygons of a grid: every step can be undone."""
+    def ids(self, features: NDArray[np.void]) -> pa.Array:
+        """Names of polygons: different for all of a grid, as every step can be undone.
+
+        Args:
+            features: With ``code`` and ``first``, as in :data:`geoseg.ops.regions.REGION`.
+        """
         code = features["code"].astype(np.uint16).astype(np.uint64)
         key = (features["first"].astype(np.uint64) << np.uint64(16)) | code
         mixed = _mix(_mix(key) ^ self._salt)

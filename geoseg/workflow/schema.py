@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from geoseg.workflow.alerts import Alerts
 from geoseg.workflow.bands import Section
 from geoseg.workflow.change import Change
 from geoseg.workflow.composite import (
@@ -193,6 +194,8 @@ class Workflow(Whole):
     """What is made, and where it goes."""
     change: Change | None = None
     """What changed between two of the scenes, once they are mapped."""
+    alerts: Alerts | None = None
+    """Alerts of forest loss, date by date, kept from run to run."""
     cluster: Annotated[
         Cluster, BeforeValidator(expand_cluster), OrElse({"const": "local"}, {"type": "string"})
     ] = Cluster()

@@ -43,6 +43,18 @@ def area_or_preset(value: object, at: tuple[str, ...] = ()) -> Area:
         raise UnfitError(advice, error.found, hint=hint, at=at) from None
 
 
+def smallest_area(value: object) -> Area:
+    """The area of the smallest polygon: a number and a unit, or a preset.
+
+    Raises:
+        InputError: It is something else.
+    """
+    try:
+        return area_or_preset(value)
+    except UnfitError as error:
+        raise InputError(f"min_area: {error}") from None
+
+
 def _hole_area(value: object, at: tuple[str, ...] = ()) -> Area:
     try:
         return Area.parse(value)
