@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import shapely
 from numpy.typing import NDArray
 from pyproj import Geod, Transformer
@@ -112,7 +113,7 @@ def read_plots(path: Path, wishes: PlotWishes) -> list[Plot]:
         if coarse is not None and coarse[row] and wishes.decimals:
             notes.append(f"coordinates seem to have fewer than {wishes.decimals} decimals")
         values = {key: frame[name].iloc[row] for key, name in told.items() if name}
-        properties = {k: str(v) for k, v in values.items() if v is not None and v == v}
+        properties = {k: str(v) for k, v in values.items() if _said(v)}
         point = shape if made.is_point else None
         plots.append(
             Plot(ids[row], row + 1, made.shape, point, made.area_ha, tuple(notes), properties)
@@ -190,7 +191,7 @@ def _ids(path: Path, frame: Any, column: str | None, *, must: bool) -> list[str]
     if column is None:
         return rows
     values = frame[column]
-    texts = ["" if v is None or v != v else _text(v) for v in values]
+    texts = [_text(v) if _said(v) else "" for v in values]
     if len(set(texts)) == len(texts) and all(texts):
         return texts
     if must:
@@ -199,6 +200,11 @@ def _ids(path: Path, frame: Any, column: str | None, *, must: bool) -> list[str]
             f"{path}: {column!r} is no name of its own for each plot: {twice!r} is not"
         )
     return rows
+
+
+def _said(value: Any) -> bool:
+    """Whether a cell of a table has anything."""
+    return value is not None and not pd.isna(value)
 
 
 def _text(value: Any) -> str:

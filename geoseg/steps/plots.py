@@ -69,10 +69,11 @@ class Pixels:
     percent: NDArray[np.uint8]
     layers: NDArray[np.int64]
 
-    def picture(self) -> NDArray[np.uint8]:
-        """One code a pixel, for maps."""
+    def picture(self, *, forest: bool) -> NDArray[np.uint8]:
+        """One code a pixel, for maps; ``forest`` says whether a map tells where it was."""
         codes = np.full(self.seen.shape, OTHER, np.uint8)
-        codes[self.forest & self.known] = FOREST
+        if forest:
+            codes[self.forest & self.known] = FOREST
         codes[~self.seen] = UNSEEN
         for where, code in (
             (self.earlier, EARLIER),
