@@ -12,6 +12,7 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 from pyproj import Transformer
+from shapely.geometry.base import BaseGeometry
 
 from geoseg.api.changes.maps import Mask
 from geoseg.errors import InputError
@@ -148,29 +149,36 @@ def _in_pixels(shapes: NDArray[Any], grid: GeoBox) -> tuple[NDArray[Any], NDArra
     assert grid.crs is not None  # noqa: S101 - rasters without one have been refused
     there = np.flatnonzero(~shapely.is_missing(shapes))
     dense = shapely.segmentize(shapely.orient_polygons(shapes[there]), _STEP_DEGREES)
+    # One by one, as a plot on both sides of the antimeridian lies in two places.
+    pieces, of = shapely.get_parts(dense, return_index=True)
+    owner = there[of]
     change = Transformer.from_crs("OGC:CRS84", grid.crs.proj, always_xy=True)
-    back = ~grid.affine
-    turn = 360.0 if grid.crs.geographic else 0.0
+    placed = shapely.transform(pieces, lambda xy: _pixels(xy, change, ~grid.affine))
+    good = np.isfinite(shapely.bounds(placed)).all(axis=1)
+    placed, owner = placed[good], owner[good]
+    if not grid.crs.geographic:
+        return placed, owner
+    round_ = abs(360.0 / grid.affine.a)
+    x0, _, x1, _ = shapely.bounds(placed).T if len(placed) else np.empty((4, 0))
     width = float(grid.shape[1])
-    parts: list[Any] = []
-    owner: list[int] = []
-    for shift in (-turn, 0.0, turn) if turn else (0.0,):
-        placed = shapely.transform(dense, lambda xy, s=shift: _pixels(xy, change, back, s))
-        bounds = shapely.bounds(placed)
-        good = np.isfinite(bounds).all(axis=1)
-        if shift:
-            good &= (bounds[:, 2] > 0) & (bounds[:, 0] < width)
-        # A mirrored grid turns rings around; holes still run against their exterior.
-        parts += placed[good].tolist()
-        owner += there[good].tolist()
+    nearest = np.rint((width / 2 - (x0 + x1) / 2) / round_)
+    parts, owners = [], []
+    for turn in (-1, 0, 1):
+        at = (nearest + turn) * round_
+        here = np.full(len(at), turn == 0) | ((x1 + at > 0) & (x0 + at < width))
+        parts += [_along(p, d) for p, d in zip(placed[here], at[here], strict=True)]
+        owners += owner[here].tolist()
     made = np.empty(len(parts), object)
     made[:] = parts
-    return made, np.array(owner, np.int64)
+    return made, np.array(owners, np.int64)
 
 
-def _pixels(xy: NDArray[Any], change: Transformer, back: Affine, shift: float) -> NDArray[Any]:
+def _along(shape: BaseGeometry, columns: float) -> BaseGeometry:
+    return shapely.transform(shape, lambda xy: xy + np.array([columns, 0.0])) if columns else shape
+
+
+def _pixels(xy: NDArray[Any], change: Transformer, back: Affine) -> NDArray[Any]:
     x, y = change.transform(xy[:, 0], xy[:, 1])
-    x = np.asarray(x) + shift
     return np.column_stack([back.a * x + back.b * y + back.c, back.d * x + back.e * y + back.f])
 
 

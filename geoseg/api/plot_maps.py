@@ -15,6 +15,7 @@ from geoseg.steps.plots import Ground
 
 _SIDE: Final = 320  # pixels that a map shows at most along a side
 _LEAST: Final = 24  # and at least, so that a small plot is seen where it lies
+_WIDEST: Final = 20_000  # pixels that it is worth to read for a map
 _MARGIN: Final = 0.25
 _ROWS: Final = 256  # that are read at once
 
@@ -31,11 +32,12 @@ def maps_of(placed: Placed, numbers: Sequence[int], cut_off: int | None) -> dict
 
 def _map(placed: Placed, ground: Ground, tree: Any, number: int) -> PlotMap:
     own = np.flatnonzero(placed.owner == number)
-    # Of a plot on both sides of the antimeridian, the larger part.
-    chosen = own[np.argmax(shapely.area(placed.shapes[own]))]
-    if len(own) > 1 and placed.grid.crs is not None and not placed.grid.crs.geographic:
-        chosen = own[0]
-    window = _window(placed, placed.shapes[chosen])
+    largest = own[np.argmax(shapely.area(placed.shapes[own]))]
+    window = _window(placed, shapely.MultiPolygon(placed.shapes[own].tolist()))
+    if max(window.shape) > _WIDEST:
+        # Parts that lie so far from one another do not fit on one small map.
+        own = np.array([largest])
+        window = _window(placed, placed.shapes[largest])
     step = max(1, -(-max(window.shape) // _SIDE))
     rows = max(step, _ROWS // step * step)
     strips = [
@@ -45,8 +47,11 @@ def _map(placed: Placed, ground: Ground, tree: Any, number: int) -> PlotMap:
         for y in range(window.y0, window.y1, rows)
     ]
     box = shapely.box(window.x0, window.y0, window.x1, window.y1)
-    near = [int(i) for i in tree.query(box) if i != chosen]
-    shapes = [placed.shapes[chosen], *(shapely.intersection(placed.shapes[i], box) for i in near)]
+    others = [int(i) for i in tree.query(box) if i not in own]
+    shapes = [
+        shapely.MultiPolygon(placed.shapes[own].tolist()),
+        *(shapely.intersection(placed.shapes[i], box) for i in others),
+    ]
     scaled = [
         shapely.transform(s, lambda xy: (xy - np.array([window.x0, window.y0])) / step)
         for s in shapes

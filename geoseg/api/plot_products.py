@@ -129,8 +129,9 @@ class PlotProducts:
             "Forest loss on plots" + (f" since {day}" if day else ""),
             facts(self.source, checked, self.wanted, self.preset, self.mask),
             sources(self.placed.layers, self.mask),
+            warnings,
             self.preset.risk.sentences(),
-            [*warnings, *caveats(self.preset, self.mask)],
+            caveats(self.preset, self.mask),
             [rows[n] for n in order],
             maps,
         )

@@ -73,6 +73,7 @@ def draw_map(axes: Axes, shown: PlotMap) -> None:
             )  # fmt: skip
     _scale_bar(axes, shown, width, height)
     axes.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
 
 
 def _scale_bar(axes: Axes, shown: PlotMap, width: int, height: int) -> None:

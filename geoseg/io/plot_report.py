@@ -36,6 +36,8 @@ _STYLE = """
 .risks{display:flex;flex-wrap:wrap;gap:.6rem;list-style:none;padding:0}
 .risks li{border-left:.6rem solid;padding:.2rem .8rem;background:#f6f6f4}
 .risks b{font-size:1.5rem;display:block}
+.facts{display:grid;grid-template-columns:auto 1fr;gap:.2rem 1rem}.facts dd{margin:0;overflow-wrap:anywhere}
+.facts dt{font-weight:600}
 .plots{display:grid;grid-template-columns:repeat(auto-fill,minmax(17rem,1fr));gap:1rem}
 .plot{border:1px solid #d5d5d5;border-top:.4rem solid;padding:.7rem;break-inside:avoid;min-width:0}
 .plot h3{margin:0 0 .4rem;overflow-wrap:anywhere}.plot img{width:100%;image-rendering:pixelated}
@@ -59,6 +61,7 @@ class PlotReport:
         title: Above all.
         facts: What was looked at, in pairs of a word and what it is.
         sources: Rows of the table of layers: file, what it shows, first and last day, grid.
+        warnings: What must not be overlooked.
         rule: How risk was told, a sentence each.
         caveats: What the numbers do not say.
         rows: All plots, those of most risk first.
@@ -68,6 +71,7 @@ class PlotReport:
     title: str
     facts: Sequence[tuple[str, str]]
     sources: Sequence[Sequence[str]]
+    warnings: Sequence[str]
     rule: Sequence[str]
     caveats: Sequence[str]
     rows: Sequence[PlotRow]
@@ -97,17 +101,22 @@ def write_report_html(path: Path, report: PlotReport) -> None:
     table = [[shown(n, row.values.get(n)) for n, _ in columns] for row in report.rows]
     parts = [
         f'<ul class="risks" aria-label="Plots by risk">{counts}</ul>',
-        html_page.table("What was looked at", ("", ""), report.facts),
+        *(html_page.note(text) for text in report.warnings),
+        f'<dl class="facts">{_pairs(report.facts)}</dl>',
         html_page.table("Layers", ("File", "Shows", "From", "Until", "Pixels"), report.sources),
-        html_page.heading("How risk is told"),
-        _list(report.rule),
-        html_page.note("What the numbers do not say"),
-        _list(report.caveats),
         html_page.heading("Plots"),
         html_page.table(f"{len(table)} plots", [label for _, label in columns], table),
+        html_page.heading("How risk is told"),
+        _list(report.rule),
+        html_page.heading("What the numbers do not say"),
+        _list(report.caveats),
         *_cards(report),
     ]
     write_bytes(path, html_page.page(report.title, parts, style=_STYLE))
+
+
+def _pairs(facts: Sequence[tuple[str, str]]) -> str:
+    return "".join(f"<dt>{escape(word)}</dt><dd>{escape(what)}</dd>" for word, what in facts)
 
 
 def _list(items: Sequence[str]) -> str:
@@ -134,9 +143,8 @@ def _cards(report: PlotReport) -> list[str]:
 def _card(row: PlotRow, maps: Mapping[str, PlotMap]) -> str:
     name, risk = str(row.values["plot_id"]), str(row.values["risk"])
     image = html_page.picture(map_png(maps[name]), f"Map of plot {name}; risk {risk}", form="png")
-    facts = "".join(
-        f"<dt>{escape(label)}</dt><dd>{escape(shown(key, row.values.get(key)))}</dd>"
-        for key, label in shown_columns([row], _CARD)
+    facts = _pairs(
+        [(label, shown(key, row.values.get(key))) for key, label in shown_columns([row], _CARD)]
     )
     return (
         f'<section class="plot" style="border-top-color:{_COLORS[risk]}">'
@@ -174,6 +182,9 @@ def _text_pages(report: PlotReport) -> list[Figure]:
     counts = ", ".join(f"{name}: {n}" for name, n in report.counts.items())
     lines += [(f"Plots by risk: {counts}", True), ("", False), ("What was looked at", True)]
     lines += [line for word, what in report.facts for line in _wrapped(f"{word}: {what}")]
+    if report.warnings:
+        lines += [("", False), ("Warnings", True)]
+        lines += [line for text in report.warnings for line in _wrapped(text)]
     lines += [("", False), ("Layers", True)]
     for file, what, first, last, grid in report.sources:
         lines += _wrapped(f"{file}: {what}, {first} to {last}, {grid}")

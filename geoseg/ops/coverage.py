@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from geoseg.grid import Window
 from geoseg.ops.kernels import entry, helper
 
+_STEEP = 1e-9  # pixels along a row below which a piece of an edge is as good as upright
+
 
 def directed_edges(rings: Iterable[NDArray[Any]]) -> NDArray[np.float64]:
     """The edges ``(x0, y0, x1, y1)`` of closed rings ``(point, xy)``, in pixels, as they run.
@@ -72,18 +74,19 @@ def _along(line: Any, left: float, right: float, rise: float, width: int) -> Non
         return
     if left >= width:
         return
-    per = rise / (right - left) if right > left else 0.0
+    if right - left < _STEEP:
+        middle = max((left + right) / 2, 0.0)
+        cell = min(int(middle), width - 1)
+        inner = rise * (middle - cell)
+        line[cell] += rise - inner
+        line[cell + 1] += inner
+        return
+    per = rise / (right - left)
     if left < 0:
         line[0] += per * -left
         left = 0.0
     right = min(right, float(width))
     cell = int(left)
-    if right <= cell + 1:
-        piece = per * (right - left) if per != 0.0 else rise
-        inner = piece * ((left + right) / 2 - cell)
-        line[cell] += piece - inner
-        line[cell + 1] += inner
-        return
     while cell < right:
         a, b = max(left, float(cell)), min(right, cell + 1.0)
         piece = per * (b - a)
