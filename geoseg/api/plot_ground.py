@@ -21,7 +21,9 @@ from geoseg.io.grids import finest
 from geoseg.io.loss_layers import LossLayer
 from geoseg.io.plot_files import Plot
 from geoseg.io.plot_shapes import swapped
+from geoseg.ops.alerts.rules import to_date
 from geoseg.ops.metric import Metric, measure_grid
+from geoseg.ops.plot_risk import MAX_GAP
 from geoseg.steps.plots import CountPlots, ForestThen, Ground
 
 _BLOCK: Final = 512
@@ -59,7 +61,9 @@ class Placed:
         forest = None
         if self.mask is not None:
             forest = ForestThen(self.mask.raster.on(self.grid), self.mask.codes)
-        return Ground([layer.on(self.grid) for layer in self.layers], cut_off, forest)
+        day = None if cut_off is None else to_date(cut_off)
+        telling = [layer.covers(day, MAX_GAP) for layer in self.layers]
+        return Ground([layer.on(self.grid) for layer in self.layers], telling, cut_off, forest)
 
     def counting(self, cut_off: int | None) -> CountPlots:
         """What counts a block."""

@@ -45,7 +45,15 @@ _SCREENING: Final = (
     "Degradation of forest, and whether a product was made lawfully, are not looked at. This is a "
     "screening, and no due diligence statement."
 )
-_ALWAYS: Final = (_SEEN_BY, _OFF, _SCREENING)
+_UNTIL: Final = (
+    "What was lost after the last day of a layer is not seen; where none is said here, whoever made "
+    "the layer says it."
+)
+_CONFIRMED: Final = (
+    "Alerts are confirmed where their source says so. Maps of change and years of loss know no such "
+    "thing: all that they show counts as confirmed."
+)
+_ALWAYS: Final = (_CONFIRMED, _SEEN_BY, _UNTIL, _OFF, _SCREENING)
 
 
 def facts(

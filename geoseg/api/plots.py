@@ -17,7 +17,7 @@ from geoseg.errors import InputError
 from geoseg.io.loss_layers import LossLayer, find_loss
 from geoseg.io.plot_files import Plot, PlotWishes, overlaps, read_plots
 from geoseg.ops.alerts.rules import to_day
-from geoseg.ops.plot_risk import Risk, Seen
+from geoseg.ops.plot_risk import MAX_GAP, Risk, Seen
 from geoseg.run.lock import hold
 from geoseg.run.reporter import Reporter, Silent
 from geoseg.run.threads import each_block
@@ -190,10 +190,10 @@ def _spans(layers: Sequence[LossLayer], mask: Mask | None, cut_off: date | None)
                 f"{layer.path}: compares {first} with {last}: what was lost may be older than the "
                 f"cut-off {cut_off}, and counts as undated"
             )
-    starts = [layer.span[0] for layer in layers]
-    begin = min((day for day in starts if day is not None), default=None)
-    if begin is not None and None not in starts and begin > cut_off:
-        found.append(f"no layer shows what was lost between the cut-off {cut_off} and {begin}")
+        elif first is not None and (first - cut_off).days > MAX_GAP:
+            found.append(f"{layer.path}: begins on {first}, long after the cut-off {cut_off}")
+    if not any(layer.covers(cut_off, MAX_GAP) for layer in layers):
+        found.append("no layer covers the time since the cut-off: no plot counts as observed")
     if mask is not None and mask.raster.when is not None and mask.raster.when.date() > cut_off:
         found.append(
             f"{mask.raster.classes}: shows forest on {mask.raster.when.date()}, after the cut-off: "

@@ -63,6 +63,17 @@ class LossLayer:
         """What it is, in words."""
         return _SHOWN[self.kind]
 
+    def covers(self, cut_off: date | None, gap: int) -> bool:
+        """Whether a pixel without loss was not lost since ``cut_off``.
+
+        It is not so where the layer ends by then, or begins more than ``gap`` days after it.
+        """
+        if cut_off is None:
+            return True
+        first, last = self.span
+        late = first is not None and (first - cut_off).days > gap
+        return not late and (last is None or last > cut_off)
+
     def on(self, grid: GeoBox) -> LossReader:
         """Its pixels in the windows of a grid; those nearest, where that is not its own."""
         return LossReader(self, grid)

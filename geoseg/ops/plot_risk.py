@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Final
+
+MAX_GAP: Final = 90
+"""Days after the cut-off by which a layer must begin for what it does not show to mean anything."""
 
 
 class Risk(IntEnum):
@@ -26,7 +30,8 @@ class Seen:
 
     Attributes:
         plot_ha: How large it is.
-        observed: Share 0..1 of it where some layer would have shown a loss.
+        observed: Share 0..1 of it where some layer would have shown a loss, that begins at most
+            :data:`MAX_GAP` days after the cut-off and ends after it.
         loss_ha: Loss of forest since the cut-off.
         confirmed_ha: The part of it that its source has confirmed.
         undated_ha: Loss that may have been before the cut-off or after it, or that may not have
@@ -78,9 +83,14 @@ class RiskRule:
         high = f"at least {self.high_ha:g} ha, or on at least {self.high_share:.0%} of the plot"
         unseen = f"less than {self.min_observed:.0%} of the plot was observed"
         undated = f"at least {self.trace_ha:g} ha may be older than the cut-off or not of forest"
+        observed = (
+            "where a layer would have shown a loss; not by layers that end before the cut-off, or "
+            f"begin more than {MAX_GAP} days after it"
+        )
         return (
             f"high: confirmed loss since the cut-off of {high} (and {self.trace_ha:g} ha)",
             f"cannot be told: otherwise, where the plot has no usable outline, {unseen}, or {undated}",
             f"low: otherwise, loss since the cut-off of at least {self.trace_ha:g} ha",
             "none: otherwise",
+            f"observed: {observed}",
         )

@@ -130,11 +130,13 @@ class Ground:
 
     Attributes:
         losses: What shows loss.
+        telling: Which of them tell by showing none that nothing was lost since the cut-off.
         cut_off: Days since 1970; None counts all loss.
         forest: Where it was at the cut-off; None counts loss of anything.
     """
 
     losses: Sequence[LossReader]
+    telling: Sequence[bool]
     cut_off: int | None
     forest: ForestThen | None
 
@@ -151,7 +153,8 @@ class Ground:
         percent, layers = np.full(shape, NO_PERCENT, np.uint8), np.zeros(shape, np.int64)
         for number, reader in enumerate(self.losses):
             one: Losses = reader.read(window)
-            seen |= one.seen
+            if self.telling[number]:
+                seen |= one.seen
             lost = one.by != 0
             certain = lost & (one.after >= cut)
             late |= certain

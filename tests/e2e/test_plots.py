@@ -210,7 +210,7 @@ def test_loss_that_may_be_older_than_the_cut_off_is_undated(tmp_path):
     assert said == [
         ("cannot be told", False, True, False, 1),
         ("high", True, False, False, 0),
-        ("none", False, False, True, 1),
+        ("cannot be told", False, False, True, 2),
     ]
 
 

@@ -2,6 +2,7 @@
 
 import json
 from datetime import date
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from rasters import NORTH_UP, UTM, write
 
 from geoseg.errors import InputError, SceneError
 from geoseg.grid import Window
-from geoseg.io.loss_layers import find_loss
+from geoseg.io.loss_layers import LossLayer, find_loss
 from geoseg.ops.alerts.rules import to_day
 
 ROW = Window(0, 0, 1, 4)
@@ -99,3 +100,20 @@ def test_what_is_not_clear_is_refused(tmp_path):
 def test_strange_numbers_are_refused(tmp_path, values, dtype, encoding, words):
     with pytest.raises(SceneError, match=words):
         layer(tmp_path / "a.tif", values, dtype, encoding)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "covers"),
+    [
+        (None, None, True),
+        ("2019-01-01", "2022-01-01", True),
+        ("2019-01-01", "2020-12-31", False),
+        ("2021-03-31", None, True),
+        ("2021-04-01", None, False),
+    ],
+)
+def test_a_layer_tells_nothing_of_a_time_that_it_does_not_cover(first, last, covers):
+    span = tuple(None if t is None else date.fromisoformat(t) for t in (first, last))
+    layer = LossLayer(Path("a.tif"), "alerts", GeoBox((1, 4), NORTH_UP, UTM), span)
+    assert layer.covers(date(2020, 12, 31), 90) is covers
+    assert layer.covers(None, 90)
