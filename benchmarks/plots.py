@@ -87,7 +87,7 @@ def real(out: Path) -> None:
     shapes = squares((-74.72, -8.58, -74.17, -8.29), 40, (10, 160), seed=4)
     shapes += [shapely.centroid(s) for s in squares((-74.71, -8.55, -74.5, -8.3), 6, (1, 4), 5)]
     plots = write(out / "plots.geojson", shapes)
-    for name, day in (("since2010", date(2010, 7, 1)), ("eudr", "preset")):
+    for name, day in (("eudr", "preset"), ("since2010", date(2010, 7, 1))):
         options = PlotOptions(cut_off=day)
         found = geoseg.check_plots(
             plots, out / name, loss=[out / "change"], forest=f"{maps[0]}:Forest", options=options

@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import textwrap
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,7 +31,9 @@ _CARD: Final = (
     "evidence", "notes",
 )  # fmt: skip
 _A4 = (8.27, 11.69)
-_LINES = 46  # of a table on a page
+_MOST_ROWS = 520
+_LINES = 52  # of a table on a page
+_LINE = 0.0168  # height of one, of the page
 _COLORS: Final = {entry.name: entry.color for entry in RISKS}
 _STYLE = """
 .risks{display:flex;flex-wrap:wrap;gap:.6rem;list-style:none;padding:0}
@@ -171,7 +174,7 @@ def write_report_pdf(path: Path, report: PlotReport) -> None:
     with settled(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         with PdfPages(out, metadata={"Title": report.title, **nothing}) as pages:
-            for figure in (*_text_pages(report), *_table_pages(report), *_map_pages(report)):
+            for figure in chain(_text_pages(report), _table_pages(report), _map_pages(report)):
                 pages.savefig(figure)
     write_bytes(path, out.getvalue())
 
@@ -209,28 +212,36 @@ def _wrapped(text: str) -> list[tuple[str, bool]]:
     return [(line, False) for line in lines]
 
 
-def _table_pages(report: PlotReport) -> list[Figure]:
+def _table_pages(report: PlotReport) -> Iterator[Figure]:
+    """The table, a page at a time, as far as anybody reads on paper."""
     columns = shown_columns(report.rows, _TABLE)
-    figures = []
-    for begin in range(0, len(report.rows), _LINES):
-        rows = report.rows[begin : begin + _LINES]
+    told = report.rows[:_MOST_ROWS]
+    more = len(report.rows) - len(told)
+    for begin in range(0, len(told), _LINES):
+        rows = told[begin : begin + _LINES]
         figure = Figure(figsize=_A4)
-        axes = figure.add_axes((0.05, 0.05, 0.9, 0.9))
-        axes.set_axis_off()
-        cells = [[_cut(shown(n, row.values.get(n))) for n, _ in columns] for row in rows]
-        heads = ["\n".join(textwrap.wrap(label, 11)) for _, label in columns]
-        table = axes.table(cells, colLabels=heads, loc="upper center", cellLoc="right")
-        table.auto_set_font_size(value=False)
-        table.set_fontsize(6.5)
-        table.auto_set_column_width(list(range(len(columns))))
-        for (line, column), cell in table.get_celld().items():
-            cell.set_edgecolor("#d5d5d5")
-            cell.set_height(0.032 if line == 0 else 0.0195)
-            if line and columns[column][0] == "risk":
-                cell.get_text().set_fontweight("bold")
-                cell.get_text().set_color(_DARK[str(rows[line - 1].values["risk"])])
-        figures.append(figure)
-    return figures
+        texts = [_column(name, label, rows) for name, label in columns]
+        widths = [max(map(len, (*cells, *head.split("\n")))) + 1.5 for head, cells in texts]
+        scale, x = min(0.0105, 0.9 / sum(widths)), 0.05
+        for (name, _), (head, cells), width in zip(columns, texts, widths, strict=True):
+            x += width * scale
+            figure.text(x, 0.945, head, fontsize=6.5, weight="bold", ha="right", va="bottom")
+            for number, cell in enumerate(cells):
+                figure.text(
+                    x, 0.935 - number * _LINE, cell, fontsize=6.5, ha="right", va="top",
+                    color=_DARK[cell] if name == "risk" else "black",
+                )  # fmt: skip
+        if more:
+            text = f"The {len(told)} plots of most risk; {more} others are in plots.csv."
+            figure.text(0.05, 0.03, text, fontsize=8)
+        yield figure
+
+
+def _column(name: str, label: str, rows: Sequence[PlotRow]) -> tuple[str, list[str]]:
+    """What stands above a column, and in it."""
+    return "\n".join(textwrap.wrap(label, 10)), [
+        _cut(shown(name, row.values.get(name))) for row in rows
+    ]
 
 
 _DARK = {"none": "#0d5c43", "low": "#7a5c00", "high": "#b0104a", "cannot be told": "#55555f"}
@@ -240,10 +251,9 @@ def _cut(text: str) -> str:
     return text if len(text) <= 24 else f"{text[:23]}…"
 
 
-def _map_pages(report: PlotReport) -> list[Figure]:
+def _map_pages(report: PlotReport) -> Iterator[Figure]:
     """Twelve maps a page, with the numbers that matter below each."""
     rows = [row for row in report.rows if row.values["plot_id"] in report.maps]
-    figures = []
     for begin in range(0, len(rows), 12):
         figure = Figure(figsize=_A4)
         figure.legend(
@@ -262,5 +272,4 @@ def _map_pages(report: PlotReport) -> list[Figure]:
             span = f", {when} to {until}" if when else ""
             text = f"loss {loss} of {shown('', row.values.get('plot_ha'))} ha{span}"
             axes.set_xlabel(text, fontsize=6.5)
-        figures.append(figure)
-    return figures
+        yield figure
