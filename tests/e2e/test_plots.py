@@ -6,11 +6,15 @@ import json
 import re
 import shutil
 import subprocess
+from datetime import date, timedelta
 
 import numpy as np
 import pyogrio
 import pytest
 import shapely
+from alert_maps import AFFINE as ALERTS
+from alert_maps import LEGEND, write_map
+from change_maps import write_pair
 from in_qgis import open_in_qgis
 from odc.geo.geobox import GeoBox
 from plot_cases import (
@@ -24,7 +28,7 @@ from plot_cases import (
     write_plots,
     write_years,
 )
-from rasters import write
+from rasters import NORTH_UP, UTM, write
 
 import geoseg
 from geoseg.api.plot_ground import place_plots
@@ -33,6 +37,7 @@ from geoseg.cli import run
 from geoseg.grid import Window, blocks
 from geoseg.io.loss_layers import find_loss
 from geoseg.io.plot_files import PlotWishes, read_plots
+from geoseg.io.rat import write_rat
 from geoseg.ops.metric import measure_grid
 from geoseg.steps.plots import Tally, pixel_areas
 
@@ -324,3 +329,49 @@ def test_qgis_opens_the_plots_with_their_colours(checked, tmp_path):
     text = json.dumps(told)
     assert "high" in text
     assert "cannot be told" in text
+
+
+def test_alerts_bring_their_dates_confidence_and_names(tmp_path):
+    days = [date(2020, 12, 20) + timedelta(days=12 * n) for n in range(6)]
+    lost = np.zeros((20, 30), np.bool_)
+    maps = []
+    for step, day in enumerate(days):
+        lost = lost.copy()
+        if step == 2:
+            lost[5:15, 5:15] = True
+        clear = np.ones(lost.shape, np.bool_)
+        dated = write_map(tmp_path / "maps", day, lost, clear, np.full(lost.shape, 95))
+        write_rat(dated.classes, LEGEND)
+        maps.append(str(dated.classes.parent))
+    store, out = str(tmp_path / "a.zarr"), str(tmp_path / "alerts")
+    assert run(["alerts", "update", store, *maps, "--forest", "trees", "--ignore", "cloud",
+                "--seen-forest", "0", "-q"]) == 0  # fmt: skip
+    assert run(["alerts", "export", store, out, "-q"]) == 0
+    plot = on_globe(shapely.box(0, 0, 10, 20), affine=ALERTS)
+    path = write_plots(tmp_path / "p.geojson", [plot])
+    result = geoseg.check_plots(path, tmp_path / "out", loss=[out])
+    (row,) = result.rows
+    assert result.warnings == ()
+    assert row["loss_after"] == str(days[1])
+    assert (row["loss_first"], row["loss_last"]) == (str(days[2]), str(days[2]))
+    assert (row["risk"], row["observed_share"]) == ("high", pytest.approx(100, abs=0.01))
+    assert row["confirmed_ha"] == row["loss_ha"] == pytest.approx(0.25 * row["plot_ha"], rel=1e-3)
+    assert row["confidence_mean"] > 90
+    (name,) = pyogrio.read_dataframe(f"{out}/alerts.gpkg", layer="alerts")["alert_id"]
+    assert row["evidence"] == f"alerts/alerts.tif: {name}"
+
+
+def test_change_brings_its_dates_and_names(tmp_path):
+    one, two = write_pair(tmp_path)
+    geoseg.change(one, two, tmp_path / "change", from_=["Trees"], edges="keep")
+    shape = shapely.box(50, 10, 90, 40)
+    path = write_plots(tmp_path / "p.geojson", [on_globe(shape, UTM, NORTH_UP)])
+    options = PlotOptions(cut_off=date(2021, 6, 5))
+    (row,) = geoseg.check_plots(
+        path, tmp_path / "out", loss=[tmp_path / "change"], forest=f"{one}:Trees", options=options
+    ).rows
+    assert (row["loss_after"], row["loss_first"]) == ("2021-06-05", "2022-06-10")
+    assert row["loss_ha"] == pytest.approx(2.4, rel=2e-3)
+    frame = pyogrio.read_dataframe(tmp_path / "change" / "polygons.gpkg", layer="change")
+    clearing = frame.loc[frame["pixels"] == 240, "polygon_id"].item()
+    assert row["evidence"] == f"change/loss_gain.tif: {clearing}"
