@@ -33,7 +33,7 @@ from geoseg.models.training.base import IGNORE
 from geoseg.ops.accuracy import Confusion, score
 from geoseg.ops.ground import PARTS
 from geoseg.run.reporter import Silent
-from geoseg.workflow.load import load_training
+from geoseg.workflow.loading import load_training
 
 BATCHES = 150
 PIXELS = 150_000

@@ -1,15 +1,18 @@
 """From a class raster to a GeoPackage of polygons: geoseg, GDAL, rasterio with geopandas.
 
     python benchmarks/polygons.py [--size 4096 10980] [--map worldcover.tif] [--repeat 3]
+    python benchmarks/polygons.py --all --repeat 3     # all sizes, and the real maps
 
 Each contender is a process of its own (and its children) that reads the same GeoTIFF and writes a
-GeoPackage with a spatial index, one after the other; of several rounds the least counts. Measured
-are CPU time (user and system, children included), wall time, and the peak memory of the largest
-process and of all together. How many polygons were written, and what they cover, must be equal.
-The machine code of geoseg is compiled before, as after a first use.
+GeoPackage with a spatial index, one after the other, round by round; the least of the rounds
+counts. Measured are CPU time (user and system, children included), wall time, and the peak memory
+of the largest process and of all together. How many polygons were written, and what they cover,
+must be equal. The machine code of geoseg is compiled before, as after a first use.
 
-``generalized`` is how ``--generalize`` says: with it, smaller regions go to neighbours, and
-outlines are simplified and smoothed.
+``gdal`` is the newest GDAL at hand, the one inside the wheel of rasterio or pyogrio;
+``gdal-system`` the one that has bindings for the system's Python. ``generalized`` is how
+``--generalize`` says: with it, smaller regions go to neighbours, and outlines are simplified and
+smoothed. Real maps are looked for in the folder ``visible`` of ``GEOSEG_DATA``.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ import psutil
 import pyogrio
 import rasterio
 import shapely
+from gdal_polygonize import version
 from land_cover import write_land_cover
 
 GDAL = "/usr/bin/python3"  # one that has GDAL's own bindings
@@ -49,9 +53,17 @@ gdal.Polygonize(band, band.GetMaskBand(), layer, 0)
 out.CommitTransaction()
 """
 SLOW = ("rasterio", "coverage_simplify")
+RARE = (*SLOW, "gdal-system")  # run --repeat-slow times: they take minutes
 LARGEST_SLOW = 11_000  # pixels a side; beyond, what holds all polygons as objects is left out
 LARGEST_CHECKED = 11_000
-BASELINES = ("gdal", "rasterio")
+BASELINES = ("gdal", "rasterio", "coverage_simplify")
+ALL_SIZES = (4096, 10_980, 21_960)
+REAL_MAPS = (
+    "worldcover_saotome_36000px/*_Map.tif",
+    "lulc_1m_10000px/*.tif",
+    "cdl_iowa_8000px/*.tif",
+    "lcmap_5000px/*_LCPRI.tif",
+)
 SIZES = ("VmRSS", "VmHWM")
 
 
@@ -72,6 +84,11 @@ class Result:
     cost: Cost
     polygons: int
     area: float
+
+    def least(self, other: Result) -> Result:
+        """The lesser costs of both, which wrote the same."""
+        costs = zip(self.cost, other.cost, strict=True)
+        return Result(Cost(*map(min, costs)), self.polygons, self.area)
 
 
 def geoseg_in_process(raster: Path, out: Path, threads: int) -> None:
@@ -120,8 +137,28 @@ IN_PYTHON: dict[str, Callable[[Path, Path], None]] = {
     "rasterio": rasterio_to_geopandas,
     "coverage_simplify": coverage_simplify,
 }
-CONTENDERS = ("geoseg", "workers", "generalized", "gdal", *IN_PYTHON)
-EXACT = ("geoseg", "workers", "gdal", "one-thread", "two-threads", "rasterio")
+CONTENDERS = ("geoseg", "workers", "generalized", "gdal", "gdal-system", *IN_PYTHON)
+EXACT = ("geoseg", "workers", "gdal", "gdal-system", "one-thread", "two-threads", "rasterio")
+
+
+def newest_gdal() -> tuple[str, str]:
+    """The libgdal of the wheels that is the newest, and its version; empty without any."""
+    found = [
+        str(path)
+        for package in (rasterio, pyogrio)
+        for path in Path(package.__file__).parents[1].glob(f"{package.__name__}.libs/libgdal-*.so*")
+    ]
+    ranked = [(tuple(map(int, version(path).split(".")[:3])), path) for path in found]
+    numbers, path = max(ranked, default=((), ""))
+    return path, ".".join(map(str, numbers))
+
+
+def system_gdal() -> str:
+    """The version of the GDAL whose bindings the system's Python has; empty without any."""
+    probe = [GDAL, "-c", "from osgeo import gdal, ogr; print(gdal.__version__)"]
+    if not Path(GDAL).is_file():
+        return ""
+    return subprocess.run(probe, check=False, capture_output=True, text=True).stdout.strip()
 
 
 def command(name: str, raster: Path, out: Path, generalize: str) -> list[str] | str:
@@ -134,19 +171,20 @@ def command(name: str, raster: Path, out: Path, generalize: str) -> list[str] | 
     if name == "generalized":
         return [*ours, *shlex.split(generalize)] if generalize else "needs --generalize"
     if name == "gdal":
-        probe = [GDAL, "-c", "from osgeo import gdal, ogr"]
-        there = (
-            Path(GDAL).is_file()
-            and not subprocess.run(probe, check=False, capture_output=True).returncode
-        )
-        return [GDAL, "-c", POLYGONIZE, str(raster), str(out)] if there else f"{GDAL} has no GDAL"
+        library, _ = newest_gdal()
+        script = str(Path(__file__).with_name("gdal_polygonize.py"))
+        there = [sys.executable, script, library, str(raster), str(out)]
+        return there if library else "no wheel with a GDAL inside"
+    if name == "gdal-system":
+        there = [GDAL, "-c", POLYGONIZE, str(raster), str(out)]
+        return there if system_gdal() else f"{GDAL} has no GDAL"
     return [sys.executable, __file__, "--contender", name, "--map", str(raster), "--out", str(out)]
 
 
-def run(arguments: list[str]) -> Cost:
+def run(arguments: list[str], environment: dict[str, str] | None = None) -> Cost:
     """Run a process to its end, watching its memory and that of its children."""
     began, together, largest = time.perf_counter(), 0.0, 0.0
-    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, env=environment)
     watched = psutil.Process(process.pid)
     while True:
         pid, status, usage = os.wait4(process.pid, os.WNOHANG)
@@ -160,6 +198,18 @@ def run(arguments: list[str]) -> Cost:
         raise SystemExit(f"{shlex.join(arguments)} failed with {process.returncode}")
     cpu, wall = usage.ru_utime + usage.ru_stime, time.perf_counter() - began
     return Cost(cpu, wall, largest, max(together, largest), 0)
+
+
+def of_wheel() -> dict[str, str]:
+    """The environment of this process, with the tables that the libgdal of a wheel needs."""
+    library, _ = newest_gdal()
+    package = pyogrio if "pyogrio.libs" in library else rasterio
+    data = Path(package.__file__).parent
+    return {
+        **os.environ,
+        "GDAL_DATA": str(data / "gdal_data"),
+        "PROJ_DATA": str(data / "proj_data"),
+    }
 
 
 def resident(process: psutil.Process) -> tuple[float, float]:
@@ -204,38 +254,43 @@ def written(path: Path, *, areas: bool) -> tuple[int, float]:
 
 
 def measure(name: str, raster: Path, options: argparse.Namespace, folder: Path) -> Result | str:
-    """A contender on a map; or why it was left out."""
+    """A contender on a map, once; or why it was left out."""
     with rasterio.open(raster) as file:
         side = max(file.shape)
     if name in SLOW and side > LARGEST_SLOW:
         return f"not tried on more than {LARGEST_SLOW} px a side"
-    costs: list[Cost] = []
-    for _ in range(options.repeat):
-        out = folder / "out.gpkg"
-        out.unlink(missing_ok=True)
-        what = command(name, raster, out, options.generalize)
-        if isinstance(what, str):
-            return what
-        costs.append(run(what)._replace(file=out.stat().st_size / 1e6))
+    out = folder / "out.gpkg"
+    out.unlink(missing_ok=True)
+    what = command(name, raster, out, options.generalize)
+    if isinstance(what, str):
+        return what
+    cost = run(what, of_wheel() if name == "gdal" else None)
     polygons, area = written(out, areas=side <= LARGEST_CHECKED)
-    return Result(Cost(*(min(column) for column in zip(*costs, strict=True))), polygons, area)
+    return Result(cost._replace(file=out.stat().st_size / 1e6), polygons, area)
 
 
 def compare(raster: Path, options: argparse.Namespace, folder: Path) -> None:
     """One table; times are against those of BASELINES, which come first."""
     with rasterio.open(raster) as file:
-        print(f"\n**{raster.stem}**, {file.height} x {file.width} px\n")
+        print(f"\n**{raster.stem}**, {file.height} x {file.width} px\n", flush=True)
     first = [name for name in BASELINES if name in options.only]
+    names = (*first, *(name for name in options.only if name not in first))
+    found: dict[str, Result] = {}
+    left_out: dict[str, str] = {}
+    for turn in range(options.repeat):
+        for name in names:
+            if name in left_out or (name in RARE and turn >= options.repeat_slow):
+                continue
+            result = measure(name, raster, options, folder)
+            if isinstance(result, str):
+                left_out[name] = result
+            else:
+                found[name] = result.least(found.get(name, result))
     print("| | CPU s | wall s | largest MB | all MB | file MB | polygons | x CPU | x wall |")
     print("|---" * 9 + "|")
-    found: dict[str, Result] = {}
-    for name in (*first, *(n for n in options.only if n not in first)):
-        result = measure(name, raster, options, folder)
-        if isinstance(result, str):
-            print(f"| {name} | {result} |")
-            continue
-        found[name] = result
-        print(row(name, result, [found[n] for n in first if n in found]), flush=True)
+    bases = [found[name] for name in first if name in found]
+    for name in names:
+        print(row(name, found[name], bases) if name in found else f"| {name} | {left_out[name]} |")
     print(f"\nx: times less than {'/'.join(n for n in first if n in found) or 'nothing'}")
     check({name: result for name, result in found.items() if name in EXACT})
 
@@ -258,13 +313,21 @@ def check(results: dict[str, Result]) -> None:
         assert same, f"{name}: {result.area} instead of {first.area}"
 
 
+def real_maps() -> list[Path]:
+    """Those of :data:`REAL_MAPS` that are at hand."""
+    visible = Path(os.environ.get("GEOSEG_DATA", "../shared/data")) / "visible"
+    return [path for pattern in REAL_MAPS for path in sorted(visible.glob(pattern))]
+
+
 def main() -> None:
     """Measure, print, check."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, nargs="*", default=[])
     parser.add_argument("--map", type=Path, nargs="*", default=[])
     parser.add_argument("--only", nargs="*", choices=CONTENDERS, default=CONTENDERS)
+    parser.add_argument("--all", action="store_true", help="all sizes, and the real maps")
     parser.add_argument("--repeat", type=int, default=1)
+    parser.add_argument("--repeat-slow", type=int, default=1, help="of those that take minutes")
     parser.add_argument(
         "--generalize",
         default="--min-area 0.2ha --simplify 10m --smooth corners",
@@ -273,16 +336,20 @@ def main() -> None:
     parser.add_argument("--contender", choices=IN_PYTHON, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.all:
+        options.size, options.map = [*ALL_SIZES], [*options.map, *real_maps()]
     if options.contender:
         IN_PYTHON[options.contender](options.map[0], options.out)
         return
-    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before")
+    versions = f"gdal {newest_gdal()[1] or '-'}, gdal-system {system_gdal() or '-'}"
+    load = f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before"
+    print(f"{load}; {versions}, rasterio {rasterio.__version__}, shapely {shapely.__version__}")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         small = folder / "small.tif"
         write_land_cover(small, 300)
-        for contender in ("geoseg", "one-thread"):  # compiles
-            run(command(contender, small, folder / f"{contender}.gpkg", ""))
+        for contender in {"generalized", "one-thread"} & {*options.only} | {"geoseg"}:  # compiles
+            run(command(contender, small, folder / f"{contender}.gpkg", options.generalize))
         for size in options.size or ([] if options.map else [4096]):
             write_land_cover(folder / f"land-cover-{size}.tif", size)
             compare(folder / f"land-cover-{size}.tif", options, folder)

@@ -23,6 +23,7 @@ _PUBLIC = {
     "diff": "geoseg.api.diff",
     "estimate_areas": "geoseg.api",
     "evaluate": "geoseg.api",
+    "land_use": "geoseg.api.land_use",
     "export_alerts": "geoseg.api.alerting",
     "predict": "geoseg.api",
     "run": "geoseg.api",
@@ -30,6 +31,7 @@ _PUBLIC = {
     "train": "geoseg.api",
     "update_alerts": "geoseg.api.alerting",
     "vectorize": "geoseg.api",
+    "water": "geoseg.api.water",
 }
 __all__ = [
     "Band",
@@ -50,12 +52,14 @@ __all__ = [
     "estimate_areas",
     "evaluate",
     "export_alerts",
+    "land_use",
     "predict",
     "run",
     "show_alerts",
     "train",
     "update_alerts",
     "vectorize",
+    "water",
 ]
 
 

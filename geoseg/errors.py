@@ -5,6 +5,7 @@ GeosegError                 exit code 1
 │   ├── WorkflowError       the YAML is wrong: carries file, line, column and key
 │   ├── SceneError          a scene cannot be opened, lacks a band, a CRS or a scale
 │   ├── CatalogError        a catalog cannot be read, or nothing in it matches
+│   │   └── NothingFoundError   it can be read, but no scene matches (a SceneError, too)
 │   ├── AreaError           an area of interest is empty, unreadable or beside the scene
 │   ├── ModelError          no such model, or its card and weights or scene disagree
 │   ├── PlanError           the request cannot be cut into blocks (margins, memory)
@@ -86,6 +87,10 @@ class CatalogError(InputError):
     """A catalog cannot be read, or nothing in it matches."""
 
 
+class NothingFoundError(CatalogError, SceneError):
+    """Catalog or folder can be read, but no scene in it matches: there may be some tomorrow."""
+
+
 class AreaError(InputError):
     """An area of interest is empty, unreadable or does not touch the scene."""
 
@@ -103,7 +108,14 @@ class ClusterError(InputError):
 
 
 class BlockError(GeosegError):
-    """A block failed while running."""
+    """A block failed while running.
+
+    ``wrong_input`` is what it said where the input was why; else it is empty.
+    """
+
+    def __init__(self, message: str = "", *, wrong_input: str = "") -> None:
+        super().__init__(message)
+        self.wrong_input = wrong_input
 
 
 class RemoteError(GeosegError):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geoseg.api.vectorizing import vectorize
-from geoseg.workflow import TrainingWorkflow, Workflow, from_data, load, load_training
 
 if TYPE_CHECKING:
     from geoseg.api.adjusting import AdjustedAreas
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from geoseg.models.registry import ModelPackage
     from geoseg.models.told import Told
     from geoseg.run.reporter import Reporter
+    from geoseg.workflow import TrainingWorkflow, Workflow
+
+    AnyWorkflow = str | os.PathLike[str] | Workflow
 
 __all__ = [
     "add_model",
@@ -35,8 +38,6 @@ __all__ = [
     "train",
     "vectorize",
 ]
-
-AnyWorkflow = str | os.PathLike[str] | Workflow
 
 
 def plan(workflow: AnyWorkflow, *, overrides: Sequence[str] = ()) -> RunPlan:
@@ -60,6 +61,7 @@ def run(
     overrides: Sequence[str] = (),
     reporter: Reporter | None = None,
     force: bool = False,
+    now: datetime | None = None,
 ) -> RunResult:
     """Run a workflow; goes on where an earlier run was interrupted, skips what is finished.
 
@@ -68,6 +70,8 @@ def run(
         overrides: Settings like ``output.directory=maps``, for a file.
         reporter: Told of progress; nobody is, without it.
         force: Do again what is finished.
+        now: The time of the run, which the last days of a workflow count from; without it that of
+            this machine.
 
     Raises:
         InputError: Workflow, scenes, area and model do not fit together; nothing was written.
@@ -75,10 +79,11 @@ def run(
         BlockError: A block failed, and the workflow says to stop at that.
         StoppedError: SIGINT or SIGTERM came; what is done is kept.
     """
-    from geoseg.api.pipeline import run_plan  # noqa: PLC0415 (distributed takes a second to load)
+    from geoseg.api.nights import run_workflow  # noqa: PLC0415 (distributed takes a second)
     from geoseg.run.reporter import Silent  # noqa: PLC0415
 
-    return run_plan(plan(workflow, overrides=overrides), reporter or Silent(), force=force)
+    read = _read(workflow, overrides)
+    return run_workflow(read, reporter or Silent(), force=force, now=now)
 
 
 def predict(
@@ -108,6 +113,8 @@ def predict(
     Raises:
         GeosegError: As :func:`run`.
     """
+    from geoseg.workflow import from_data  # noqa: PLC0415 (its models take time to make)
+
     paths = [scenes] if isinstance(scenes, str | os.PathLike) else list(scenes)
     one = len(paths) == 1 and not set(os.fspath(paths[0])) & set("*?[{")
     source: dict[str, Any] = {"kind": "files", "path": [os.fspath(p) for p in paths]}
@@ -315,12 +322,16 @@ def estimate_areas(
 def _read_training(
     workflow: str | os.PathLike[str] | TrainingWorkflow, overrides: Sequence[str]
 ) -> TrainingWorkflow:
+    from geoseg.workflow import TrainingWorkflow, load_training  # noqa: PLC0415
+
     if isinstance(workflow, TrainingWorkflow):
         return workflow
     return load_training(workflow, overrides=overrides)
 
 
 def _read(workflow: AnyWorkflow, overrides: Sequence[str]) -> Workflow:
+    from geoseg.workflow import Workflow, load  # noqa: PLC0415
+
     return workflow if isinstance(workflow, Workflow) else load(workflow, overrides=overrides)
 
 

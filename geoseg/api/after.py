@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Final
 
 from geoseg.api.planning import RunPlan
-from geoseg.api.results import SceneResult
+from geoseg.api.results import SceneResult, Told
 from geoseg.run.reporter import Reporter
 
 SECTIONS: Final = ("change", "alerts", "water", "land_use")
@@ -29,15 +29,22 @@ def check_after(plan: RunPlan) -> None:
                 check(plan)
 
 
-def after_scenes(plan: RunPlan, results: Sequence[SceneResult], reporter: Reporter) -> None:
+def after_scenes(
+    plan: RunPlan, results: Sequence[SceneResult], reporter: Reporter
+) -> tuple[Told, ...]:
     """Do what the workflow asks for beside maps of its scenes.
 
     Each section has a module of its name beside this one, whose ``follow(plan, results,
-    reporter)`` does it. Those that a workflow does not have are not imported.
+    reporter)`` does it, and may say what is to be told. Those that a workflow does not have are
+    not imported. Scenes that were removed to make room have no products, and are not followed.
 
     Raises:
         GeosegError: A section cannot be done; what the scenes gave stays.
     """
-    for section in SECTIONS:
-        if getattr(plan.workflow, section, None) is not None:
-            import_module(f"geoseg.api.{section}").follow(plan, results, reporter)
+    there = [scene for scene in results if scene.products or scene.error is not None]
+    told = [
+        import_module(f"geoseg.api.{section}").follow(plan, there, reporter)
+        for section in SECTIONS
+        if getattr(plan.workflow, section, None) is not None
+    ]
+    return tuple(one for one in told if one is not None)

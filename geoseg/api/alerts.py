@@ -12,12 +12,12 @@ from typing import Any
 from geoseg.api import fingerprint
 from geoseg.api.places import check_folder
 from geoseg.api.planning import RunPlan
-from geoseg.api.results import SceneResult
+from geoseg.api.results import SceneResult, Told
 from geoseg.errors import InputError
 from geoseg.grid import GeoBox
-from geoseg.io.alert_store import BLOCK, AlertStore, Observed, Watch, with_scene
+from geoseg.io.alert_store import BLOCK, AlertStore, Observed, Watch, is_store, with_scene
 from geoseg.io.dated_map import DatedMap, find_map
-from geoseg.ops.alerts.rules import Rule, to_date, to_day
+from geoseg.ops.alerts.rules import STATE_NAMES, Rule, to_date, to_day
 from geoseg.run.lock import hold
 from geoseg.run.reporter import Reporter, Silent
 from geoseg.run.threads import each_block
@@ -85,7 +85,7 @@ def update(
     teller = reporter or Silent()
     check_folder(store.parent, what=str(store))
     with hold_store(store):
-        made = AlertStore.open(store) if (store / "alerts.json").is_file() else None
+        made = AlertStore.open(store) if is_store(store) else None
         if made is None and not maps:
             raise InputError(f"{store}: there is no such store, and no map to make it of")
         watch = _watch(made, watching)
@@ -100,6 +100,11 @@ def update(
         else:
             made.check(made.grid, watch)
         return _update(made, maps, rule, workers, teller)
+
+
+def has_baseline(store: Path) -> bool:
+    """Whether there is such a store, and it watches only what was forest on a map."""
+    return is_store(store) and AlertStore.open(store).watch.baseline is not None
 
 
 def settle(
@@ -129,8 +134,11 @@ def check(plan: RunPlan) -> None:
         check_folder(Path(section.output), what="alerts.output")
 
 
-def follow(plan: RunPlan, results: Sequence[SceneResult], reporter: Reporter) -> None:
+def follow(plan: RunPlan, results: Sequence[SceneResult], reporter: Reporter) -> Told | None:
     """Take the scenes of a run into the store of its workflow, and write what it asks for.
+
+    Returns:
+        The alerts that there are, if scenes were added.
 
     Raises:
         InputError: A scene has no date, or the store was made for others.
@@ -146,6 +154,21 @@ def follow(plan: RunPlan, results: Sequence[SceneResult], reporter: Reporter) ->
     ):
         area = section.smallest()
         export(done.store, Path(section.output), min_area=area, reporter=reporter)
+    return _told(done) if done.added else None
+
+
+def _told(done: Updated) -> Told | None:
+    """What the store holds by now; None where it has no alert."""
+    from geoseg.api.alert_table import held_by  # noqa: PLC0415 (imports this module)
+
+    held = held_by(done.store)
+    alerts = {row.name: row.ha for row in held.rows if row.state in STATE_NAMES and row.state}
+    if not alerts:
+        return None
+    day, _ = held.scenes[-1]
+    shares = ", ".join(f"{name} {area:,.2f} ha" for name, area in alerts.items())
+    key = f"{done.store} {fingerprint.digest(held.scenes)[:16]}"
+    return Told("alerts", key, f"alerts by {day}: {shares}", {"date": day, "areas_ha": alerts})
 
 
 def _section(plan: RunPlan) -> Alerts:
@@ -170,7 +193,7 @@ def _update(
         replaced += [s for s in scenes if (s.scene, s.day) == (new.scene, new.day)]
         scenes = with_scene(scenes, new)
         added.append(new)
-    if added or rule != made.rule or not (made.path / "alerts.json").is_file():
+    if added or rule != made.rule or not is_store(made.path):
         made = made.keep(scenes, rule)
     blocks = settle(made, workers=workers, reporter=teller)
     made.tidy()

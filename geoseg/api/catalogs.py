@@ -13,6 +13,7 @@ import pystac
 from pydantic import ValidationError
 
 from geoseg.errors import CatalogError, GeosegError, InputError, SceneError
+from geoseg.grid import GeoBox
 from geoseg.io.archive import Archive, archive_names, find_archive, load_archive
 from geoseg.io.area import AreaRef, lonlat_bounds
 from geoseg.io.atomic import write_bytes
@@ -255,10 +256,20 @@ def _shown(item: pystac.Item, archive: Archive | None) -> dict[str, Any]:
                 "offset": band.offset,
                 "nodata": band.nodata,
                 "pixel": abs(float(band.grid.affine.a)),
+                "unit": _unit(band.grid),
             }
             for name, band in scene.bands.items()
         },
     }
+
+
+def _unit(grid: GeoBox) -> str:
+    """What coordinates are counted in."""
+    if grid.crs is None:
+        return "px"
+    return (
+        "deg" if grid.crs.geographic else {"metre": "m"}.get(grid.crs.units[0], grid.crs.units[0])
+    )
 
 
 def _thumbnail(item: Mapping[str, Any]) -> Thumbnail:

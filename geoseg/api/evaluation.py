@@ -13,6 +13,7 @@ import numpy as np
 from geoseg.api.scores import Evaluation
 from geoseg.errors import InputError
 from geoseg.grid import GeoBox, blocks
+from geoseg.io.class_raster import check_no_picture
 from geoseg.io.grids import pixel_sides
 from geoseg.io.label_raster import ConfidenceRaster, LabelRaster
 from geoseg.io.label_vectors import (
@@ -71,6 +72,7 @@ def evaluate_map(
     """See :func:`geoseg.api.evaluate`."""
     with ExitStack() as files:
         labels = files.enter_context(closing(LabelRaster(prediction)))
+        check_no_picture(prediction)
         sure = None
         if confidence is not None:
             sure = files.enter_context(closing(ConfidenceRaster(confidence, labels.grid)))

@@ -47,8 +47,12 @@ class Found:
             self.sample.write(progress=SampleStage(self.sample, reporter))
 
 
-def find_scenes(workflow: Workflow, bands: Sequence[str]) -> list[Found]:
+def find_scenes(
+    workflow: Workflow, bands: Sequence[str], *, now: datetime | None = None
+) -> list[Found]:
     """All scenes of a workflow with the model's ``bands``, on its grid, clipped to its area.
+
+    ``now`` is where ``time: {last: ...}`` ends; without it the time of this machine.
 
     Raises:
         SceneError: A file cannot be used, lacks a band, or does not come onto the grid.
@@ -60,7 +64,7 @@ def find_scenes(workflow: Workflow, bands: Sequence[str]) -> list[Found]:
     if isinstance(source, SampleInput):
         found = [_sample(workflow, source, bands)]
     else:
-        scenes = _scenes(source, area, bands_to_find(workflow, bands))
+        scenes = _scenes(source, area, bands_to_find(workflow, bands), now)
         scenes = combined(workflow, scenes, _placing(workflow, area))
         found = [Found(s, _directory(workflow, s)) for s in scenes]
     return [replace(one, scene=_placed(workflow, one.scene, area)) for one in found]
@@ -94,11 +98,14 @@ def _wish(grid: GridChoice) -> GridWish:
 
 
 def _scenes(
-    source: FilesInput | StacInput, area: AreaRef | None, bands: Sequence[str]
+    source: FilesInput | StacInput,
+    area: AreaRef | None,
+    bands: Sequence[str],
+    now: datetime | None,
 ) -> list[Scene]:
     if isinstance(source, FilesInput):
         return _files(source).scenes(bands)
-    return _stac(source, area).scenes(bands)
+    return _stac(source, area, now).scenes(bands)
 
 
 def _directory(workflow: Workflow, scene: Scene) -> Path:
@@ -187,7 +194,7 @@ def _mask(mask: Mask | None) -> MaskRef | None:
     )
 
 
-def _stac(source: StacInput, area: AreaRef | None) -> StacSource:
+def _stac(source: StacInput, area: AreaRef | None, now: datetime | None = None) -> StacSource:
     assets = source.band_assets() or {}
     bands: tuple[str, ...] | Mapping[str, BandRef] = tuple(assets)
     if any(assets.values()):
@@ -196,7 +203,7 @@ def _stac(source: StacInput, area: AreaRef | None) -> StacSource:
         catalog=source.catalog,
         collections=source.collections,
         ids=source.ids,
-        time=_time(source.time),
+        time=_time(source.time, now),
         max_cloud=source.max_cloud,
         bbox=None if area is None else lonlat_bounds(area),
         bands=bands,
@@ -212,11 +219,13 @@ def _stac(source: StacInput, area: AreaRef | None) -> StacSource:
     )
 
 
-def _time(time: TimeRange | None) -> tuple[datetime | None, datetime | None] | None:
+def _time(
+    time: TimeRange | None, now: datetime | None
+) -> tuple[datetime | None, datetime | None] | None:
     if time is None:
         return None
     if time.last is not None:
-        now = datetime.now(UTC)
+        now = now or datetime.now(UTC)
         return now - time.last.timedelta, now
     return time.start, time.end
 

@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from geoseg.api.jobs import WorkFolder
 from geoseg.grid import GeoBox
 from geoseg.io.cog import write_percent_cog, write_quality_cog
+from geoseg.io.environment import gdal_path
 from geoseg.io.headers import stored_scales
 from geoseg.io.product_item import ItemAsset, percent_asset, quality_asset
 from geoseg.io.qgis_project import ProjectLayer
 from geoseg.io.qml import (
     confidence_style,
+    image_style,
     quality_style,
     write_confidence_qml,
     write_quality_qml,
@@ -25,12 +27,16 @@ from geoseg.io.qml import (
 from geoseg.legend import Legend
 from geoseg.ops.distance import FARTHEST
 from geoseg.ops.layers import LAYERS, Layer
-from geoseg.scene import Band
+from geoseg.redaction import without_secrets
+from geoseg.scene import Band, Scene
 from geoseg.steps.segment import OBSERVATIONS, plane_names
 from geoseg.workflow.schema import Raster
 
 QUALITY: Final = "quality"
 """Observations, and the distance to what was not seen."""
+
+SHOWN_SCENES: Final = 12
+"""More scenes than that make a project slow to open."""
 
 _DOUBTS: Final[frozenset[Layer]] = frozenset({"entropy", "disagreement"})
 """Layers in which a high number means that the model is not sure."""
@@ -38,11 +44,15 @@ _DOUBTS: Final[frozenset[Layer]] = frozenset({"entropy", "disagreement"})
 
 @dataclass(frozen=True, slots=True)
 class LayerRasters:
-    """The rasters that a workflow asks for beside classes, in one folder: percents, and quality."""
+    """The rasters that a workflow asks for beside classes, in one folder: percents, and quality.
+
+    ``least`` is how often a pixel must have been seen to be valid.
+    """
 
     raster: Raster
     grid: GeoBox
     legend: Legend
+    least: int = 1
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -69,7 +79,8 @@ class LayerRasters:
             if layer != "probabilities":
                 means[layer] = _mean(counts)
         if QUALITY in paths:
-            write_quality_cog(work.raster(OBSERVATIONS), self.grid, paths[QUALITY], tags=tags)
+            seen = work.raster(OBSERVATIONS)
+            write_quality_cog(seen, self.grid, paths[QUALITY], tags=tags, least=self.least)
             write_quality_qml(paths[QUALITY].with_suffix(".qml"), FARTHEST)
         return means
 
@@ -102,6 +113,47 @@ class LayerRasters:
 
     def _bands(self, layer: str) -> list[str]:
         return list(self.legend.names) if layer == "probabilities" else [layer]
+
+
+def scene_layers(
+    scene: Scene, colors: Sequence[str], limits: Sequence[tuple[float, float]]
+) -> list[ProjectLayer]:
+    """The scene itself in a QGIS project; of one that is combined the latest scenes, latest on top.
+
+    Scenes whose bands lie in several files are left out: QGIS draws one file a layer.
+
+    Args:
+        scene: What is mapped.
+        colors: Bands to be seen as red, green and blue.
+        limits: What is darkest and brightest of each, in physical values.
+    """
+    if scene.combined is None:
+        found = [("Scene", scene)]
+    else:
+        found = [(one.id, one) for one in reversed(scene.combined.scenes)]
+    drawn = [(name, one) for name, one in found if _in_one_open_file(one.select(colors))]
+    return [
+        _scene_layer(name, one.select(colors), limits, "Scene" if scene is one else "Scenes")
+        for name, one in drawn[:SHOWN_SCENES]
+    ]
+
+
+def _in_one_open_file(bands: Sequence[Band]) -> bool:
+    """Whether a project may name their file: it never holds the secrets of an address.
+
+    Nobody could read it without.
+    """
+    uris = {band.uri for band in bands}
+    return len(uris) == 1 and all(without_secrets(uri) == uri for uri in uris)
+
+
+def _scene_layer(
+    name: str, bands: Sequence[Band], limits: Sequence[tuple[float, float]], group: str
+) -> ProjectLayer:
+    red, green, blue = (band.index for band in bands)
+    style = image_style((red, green, blue), as_qgis_reads(bands, limits))
+    path = gdal_path(bands[0].uri, copies=False)
+    return ProjectLayer(name, path, style, group=group, grid=bands[0].grid)
 
 
 def _mean(counts: NDArray[np.int64]) -> float | None:

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from geoseg.api import fingerprint
 from geoseg.api.sources import CodeSource
-from geoseg.errors import ProductError
+from geoseg.errors import BlockError, ProductError, SceneError
 from geoseg.grid import GeoBox, Window, blocks
 from geoseg.io.arcs import load_all_arcs
 from geoseg.io.percent_raster import PercentRaster
@@ -132,7 +132,12 @@ class _Processes:
 
     def run(self, job: Job, name: str) -> list[Report]:
         with Ledger.open(self.room / f"{job.key}.jsonl", job.key, {}) as ledger:
-            run_blocks(self.executor, job, self.windows, ledger, self.reporter, name=name)
+            try:
+                run_blocks(self.executor, job, self.windows, ledger, self.reporter, name=name)
+            except BlockError as error:
+                if error.wrong_input:  # nothing was written: the same to users as on threads
+                    raise SceneError(error.wrong_input) from error
+                raise
             return [done.report for done in ledger.reports()]
 
     def trace(self, codes: CodeSource, confidence: Path | None) -> Generator[BlockArcs, None, None]:

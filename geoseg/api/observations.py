@@ -12,6 +12,8 @@ from geoseg.api.combining import combined_record
 from geoseg.api.jobs import WorkFolder
 from geoseg.io.cog import write_count_cog
 from geoseg.io.product_item import ItemAsset, count_asset
+from geoseg.io.qgis_project import ProjectLayer
+from geoseg.io.qml import count_style, write_count_qml
 from geoseg.scene import Scene
 from geoseg.steps.segment import OBSERVATIONS
 
@@ -24,7 +26,10 @@ def observation_paths(scene: Scene, folder: Path) -> dict[str, Path]:
 def write_observations(
     scene: Scene, work: WorkFolder, folder: Path, tags: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Write it; returns what ``run.json`` says of the scenes; nothing of a single one."""
+    """Write it and its style; returns what ``run.json`` says of the scenes.
+
+    That is nothing of a single one.
+    """
     if scene.combined is None:
         return {}
     record = combined_record(scene.combined)
@@ -40,6 +45,7 @@ def write_observations(
             "mean": round(total / pixels, 4) if pixels else None,
             "most": int(np.flatnonzero(counts)[-1]) if counts.any() else 0,
         }
+        write_count_qml(path.with_suffix(".qml"), record["observations"]["most"])
     return {"combined": record}
 
 
@@ -49,3 +55,17 @@ def observation_assets(scene: Scene, folder: Path) -> dict[str, ItemAsset]:
         role: count_asset(path, scene.grid, OBSERVATIONS, "Clear observations")
         for role, path in observation_paths(scene, folder).items()
     }
+
+
+def observation_layers(scene: Scene, folder: Path, seen: Mapping[str, Any]) -> list[ProjectLayer]:
+    """It as a layer of a QGIS project, switched off; ``seen`` is what was told as it was written."""
+    return [
+        ProjectLayer(
+            "Clear observations",
+            str(path),
+            count_style(seen["combined"]["observations"]["most"]),
+            group="Maps",
+            checked=False,
+        )
+        for path in observation_paths(scene, folder).values()
+    ]

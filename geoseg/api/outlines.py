@@ -20,6 +20,8 @@ from geoseg.api.sources import CodeSource
 from geoseg.errors import InputError
 from geoseg.grid import GeoBox, Window
 from geoseg.io.class_raster import NO_CLASS, ClassRaster, read_legend, unnamed
+from geoseg.io.environment import is_remote
+from geoseg.io.patterns import stem
 from geoseg.io.percent_raster import PercentRaster
 from geoseg.io.vector import SUFFIXES
 from geoseg.legend import LEGENDS, Legend
@@ -35,7 +37,7 @@ from geoseg.workflow.vector import Vector
 class RasterCodes:
     """The class codes of a raster file. Implements :class:`api.minimum.CodeSource`."""
 
-    raster: Path
+    raster: str
     without: int | None
     nodata: int | None = NO_CLASS
 
@@ -99,7 +101,7 @@ class Outlined:
 
 
 def outline(
-    raster: Path,
+    raster: str,
     out: Path,
     *,
     beside: Beside,
@@ -114,22 +116,22 @@ def outline(
     for key, spoken in vector.class_names().items():
         check_classes(raster, names, spoken, key)
     chosen = names.select(vector.classes)
-    plan = outlining(vector, names, grid, title=raster.stem)
+    plan = outlining(vector, names, grid, title=stem(raster))
     percent = _percent_bands(vector, beside, grid, names)
     if beside.confidence is not None:
         PercentRaster(beside.confidence, grid)
     check_out(out, raster)
     teller = reporter or Silent()
     give_back_arrays()
-    source = RasterCodes(raster.resolve(), None if known is None else known.nodata)
+    source = RasterCodes(_whole(raster), None if known is None else known.nodata)
     with ExitStack() as stack:
         room = stack.enter_context(room_beside(out))
-        machine = stack.enter_context(blocks_of(str(raster.resolve()), grid, room, workers, teller))
+        machine = stack.enter_context(blocks_of(_whole(raster), grid, room, workers, teller))
         codes, moved = _reassigned(source, percent, plan, machine, names)
         traced = stack.enter_context(closing(machine.trace(codes, beside.confidence)))
         polygons = Polygons(traced, grid, measure_grid(grid), legend=names, wanted=plan.wanted)
         tags: dict[str, Any] = {
-            "raster": raster.name,
+            "raster": Path(raster.partition("?")[0] if is_remote(raster) else raster).name,
             "software": fingerprint.software(),
             "polygons": {"settings": vector.model_dump(mode="json"), "balance": moved},
         }
@@ -145,7 +147,7 @@ def outline(
             grid=grid,
             classes=chosen,
             tags=tags,
-            title=raster.stem,
+            title=stem(raster),
             themes=plan.themes,
             styled="present",
         )
@@ -194,7 +196,12 @@ def _reassigned(
     return codes, balance_record(balance, names, machine.grid)
 
 
-def check_out(out: Path, raster: Path | None = None) -> None:
+def _whole(raster: str) -> str:
+    """The same from any folder."""
+    return raster if is_remote(raster) else str(Path(raster).resolve())
+
+
+def check_out(out: Path, raster: str | None = None) -> None:
     """Refuse names that polygons cannot be written to.
 
     Raises:
@@ -204,7 +211,8 @@ def check_out(out: Path, raster: Path | None = None) -> None:
         raise InputError(f"{out}: write to a file that ends in {' or '.join(SUFFIXES)}")
     if out.is_dir():
         raise InputError(f"{out}: is a folder; name a file")
-    if raster is not None and out.exists() and out.samefile(raster):
+    local = raster is not None and not is_remote(raster)
+    if local and out.exists() and out.samefile(str(raster)):
         raise InputError(f"{out}: is the raster itself; name another file")
     check_folder(out.parent, what=str(out))
 
@@ -222,7 +230,7 @@ def known_legend(name: str) -> Legend:
     return LEGENDS[name]
 
 
-def _named(raster: Path, known: Legend | None) -> Legend:
+def _named(raster: str, known: Legend | None) -> Legend:
     """All codes with their names: those of ``known`` first, then what the raster says."""
     own = read_legend(raster)
     if known is None:
@@ -236,7 +244,7 @@ def _named(raster: Path, known: Legend | None) -> Legend:
     return Legend(known.name, (*known.classes, *others), NO_CLASS)
 
 
-def check_classes(raster: Path | str, legend: Legend, names: tuple[str, ...], key: str) -> None:
+def check_classes(raster: str, legend: Legend, names: tuple[str, ...], key: str) -> None:
     """Refuse classes that there are not; the codes that nobody named are not worth a list.
 
     Raises:

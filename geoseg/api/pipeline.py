@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ from geoseg.api import fingerprint
 from geoseg.api.accounts import Account
 from geoseg.api.after import after_scenes, check_after
 from geoseg.api.combining import combined_settings
+from geoseg.api.diary import Diary, diary_of, say_what_lacks
+from geoseg.api.holding import STATE, held
 from geoseg.api.jobs import RefineJob, SegmentJob, WorkFolder
 from geoseg.api.looking import look_at
 from geoseg.api.places import check_folder
@@ -24,20 +26,21 @@ from geoseg.io.atomic import remove_leftovers
 from geoseg.io.zarr_store import ZarrRaster
 from geoseg.ops.layers import NO_PERCENT
 from geoseg.run.base import Executor
+from geoseg.run.clock import Clock
 from geoseg.run.cluster import ClusterSpec, Connected, connect
-from geoseg.run.lock import hold
 from geoseg.run.loop import Summary, run_blocks
 from geoseg.run.on_dask import OnDask
 from geoseg.run.reporter import Reporter, Several
 from geoseg.run.status import StatusFile
 from geoseg.steps.segment import OBSERVATIONS, plane_names
 
-STATE = ".geoseg"
-"""Folder inside an output that holds what a run needs to go on, and its last word."""
 
-
-def run_plan(plan: RunPlan, reporter: Reporter, *, force: bool = False) -> RunResult:
+def run_plan(
+    plan: RunPlan, reporter: Reporter, *, force: bool = False, now: datetime | None = None
+) -> RunResult:
     """Do all scenes of ``plan``; what is finished, or begun, is not done again unless ``force``.
+
+    ``now`` is the time of the run; without it that of this machine.
 
     Raises:
         LockedError: Another run holds one of the outputs.
@@ -49,37 +52,37 @@ def run_plan(plan: RunPlan, reporter: Reporter, *, force: bool = False) -> RunRe
     check_after(plan)
     for warning in plan.warnings:
         reporter.warning(warning)
-    with ExitStack() as stack:
-        for task in plan.tasks:
-            stack.enter_context(_held(task.directory))
-        run = _Run(plan, reporter, stack, force=force)
-        results = run.results()
-        after_scenes(plan, results, reporter)
-    result = RunResult(plan.workflow.name, results, (*plan.warnings, *run.warnings))
+    say_what_lacks(plan.workflow.notify, reporter)
+    with diary_of(plan.workflow, Clock.at(now), reporter, plan.committee.members) as diary:
+        diary.check(plan.tasks)
+        with ExitStack() as stack:
+            for folder in _outputs(plan, diary):
+                stack.enter_context(held(folder))
+            run = _Run(plan, reporter, stack, diary, force=force)
+            results = run.results()
+            diary.tell(after_scenes(plan, results, reporter))
+            diary.finish(results)
+    warnings = (*plan.warnings, *run.warnings, *diary.warnings)
+    result = RunResult(plan.workflow.name, results, warnings)
     made = sum(scene.fresh and scene.error is None for scene in results)
     reporter.done(f"{made} of {len(results)} scenes made, {len(result.failed)} failed")
     return result
 
 
-@contextmanager
-def _held(directory: Path) -> Iterator[None]:
-    """Hold an output folder; where nothing was written to it, leave nothing behind."""
-    made = [p for p in (directory, *directory.parents) if not p.exists()]
-    try:
-        with hold(directory / STATE):
-            yield
-    finally:
-        for folder in (directory / STATE, *made):
-            with suppress(OSError):
-                folder.rmdir()  # only goes where it is empty
+def _outputs(plan: RunPlan, diary: Diary) -> list[Path]:
+    """The folders that a run writes to; night after night, the one above them is one."""
+    above = [] if plan.workflow.monitor is None else [diary.ledger.root]
+    return list(dict.fromkeys((*above, *(task.directory for task in plan.tasks))))
 
 
 class _Run:
     """One run of a plan; the cluster starts when the first scene needs it."""
 
-    def __init__(self, plan: RunPlan, reporter: Reporter, stack: ExitStack, *, force: bool) -> None:
+    def __init__(
+        self, plan: RunPlan, reporter: Reporter, stack: ExitStack, diary: Diary, *, force: bool
+    ) -> None:
         self.plan, self.reporter, self.force = plan, reporter, force
-        self._stack = stack
+        self._stack, self._diary = stack, diary
         self._connected: Connected | None = None
         self.warnings: list[str] = []
 
@@ -92,6 +95,7 @@ class _Run:
             except ClusterError:
                 raise  # no scene can do without
             except GeosegError as error:
+                self._diary.failed(task, error)
                 if self.plan.workflow.run.on_error == "stop":
                     raise
                 self.reporter.warning(f"scene {task.plan.scene.id} failed: {error}")
@@ -100,17 +104,25 @@ class _Run:
         return tuple(results)
 
     def _scene(self, task: SceneTask) -> SceneResult:
-        scene = task.plan.scene
+        scene, diary = task.plan.scene, self._diary
+        if not self.force and diary.removed(task):
+            self.reporter.message(f"scene {scene.id}: was removed to make room, stays away")
+            return SceneResult(scene.id, task.directory, fresh=False)
         remove_leftovers(task.directory)
         if not task.found.ready:
             self._executor()  # a cluster that does not answer is known before anything is written
         task.found.prepare(self.reporter)
         made_from = self._made_from(task)
         products = Products(self.plan, task, made_from.inputs, made_from.parts, made_from.products)
-        if not self.force and products.finished():
+        why = diary.why(task, made_from, finished=products.finished(), force=self.force)
+        if why is None:
+            diary.made(task, made_from, None)
             self.reporter.message(f"scene {scene.id}: up to date")
             return SceneResult(scene.id, task.directory, products.paths(), fresh=False)
         executor = self._executor()
+        diary.begin()
+        if why.why != "new":
+            self.reporter.message(f"scene {scene.id} runs again: {why}")
         refined = task.plan.refinement is not None
         work = WorkFolder(task.directory / STATE, "refined" if refined else "classes")
         status = StatusFile(work.root)
@@ -121,6 +133,7 @@ class _Run:
             status.ended("failed" if isinstance(error, Exception) else "stopped", str(error))
             raise
         status.done("all products are made")
+        diary.made(task, made_from, record)
         return SceneResult(scene.id, task.directory, products.paths(), record=record)
 
     def _make(
@@ -134,9 +147,7 @@ class _Run:
     ) -> dict[str, Any]:
         """All stages of a scene, then its products."""
         numbers, doubts = look_at(task, self.plan.committee)
-        for doubt in doubts:
-            reporter.warning(doubt)
-        self.warnings += doubts
+        self._warn(doubts, reporter)
         stages = self._stages(task, work, made_from)
         self._begin(task, work, stages[0], reporter)
         summaries = {stage.name: _do(stage, executor, work, reporter) for stage in stages}
@@ -150,11 +161,18 @@ class _Run:
                 stack.enter_context(stage.ledger(work)) for stage in stages if stage.counts
             )
             account = Account.of(segmented.reports(), *(ledger.reports() for ledger in others))
-        told = {"numbers": numbers, "warnings": doubts}
+        empty = _nothing_mapped(task, account)
+        self._warn(empty, reporter)
+        told = {"numbers": numbers, "warnings": doubts + empty}
         record = products.write(work, account, summaries, reporter, moved, told)
         if not self.plan.workflow.output.keep_work:
             work.remove()
         return record
+
+    def _warn(self, doubts: list[str], reporter: Reporter) -> None:
+        for doubt in doubts:
+            reporter.warning(doubt)
+        self.warnings += doubts
 
     def _made_from(self, task: SceneTask) -> MadeFrom:
         workflow, plan = self.plan.workflow, task.plan
@@ -236,6 +254,14 @@ class _Run:
                 dashboard=self._connected.dashboard_link,
             )
         return OnDask(self._connected.client, retries=self.plan.workflow.run.retries)
+
+
+def _nothing_mapped(task: SceneTask, account: Account) -> list[str]:
+    if account.valid:
+        return []
+    scene = task.plan.scene.id
+    why = "masks, nodata, the area or tiling.min_valid leave no pixel"
+    return [f"scene {scene}: nothing is mapped: {why}"]
 
 
 def _do(stage: Stage, executor: Executor, work: WorkFolder, reporter: Reporter) -> Summary:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 from geoseg.api.inputs import Found, find_scenes
@@ -56,10 +57,13 @@ class RunPlan:
         return sum(len(task.plan.blocks) for task in self.tasks)
 
 
-def plan_workflow(workflow: Workflow) -> RunPlan:
+def plan_workflow(workflow: Workflow, *, now: datetime | None = None) -> RunPlan:
     """Find scenes and model, check that they fit, and cut the scenes. Reads no pixel.
 
+    ``now`` is what the last days of a workflow count from; without it the time of this machine.
+
     Raises:
+        NothingFoundError: No scene matches; there may be some later.
         InputError: Something does not fit; nothing was written.
     """
     committee = _committee(workflow.model)
@@ -73,7 +77,7 @@ def plan_workflow(workflow: Workflow) -> RunPlan:
     if wish.size is not None and wish.margin is not None:
         Lattice(wish.size, wish.margin, card.stride)
     tasks, warnings = [], []
-    for found in find_scenes(workflow, card.bands):
+    for found in find_scenes(workflow, card.bands, now=now):
         warnings += check_scene(card, found.scene)
         wish = replace(wish, refinement=refinement(workflow, card, found.scene))
         plan = _plan(found, card, wish, resources)

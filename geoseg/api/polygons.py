@@ -13,7 +13,7 @@ from geoseg.errors import ProductError
 from geoseg.grid import GeoBox, blocks
 from geoseg.io.vector import LAND_USE, PolygonSource, Theme, write_vector
 from geoseg.legend import LandClass, Legend
-from geoseg.run.threads import in_background
+from geoseg.run.threads import InBackground
 from geoseg.steps.polygons import Wanted
 from geoseg.steps.vectorize import assemble
 
@@ -75,7 +75,7 @@ class PolygonStream(Protocol):
 
 
 class Passing:
-    """Polygons on their way to one file, made while it is written.
+    """Polygons on their way to one file, made while it is opened and written.
 
     ``at_end`` is called after the last of them.
     """
@@ -83,7 +83,7 @@ class Passing:
     def __init__(
         self, polygons: PolygonSource, *, at_end: Callable[[], None] | None = None
     ) -> None:
-        self._batches = in_background(polygons)
+        self._batches = InBackground(polygons)
         self._at_end = at_end
         self.schema = polygons.schema
 

@@ -13,15 +13,19 @@ from geoseg.api.accounts import Account, timing
 from geoseg.api.combining import date_text
 from geoseg.api.finished import is_finished
 from geoseg.api.jobs import WorkFolder
-from geoseg.api.layers import LayerRasters, as_qgis_reads
-from geoseg.api.observations import observation_assets, observation_paths, write_observations
+from geoseg.api.layers import LayerRasters, scene_layers
+from geoseg.api.observations import (
+    observation_assets,
+    observation_layers,
+    observation_paths,
+    write_observations,
+)
 from geoseg.api.outlining import SUFFIX_OF, Outlining, areas_record, outlining
 from geoseg.api.planning import RunPlan, SceneTask
 from geoseg.api.polygons import Stored, store_polygons, write_polygons
 from geoseg.io.atomic import write_bytes
 from geoseg.io.cog import write_class_cog
 from geoseg.io.decimate import decimated_pixels, decimated_raster
-from geoseg.io.environment import gdal_path
 from geoseg.io.opening import open_pixels
 from geoseg.io.product_item import (
     ItemAsset,
@@ -32,7 +36,6 @@ from geoseg.io.product_item import (
 from geoseg.io.qgis_project import ProjectLayer, write_project
 from geoseg.io.qml import (
     class_style,
-    image_style,
     polygon_style,
     write_class_qml,
 )
@@ -40,7 +43,6 @@ from geoseg.io.quicklook import PANEL, Picture, stretch_limits, write_quicklook
 from geoseg.io.rat import write_rat
 from geoseg.io.traffic import METER
 from geoseg.legend import LandClass, Legend
-from geoseg.redaction import without_secrets
 from geoseg.run.loop import Summary
 from geoseg.run.reporter import Reporter
 from geoseg.scene import Scene, natural_colors
@@ -133,7 +135,7 @@ class Products:
         reporter.advance(blocks=1 + len(means), pixels=0)
         polygons = self._write_polygons(work, paths, moved)
         reporter.advance(blocks=2, pixels=0)
-        self._write_pictures(paths, account, polygons)
+        self._write_pictures(paths, account, polygons, seen)
         record = (
             self._record(account, polygons, summaries) | {"layers": means} | seen | dict(told or {})
         )
@@ -163,7 +165,9 @@ class Products:
     @property
     def _layers(self) -> LayerRasters:
         raster = self.run.workflow.output.raster
-        return LayerRasters(raster, self._scene.grid, self._legend)
+        combined = self._scene.combined
+        least = 1 if combined is None else combined.least
+        return LayerRasters(raster, self._scene.grid, self._legend, least)
 
     @property
     def _classes(self) -> Sequence[LandClass]:
@@ -239,7 +243,11 @@ class Products:
         return stored
 
     def _write_pictures(
-        self, paths: Mapping[str, Path], account: Account, polygons: Stored | None
+        self,
+        paths: Mapping[str, Path],
+        account: Account,
+        polygons: Stored | None,
+        seen: Mapping[str, Any],
     ) -> None:
         """Quicklook and project; both show the scene itself in its usual colours."""
         if not {"project", "quicklook"} & paths.keys():
@@ -252,7 +260,7 @@ class Products:
         finally:
             pixels.close()
         if "project" in paths:
-            layers = self._project_layers(paths, colors, stretch_limits(image, valid))
+            layers = self._project_layers(paths, colors, stretch_limits(image, valid), seen)
             write_project(paths["project"], layers, grid=scene.grid, title=self._title)
         if "quicklook" not in paths:
             return
@@ -274,6 +282,7 @@ class Products:
         paths: Mapping[str, Path],
         colors: Sequence[str],
         limits: Sequence[tuple[float, float]],
+        seen: Mapping[str, Any],
     ) -> list[ProjectLayer]:
         layers = []
         made = self.outlining
@@ -286,14 +295,8 @@ class Products:
         classes = class_style(self._legend)
         layers.append(ProjectLayer("Classes", str(paths["classes"]), classes, group="Maps"))
         layers += self._layers.project_layers(self.task.directory)
-        bands = self._scene.select(colors)
-        # A project never holds the secrets of an address, and nobody can read it without.
-        one = self._scene.combined is None and len({band.uri for band in bands}) == 1
-        if one and without_secrets(bands[0].uri) == bands[0].uri:
-            red, green, blue = (band.index for band in bands)
-            style = image_style((red, green, blue), as_qgis_reads(bands, limits))
-            own, path = bands[0].grid, gdal_path(bands[0].uri, copies=False)
-            layers.append(ProjectLayer("Scene", path, style, group="Scene", grid=own))
+        layers += observation_layers(self._scene, self.task.directory, seen)
+        layers += scene_layers(self._scene, colors, limits)
         return layers
 
     def _record(

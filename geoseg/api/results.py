@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +43,12 @@ class RunResult:
         if not self.failed:
             return 0
         return 4 if len(self.failed) < len(self.scenes) else 1
+
+
+class Told(NamedTuple):
+    """What whoever is notified should hear of, once for each ``event`` and ``key``."""
+
+    event: str
+    key: str
+    text: str
+    details: Mapping[str, Any]

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from geoseg.api.pipeline import STATE
+from geoseg.api.holding import STATE
 from geoseg.errors import InputError
 from geoseg.run.status import NAME, read_status
 

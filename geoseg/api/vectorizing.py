@@ -59,7 +59,8 @@ def vectorize(
     written to a file later.
 
     Args:
-        raster: A file whose first band has codes 0..255; or an array ``(y, x)`` of whole numbers,
+        raster: A file (or its address, ``https://``, ``s3://``...) whose first band has codes
+            0..255; or an array ``(y, x)`` of whole numbers,
             whose masked pixels have no class (``numpy.ma.masked_equal(array, 0)``); or an
             :class:`xarray.DataArray` that says where it lies (as rioxarray and odc-geo do).
         out: For a file, where to write: ``.gpkg``, ``.parquet``, ``.fgb`` or ``.pmtiles``. For an
@@ -95,7 +96,7 @@ def vectorize(
 
     beside = Beside(legend, *(None if p is None else Path(p) for p in (confidence, probabilities)))
     return outline(
-        Path(raster),
+        os.fspath(raster),
         Path(out),
         beside=beside,
         vector=vector_of(vector),

@@ -8,6 +8,7 @@ import sys
 import traceback
 from typing import cast
 
+from geoseg.cli.starting import leave_fast, start_fast
 from geoseg.errors import GeosegError, StoppedError
 from geoseg.redaction import without_secrets
 
@@ -15,8 +16,11 @@ from geoseg.redaction import without_secrets
 def main() -> None:
     """Run a command; expected failures become one message and their exit code."""
     signal.signal(signal.SIGTERM, _terminated)
+    start_fast()
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
-    sys.exit(run(arguments, debug=len(arguments) < len(sys.argv) - 1))
+    code = run(arguments, debug=len(arguments) < len(sys.argv) - 1)
+    leave_fast()
+    sys.exit(code)
 
 
 def run(arguments: list[str], *, debug: bool = False) -> int:

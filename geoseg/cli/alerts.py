@@ -82,6 +82,7 @@ def update(
     quiet: Quiet = False,
 ) -> None:
     """Take maps into a store of alerts. Their order changes nothing; a scene may come again."""
+    from geoseg.api.alerts import has_baseline
     from geoseg.api.alerts import update as update_store
     from geoseg.io.dated_map import find_map
     from geoseg.workflow.alerts import Watching, section_of
@@ -94,8 +95,8 @@ def update(
         "seen_forest": seen_forest,
     }
     told = {key: value for key, value in told.items() if value is not None}
-    if told and baseline is not None:
-        told["baseline"] = str(baseline)
+    if told and (baseline is not None or has_baseline(store)):
+        told["baseline"] = "known"  # all that a rule asks is whether there is one
     names, silent = _listed(forest), _listed(ignore)
     section: Alerts | None = section_of(told) if told else None
     watching = Watching(names, silent, baseline, None if section is None else section.rule_of())

@@ -16,7 +16,9 @@ from geoseg.cli.catalog import catalog
 from geoseg.cli.change import change
 from geoseg.cli.diff import diff
 from geoseg.cli.evaluate import evaluate
+from geoseg.cli.jobs import clean, schedule, status
 from geoseg.cli.labels import labels
+from geoseg.cli.land_use import land_use
 from geoseg.cli.models import models
 from geoseg.cli.options import (
     AsJson,
@@ -30,6 +32,7 @@ from geoseg.cli.options import (
 from geoseg.cli.plots import plots
 from geoseg.cli.train import train
 from geoseg.cli.vectorize import vectorize
+from geoseg.cli.water import water
 
 
 class InterruptedCommand(Exception):  # noqa: N818 (no error, but what Ctrl-C and SIGTERM do)
@@ -65,6 +68,11 @@ app.command("plots")(plots)
 app.add_typer(alerts, name="alerts")
 app.command("train")(train)
 app.command("vectorize")(vectorize)
+app.command("water")(water)
+app.command("land-use")(land_use)
+app.command("status")(status)
+app.command("clean")(clean)
+app.command("schedule")(schedule)
 
 
 def _version(wanted: bool) -> None:
@@ -225,24 +233,6 @@ def sample(
     finally:
         teller.close()
     typer.echo(str(path))
-
-
-@app.command()
-def status(
-    directory: Annotated[
-        Path, typer.Argument(help="An output folder, or one above.", show_default=False)
-    ],
-    as_json: AsJson = False,
-) -> None:
-    """Say how far a run is, or how it ended; from any terminal."""
-    from geoseg.api.states import find_states
-    from geoseg.cli.show import show_states
-
-    states = find_states(directory)
-    if as_json:
-        print_json(states)
-    else:
-        show_states(states)
 
 
 @app.command()

@@ -30,7 +30,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def reporter(*, log_json: bool, quiet: bool) -> Reporter:
     """Who tells of the run: on stderr, as stdout is for results."""
-    from geoseg.run.progress import make_reporter  # noqa: PLC0415 (rich takes time to load)
+    from geoseg.run.progress import make_reporter  # noqa: PLC0415 (not for --help)
 
     return make_reporter("json" if log_json else "quiet" if quiet else "auto", sys.stderr)
 

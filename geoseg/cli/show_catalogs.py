@@ -54,7 +54,8 @@ def _band(band: Mapping[str, Any]) -> str:
         return ""
     nodata = "" if band["nodata"] is None else f", nodata {band['nodata']:g}"
     return (
-        f"{band['pixel']:g} px, {band['dtype']} * {band['scale']:g} + {band['offset']:g}{nodata}; "
+        f"{band['pixel']:g} {band['unit']}, {band['dtype']} * {band['scale']:g} + "
+        f"{band['offset']:g}{nodata}; "
         f"band {band['index']} of "
     )
 

@@ -39,7 +39,10 @@ class Smooth(StrEnum):
     chaikin = "chaikin"
 
 
-Raster = Annotated[Path, typer.Argument(help="A raster of class codes.", show_default=False)]
+Raster = Annotated[
+    str,
+    typer.Argument(help="A raster of class codes, or its address.", show_default=False),
+]
 Out = Annotated[
     Path, typer.Argument(help="A .gpkg, .parquet, .fgb or .pmtiles file.", show_default=False)
 ]

@@ -111,7 +111,7 @@ class AlertStore:
             InputError: There is none.
             ProductError: It cannot be read.
         """
-        if not (path / _META).is_file():
+        if not is_store(path):
             raise InputError(f"{path}: is no store of alerts; make one with geoseg alerts update")
         try:
             meta = json.loads((path / _META).read_text("utf-8"))
@@ -266,6 +266,11 @@ class AlertStore:
 
     def _chunk(self, window: Window) -> str:
         return f"{window.y0 // self.block}.{window.x0 // self.block}"
+
+
+def is_store(path: Path) -> bool:
+    """Whether a store was made at ``path``."""
+    return (path / _META).is_file()
 
 
 def rule_text(rule: Rule) -> str:

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
@@ -171,6 +172,57 @@ def curves_chart(
             if curves:
                 axes.legend(frameon=False, fontsize=7.5)
         drawn[-1].set_xlabel(x_label)
+        return saved(figure, form)
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A quantity over time, and between what it must lie.
+
+    Attributes:
+        days: ``(point,)``, increasing.
+        value: ``(point,)``; NaN where there is no estimate.
+        low: ``(point,)``.
+        high: ``(point,)``.
+    """
+
+    days: Sequence[date]
+    value: Sequence[float]
+    low: Sequence[float]
+    high: Sequence[float]
+
+
+def intervals_chart(panels: Mapping[str, Interval], *, y_label: str, form: Form = "svg") -> bytes:
+    """Estimates over time with their intervals, a panel for each.
+
+    Args:
+        panels: By title, in the order to draw them.
+        y_label: What is shown, and its unit.
+        form: ``svg`` or ``png``.
+
+    Raises:
+        ValueError: There is nothing to draw.
+    """
+    if not panels:
+        raise ValueError("a chart of intervals needs a panel")
+    with drawing(6.4, 0.6 + 2.0 * len(panels)) as figure:
+        drawn = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+        for axes, (title, shown) in zip(drawn, panels.items(), strict=True):
+            axes.vlines(
+                shown.days, shown.low, shown.high,
+                color=_COLORS[5], linewidth=3, label="least to most",
+            )  # fmt: skip
+            known = [not np.isnan(value) for value in shown.value]
+            axes.plot(
+                [day for day, there in zip(shown.days, known, strict=True) if there],
+                [value for value, there in zip(shown.value, known, strict=True) if there],
+                color=_COLORS[0], marker="o", markersize=3.5, linewidth=1, label="estimate",
+            )  # fmt: skip
+            axes.set(title=textwrap.shorten(title, 70, placeholder=" …"), ylabel=y_label)
+            axes.set_ylim(bottom=0)
+            axes.grid(visible=True, color="#dddddd", linewidth=0.6)
+        drawn[0].legend(frameon=False, fontsize=7.5)
+        drawn[-1].tick_params(axis="x", rotation=20)
         return saved(figure, form)
 
 

@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
-import pyogrio
 import rasterio
-from pyogrio.errors import DataLayerError, DataSourceError
 
 _NAME, _MIN_MAX, _MIN = "2", "5", "3"  # GDALRATFieldUsage
 _CHANNELS = ("6", "7", "8")  # GDALRATFieldUsage of red, green, blue
@@ -83,6 +81,9 @@ def _dbase_table(path: Path) -> Labels | None:
     file = Path(f"{path}.vat.dbf")
     if not file.is_file():
         return None
+    import pyogrio  # noqa: PLC0415 (brings pandas; such tables are rare)
+    from pyogrio.errors import DataLayerError, DataSourceError  # noqa: PLC0415
+
     try:
         meta, _, _, columns = pyogrio.raw.read(file, read_geometry=False)
     except (DataSourceError, DataLayerError):

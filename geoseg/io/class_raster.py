@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import colorsys
-import threading
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import rasterio
@@ -15,17 +14,21 @@ from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as RasterWindow
 
-from geoseg.errors import SceneError
+from geoseg.errors import RemoteError, SceneError
 from geoseg.grid import GeoBox, Window
-from geoseg.io.class_names import read_labels
-from geoseg.io.environment import gdal_env
+from geoseg.io.class_names import Labels, read_labels
+from geoseg.io.environment import gdal_path
+from geoseg.io.handles import Handles
 from geoseg.io.headers import Header, check_whole, read_header
+from geoseg.io.patterns import stem
+from geoseg.io.remote import LostError, tried
 from geoseg.legend import LandClass, Legend
 
 NO_CLASS = -1
 """What :meth:`ClassRaster.read` gives for pixels without a class, whatever the file has there."""
 
-_CACHE = 64  # MB that GDAL keeps: each window is read once, and only rims are seen again
+_ROWS = 1024  # of blocks, as far as what GDAL keeps is concerned
+_LEAST_KEPT, _MOST_KEPT = 16, 256  # MB
 _GOLDEN_ANGLE = 0.618034  # hues this far apart never come close to one another
 
 
@@ -36,53 +39,61 @@ class ClassRaster:
     are nodata, or that a mask or an alpha band hides, are :data:`NO_CLASS`.
 
     Args:
-        path: The file.
+        raster: The file, or its address (``https://``, ``s3://``...).
         nodata: The code of pixels without a class, for files that do not say.
 
     Raises:
         SceneError: It cannot be opened, has no CRS, is an image, or holds no whole numbers.
+        RemoteError: A server does not deliver it now.
     """
 
-    def __init__(self, path: Path, *, nodata: int | None = None) -> None:
-        self.path = path
-        header = _header(path)
+    def __init__(self, raster: str | Path, *, nodata: int | None = None) -> None:
+        self.uri = str(raster)
+        header, self._kept = _header(self.uri)
         self.grid: GeoBox = header.grid
         own = header.nodata[0]
         self._nodata = nodata if own is None else own
         self._masked = own is None and (header.masked or header.alpha is not None)
-        self._local = threading.local()
+        self._bytes = header.dtypes[0] == "uint8"
+        self._handles = Handles()
 
     def read(self, window: Window) -> NDArray[np.int16]:
         """Codes of a window, :data:`NO_CLASS` where there is none.
 
         Raises:
             SceneError: It cannot be read, or holds a number that is no code.
+            RemoteError: A server did not deliver it.
         """
         values, hidden = self._read(window)
-        if values.dtype != np.uint8 and (values.min() < 0 or values.max() > 255):
+        if not self._bytes and (values.min() < 0 or values.max() > 255):
             strange = values[((values < 0) | (values > 255)) & ~hidden]
             if strange.size:
-                raise SceneError(f"{self.path}: holds {strange[0]}; class codes are 0 to 255")
-        codes = values.astype(np.int16)
-        np.copyto(codes, NO_CLASS, where=hidden)
+                raise SceneError(f"{self.uri}: holds {strange[0]}; class codes are 0 to 255")
+        codes: NDArray[np.int16] = values.astype(np.int16, copy=False)
+        if hidden.any():
+            np.copyto(codes, NO_CLASS, where=hidden)
         return codes
 
     def _read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         at = RasterWindow.from_slices(*window.slices)
+        dtype = np.int16 if self._bytes else None  # GDAL writes them so at once
+
+        def read() -> tuple[NDArray[Any], NDArray[np.bool_]]:
+            with self._handles.borrow(gdal_path(self.uri)) as source:
+                values = source.read(1, window=at, out_dtype=dtype)
+                hidden = np.zeros((), np.bool_)
+                return values, source.read_masks(1, window=at) == 0 if self._masked else hidden
+
         try:
-            if not hasattr(self._local, "source"):
-                with gdal_env(cache=_CACHE):
-                    self._local.source = rasterio.open(self.path, sharing=False)
-            values = self._local.source.read(1, window=at)
-            hidden = np.zeros((), np.bool_)
-            if self._masked:
-                hidden = self._local.source.read_masks(1, window=at) == 0
+            values, hidden = tried(self.uri, read, cache=self._kept)
+        except LostError as error:
+            raise RemoteError(f"{self.uri}: not delivered at {window} ({error})") from error
         except RasterioError as error:
-            raise SceneError(f"{self.path}: cannot read {window}: {error}") from error
+            raise SceneError(f"{self.uri}: cannot read {window}: {error}") from error
         return values, hidden if self._nodata is None else hidden | (values == self._nodata)
 
 
-def read_legend(path: Path) -> Legend:
+def read_legend(raster: str | Path) -> Legend:
     """Names from the attribute table or category names, colours from there or the palette.
 
     Every code gets an entry, as which ones occur is only known when all is read; what the file
@@ -91,12 +102,20 @@ def read_legend(path: Path) -> Legend:
 
     Raises:
         SceneError: The file cannot be opened.
+        RemoteError: A server does not deliver it now.
     """
+    uri = str(raster)
+
+    def read() -> tuple[float | None, Labels]:
+        with rasterio.open(gdal_path(uri)) as source:
+            return source.nodata, read_labels(Path(uri), source)
+
     try:
-        with rasterio.open(path) as source:
-            nodata, labels = source.nodata, read_labels(path, source)
+        nodata, labels = tried(uri, read)
+    except LostError as error:
+        raise RemoteError(f"{uri}: cannot be read now ({error}); try again later") from error
     except RasterioError as error:
-        raise SceneError(f"{path}: cannot be opened: {error}") from error
+        raise SceneError(f"{uri}: cannot be opened: {error}") from error
     taken: set[str] = set()
     classes = []
     for code in range(256):
@@ -108,7 +127,7 @@ def read_legend(path: Path) -> Legend:
         taken.add(name.casefold())
         classes.append(LandClass(code, name, labels.colors.get(code, _color(code))))
     hole = int(nodata) if len(classes) < 256 and nodata is not None else NO_CLASS
-    return Legend(path.stem, tuple(classes), hole)
+    return Legend(stem(uri), tuple(classes), hole)
 
 
 def unnamed(code: int) -> str:
@@ -121,34 +140,76 @@ def unnamed_class(code: int) -> LandClass:
     return LandClass(code, unnamed(code), _color(code))
 
 
-def _header(path: Path) -> Header:
-    _check_crs(path)
-    header = read_header(str(path))
+def _header(uri: str) -> tuple[Header, int]:
+    """What the file says of itself, and the MB that GDAL should keep of it."""
+    look = _look(uri)
+    check_placed(uri, look)
+    check_no_picture(uri, look)
+    header = read_header(uri)
     dtype = header.dtypes[0]
     if np.dtype(dtype).kind not in "ui":
         raise SceneError(
-            f"{path}: its first band is {dtype}, not class codes 0 to 255; "
+            f"{uri}: its first band is {dtype}, not class codes 0 to 255; "
             f"convert it first (gdal_translate -ot Byte in.tif out.tif)"
         )
-    return header
+    return header, look.kept
 
 
-def _check_crs(path: Path) -> None:
-    """What can be seen at once to be no class raster; all else is said while reading the header."""
-    with gdal_env(cache=_CACHE), warnings.catch_warnings():
-        # A missing georeference is said below, or while reading the header.
+class _Look(NamedTuple):
+    """What can be seen of a file at once.
+
+    ``kept`` are the MB that hold the tiles or strips which a row of blocks and its rims lie in: so
+    none is decoded twice, and no more than that is kept of a large file.
+    """
+
+    nowhere: bool
+    image: bool
+    kept: int
+
+
+def check_placed(uri: str | Path, look: _Look | None = None) -> None:
+    """Say of a raster without a CRS what would help; all else is said while reading its header.
+
+    Raises:
+        SceneError: It has no CRS, or is truncated.
+    """
+    if (look or _look(str(uri))).nowhere:
+        raise SceneError(f"{uri}: no CRS; give it one first (gdal_edit.py -a_srs EPSG:... {uri})")
+
+
+def check_no_picture(uri: str | Path, look: _Look | None = None) -> None:
+    """Refuse colour images, whose first band is no map.
+
+    Raises:
+        SceneError: It is one.
+    """
+    if (look or _look(str(uri))).image:
+        raise SceneError(f"{uri}: is a colour image, not a raster of class codes")
+
+
+def _look(uri: str) -> _Look:
+    """Open a file for a moment; one that cannot be opened looks like nothing special."""
+
+    def looked() -> _Look:
+        with rasterio.open(gdal_path(uri)) as source:
+            check_whole(uri, source)  # what is cut off has lost its CRS, too
+            # Of files with control points or RPCs more is to be said, while reading the header.
+            bent = bool(source.gcps[0]) or source.rpcs is not None
+            rows, cols = source.block_shapes[0] if source.count else (1, 1)
+            size = np.dtype(source.dtypes[0]).itemsize if source.count else 1
+            wide = -(-source.width // cols) * cols * size
+            image = source.colorinterp[:1] == (ColorInterp.red,)
+            held = (_ROWS + 2 * rows) * wide * 5 // 4 >> 20
+            kept = min(max(_LEAST_KEPT, held), _MOST_KEPT)
+            return _Look(source.crs is None and not bent, image, kept)
+
+    with warnings.catch_warnings():
+        # A missing georeference is an error of ours.
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
-            with rasterio.open(path) as source:
-                check_whole(str(path), source)  # what is cut off has lost its CRS, too
-                crs, first = source.crs, source.colorinterp[:1]
-                bent = bool(source.gcps[0]) or source.rpcs is not None
-        except RasterioError:
-            return
-    if crs is None and not bent:
-        raise SceneError(f"{path}: no CRS; give it one first (gdal_edit.py -a_srs EPSG:... {path})")
-    if first == (ColorInterp.red,):
-        raise SceneError(f"{path}: is a colour image, not a raster of class codes")
+            return tried(uri, looked)
+        except (RasterioError, LostError):
+            return _Look(nowhere=False, image=False, kept=_LEAST_KEPT)
 
 
 def _color(code: int) -> str:

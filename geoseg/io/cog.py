@@ -148,6 +148,7 @@ def write_quality_cog(
     path: str | Path,
     *,
     tags: Tags,
+    least: int = 1,
     blocksize: int = 512,
 ) -> NDArray[np.int64]:
     """Write how often pixels were seen, and how far they are from those that were not, as a COG.
@@ -157,6 +158,7 @@ def write_quality_cog(
         grid: Where its pixels lie.
         path: The GeoTIFF.
         tags: Provenance.
+        least: Observations that a pixel needs to be valid.
         blocksize: Side of an internal tile, in pixels.
 
     Returns:
@@ -173,7 +175,7 @@ def write_quality_cog(
         names="any number may occur",
         predictor="STANDARD",
     )
-    distances = DistanceRaster(observations, full_window(grid).shape)
+    distances = DistanceRaster(observations, full_window(grid).shape, least)
     return _write([observations, distances], grid, path, layer, tags, blocksize)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from geoseg.ops.boxes import SIDES
 
@@ -118,6 +121,11 @@ def runs_counterclockwise(schema: pa.Schema) -> bool:
     return (schema.metadata or {}).get(b"orientation") == b"counterclockwise"
 
 
+def boxes_known(schema: pa.Schema) -> bool:
+    """Whether the metadata of the batches says that their columns of sides are of the geometries."""
+    return (schema.metadata or {}).get(b"boxes") == b"columns"
+
+
 def describe(name: str) -> Column:
     """How to show column ``name``; unknown ones show as they are called."""
     return KNOWN.get(name, Column(name, ""))
@@ -126,6 +134,67 @@ def describe(name: str) -> Column:
 def attributes(schema: pa.Schema) -> tuple[str, ...]:
     """Names of all columns but the geometry."""
     return tuple(name for name in schema.names if name != GEOMETRY)
+
+
+def column_of(values: NDArray[Any], absent: NDArray[np.bool_] | None = None) -> pa.Array:
+    """Numbers or booleans ``(n,)`` as Arrow has them, not copied if they need not be.
+
+    Unlike ``pa.array``, this does not load pandas to see whether they are of pandas.
+
+    Args:
+        values: Those of what is absent may be anything.
+        absent: ``(n,)`` which are null; none without it.
+    """
+    kind, count = pa.from_numpy_dtype(values.dtype), len(values)
+    stored = _bits(values) if values.dtype == np.bool_ else np.ascontiguousarray(values)
+    known = None if absent is None or not absent.any() else pa.py_buffer(_bits(~absent))
+    return pa.Array.from_buffers(kind, count, [known, pa.py_buffer(stored)])
+
+
+def text_column(texts: Sequence[str | None], index: NDArray[np.integer[Any]]) -> pa.Array:
+    """For each number of ``index`` ``(n,)`` its text; null where that is None."""
+    stored = [b"" if text is None else text.encode() for text in texts]
+    size = np.array([len(text) for text in stored], np.int32)[index]
+    ends = np.zeros(len(index) + 1, np.int32)
+    np.cumsum(size, out=ends[1:])
+    # A text for each row, with zeros after it that are then left out.
+    padded = np.array(stored, np.bytes_)
+    wide = padded[index].view(np.uint8).reshape(len(index), padded.itemsize)
+    text = wide[np.arange(wide.shape[1]) < size[:, None]]
+    absent = np.array([text is None for text in texts], np.bool_)[index]
+    known = pa.py_buffer(_bits(~absent)) if absent.any() else None
+    buffers = [known, pa.py_buffer(ends), pa.py_buffer(text)]
+    return pa.Array.from_buffers(pa.string(), len(index), buffers)
+
+
+def values_of(column: pa.Array) -> NDArray[Any]:
+    """Numbers or booleans of an array ``(n,)``; what is absent may be anything.
+
+    Numbers are not copied, and not to be changed. Loads no pandas, as ``to_numpy`` does.
+    """
+    begin, stop = column.offset, column.offset + len(column)
+    stored = column.buffers()[1]
+    if pa.types.is_boolean(column.type):
+        return _flags(stored, begin, stop)
+    kind = np.dtype(column.type.to_pandas_dtype())
+    return np.frombuffer(stored, kind, stop)[begin:] if stop > begin else np.empty(0, kind)
+
+
+def absent_of(column: pa.Array) -> NDArray[np.bool_]:
+    """Which values of an array are null ``(n,)``."""
+    known = column.buffers()[0]
+    if not column.null_count or known is None:
+        return np.full(len(column), bool(column.null_count))
+    return ~_flags(known, column.offset, column.offset + len(column))
+
+
+def _flags(bits: pa.Buffer, begin: int, stop: int) -> NDArray[np.bool_]:
+    flags = np.unpackbits(np.frombuffer(bits, np.uint8), count=stop, bitorder="little")
+    return flags[begin:].view(np.bool_)
+
+
+def _bits(flags: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    return np.packbits(flags, bitorder="little")
 
 
 def regroup(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:

@@ -19,13 +19,16 @@ from odc.geo.crs import CRS
 from geoseg.errors import SceneError
 from geoseg.grid import GeoBox, Window, full_window
 from geoseg.io.area import AreaRef
-from geoseg.io.grids import finest, metres_per_unit
+from geoseg.io.grids import finest, metres_per_unit, turned, turns_between
 from geoseg.io.refs import MaskRef
 from geoseg.io.target_grid import GridWish, put_on, target_grid, where_data_can_be
 from geoseg.scene import Band, Combined, Rule, Scene, Units
 
 _LONGEST = 10_000_000
 """Pixels along a side beyond which scenes are not of one place."""
+
+_HAIR = 1e-2
+"""Parts of a pixel by which a grid may reach over a pixel edge without needing another pixel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,7 @@ def combine_scenes(
     if not scenes:
         raise SceneError(f"{name}: there are no scenes to combine")
     placing = placing or Placing()
-    grid = _common_grid(scenes, placing, name)
+    grid, scenes = _common_grid(scenes, placing, name)
     placed = tuple(put_on(scene, grid, mask=placing.mask) for scene in scenes)
     combined = Combined(how.rule, placed, predicted=how.predicted, least=how.least)
     bands = _common_bands(scenes, grid, name)
@@ -102,8 +105,13 @@ def deepest(windows: tuple[Window, ...], side: int) -> int:
     return most
 
 
-def _common_grid(scenes: Sequence[Scene], placing: Placing, name: str) -> GeoBox:
-    """North up, around all scenes; pixel edges are those of the wish, or of the finest scene."""
+def _common_grid(
+    scenes: Sequence[Scene], placing: Placing, name: str
+) -> tuple[GeoBox, Sequence[Scene]]:
+    """North up, around all scenes; pixel edges are those of the wish, or of the finest scene.
+
+    The scenes come with it, as some may have been turned around the globe to fit.
+    """
     for scene in scenes:
         if scene.grid.crs is None:
             raise SceneError(f"scene {scene.id}: has no CRS, so that it cannot be combined")
@@ -116,8 +124,37 @@ def _common_grid(scenes: Sequence[Scene], placing: Placing, name: str) -> GeoBox
     if wish.like is None:
         # One zone, and one resolution, for all of them.
         wish = replace(_as_wish(first), anchor=wish.anchor)
-    others = (scene for scene in scenes if scene is not lead)
-    return _around([first, *(target_grid(scene, wish) for scene in others)], name)
+    grids = [first if scene is lead else target_grid(scene, wish) for scene in scenes]
+    turns = _turns(first, grids)
+    moved = [_turned(scene, by, first.crs) for scene, by in zip(scenes, turns, strict=True)]
+    return _around(first, [turned(g, by) for g, by in zip(grids, turns, strict=True)], name), moved
+
+
+def _turns(first: GeoBox, grids: Sequence[GeoBox]) -> list[int]:
+    """By how many turns of 360 degrees each grid comes next to the first, where that is nearer.
+
+    Scenes on both sides of the antimeridian are neighbours.
+    """
+    none = [0] * len(grids)
+    if first.crs is None or not first.crs.geographic:
+        return none
+    turns = [turns_between(grid, first) for grid in grids]
+    near = [turned(grid, by) for grid, by in zip(grids, turns, strict=True)]
+    return turns if _width(near) < _width(grids) else none
+
+
+def _width(grids: Sequence[GeoBox]) -> float:
+    boxes = [grid.boundingbox for grid in grids]
+    return float(max(box.right for box in boxes) - min(box.left for box in boxes))
+
+
+def _turned(scene: Scene, turns: int, crs: CRS | None) -> Scene:
+    """``scene`` as if its files counted longitudes on; what has another CRS is found anyway."""
+    if not turns or scene.grid.crs != crs:
+        return scene
+    bands = {k: replace(b, grid=turned(b.grid, turns)) for k, b in scene.bands.items()}
+    masks = tuple(replace(m, grid=turned(m.grid, turns)) for m in scene.masks)
+    return replace(scene, grid=turned(scene.grid, turns), bands=bands, masks=masks)
 
 
 def _as_wish(grid: GeoBox) -> GridWish:
@@ -131,14 +168,15 @@ def _as_wish(grid: GeoBox) -> GridWish:
     return GridWish(crs=text, resolution=sides, degrees=crs.geographic, anchor=(a.c, a.f))
 
 
-def _around(grids: Sequence[GeoBox], name: str) -> GeoBox:
-    """The grid around ``grids``, which have the same pixels."""
-    first = grids[0]
+def _around(first: GeoBox, grids: Sequence[GeoBox], name: str) -> GeoBox:
+    """The grid with the pixels of ``first`` around ``grids``."""
     whole = full_window(first)
-    for grid in grids[1:]:
-        x, y = (round(n) for n in ~first.affine @ (grid.affine.c, grid.affine.f))
+    for grid in grids:
+        x, y = ~first.affine @ (grid.affine.c, grid.affine.f)
         rows, cols = (int(n) for n in grid.shape)
-        whole |= Window(y, x, y + rows, x + cols)
+        # A turn around the globe need not be whole pixels.
+        top, left, below, right = y + _HAIR, x + _HAIR, y + rows - _HAIR, x + cols - _HAIR
+        whole |= Window(floor(top), floor(left), ceil(below), ceil(right))
     if max(whole.shape) > _LONGEST:
         raise SceneError(
             f"{name}: {whole.shape[0]} x {whole.shape[1]} pixels around all scenes; say with area "

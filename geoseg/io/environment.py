@@ -16,7 +16,9 @@ import rasterio
 from rasterio.session import DummySession
 
 _SETTINGS = {
-    "GDAL_CACHEMAX": 256,  # MB for each process; the default is 5 % of the machine's memory
+    # For each process; the default is 5 % of the machine's memory. In bytes: rasterio sets the
+    # cache itself, and does not read small numbers as MB, as GDAL does.
+    "GDAL_CACHEMAX": 64 * 2**20,
     "GDAL_VRT_ENABLE_PYTHON": "NO",  # pixel functions in a VRT are somebody else's code
 }
 _REMOTE = {
@@ -64,11 +66,11 @@ def gdal_env(*, remote: bool = False, cache: int | None = None) -> rasterio.Env:
 
     Args:
         remote: For files that are not on this machine.
-        cache: MB that GDAL keeps, for the whole process; heeded where no raster was opened before.
+        cache: MB that GDAL keeps of what it has decoded, for the whole process, while in here.
     """
     settings = dict(_SETTINGS)
     if cache is not None:
-        settings["GDAL_CACHEMAX"] = cache
+        settings["GDAL_CACHEMAX"] = cache * 2**20
     if remote:
         settings |= {k: v for k, v in (_REMOTE | _endpoint()).items() if k not in os.environ}
     # rasterio would look for credentials with boto3 (slowly, where there are none), and GDAL does

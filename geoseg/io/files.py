@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 from geoseg.errors import SceneError
 from geoseg.io.assemble import Place, assemble, choose
+from geoseg.io.folders import meant
+from geoseg.io.groups import Group, Match, by_main_file, by_patterns, either, only
 from geoseg.io.headers import Header, read_header
-from geoseg.io.known import known_product
+from geoseg.io.known import known_units, named_bands, with_known_numbers
 from geoseg.io.landsat import is_landsat, landsat_folder
-from geoseg.io.names import (
-    MASK_NAMES,
-    STAND_INS,
-    common_names,
-    date_from_tags,
-    date_in,
-    sensor_of,
-)
-from geoseg.io.patterns import SCENE, common_stem, find, stem
+from geoseg.io.names import MASK_NAMES, common_names, date_from_tags, date_in
+from geoseg.io.patterns import SCENE, find, stem
 from geoseg.io.refs import BandRef, MaskRef, Nodata, Overrides, in_utc
 from geoseg.io.safe import is_safe, safe_scene
 from geoseg.scene import Band, Resampling, Scene, Units
@@ -36,7 +31,8 @@ class FilesSource:
     Attributes:
         path: Patterns with ``*``, ``?``, ``[...]``, ``**`` and ``{scene}``, relative to the
             current folder. Each file is a scene called like the file, unless ``{scene}`` or
-            ``bands`` say that several files make one.
+            ``bands`` say that several files make one. A folder stands for what is in it: see
+            :func:`geoseg.io.folders.meant`.
         bands: Common names in file order (with as many patterns as names: one file for each);
             or each name with its place; empty: as the files' descriptions, colours and names say.
         scale: Factor to physical values, whatever the files say.
@@ -78,7 +74,7 @@ class FilesSource:
             SceneError: Nothing matches a pattern, a file cannot be used, or a band is missing.
         """
         _check_names(self.bands, wanted)
-        matches = list(dict.fromkeys(match for pattern in self.path for match in find(pattern)))
+        matches = list(dict.fromkeys(match for path in self.path for match in meant(path)))
         folders = [path for _, path in matches if is_safe(path)]
         files = [(scene, path) for scene, path in matches if not is_safe(path)]
         scenes = [
@@ -90,21 +86,10 @@ class FilesSource:
             for folder in folders
         ]
         if files or not folders:
-            scenes += [_Reader(self, group).scene(wanted) for group in _groups(self, files, wanted)]
+            scenes += [
+                _Reader(self, group, wanted).scene() for group in _groups(self, files, wanted)
+            ]
         return sorted(_distinct(scenes), key=lambda scene: scene.id)
-
-
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """The files of one scene: a main one, and one for each of some bands."""
-
-    id: str
-    main: str | None = None
-    by_band: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def paths(self) -> tuple[str, ...]:
-        return (*((self.main,) if self.main else ()), *self.by_band.values())
 
 
 def _landsat(source: FilesSource, folder: str, wanted: Sequence[str]) -> Scene:
@@ -127,11 +112,11 @@ def _landsat(source: FilesSource, folder: str, wanted: Sequence[str]) -> Scene:
         date=source.date or found.acquired,
     )
     paths = {name: _path(ref) for name, ref in refs.items()}
-    return _Reader(told, _Group(found.id, None, paths)).scene(wanted)
+    return _Reader(told, Group(found.id, None, paths), wanted).scene()
 
 
 def _check_names(bands: tuple[str, ...] | Mapping[str, BandRef], wanted: Sequence[str]) -> None:
-    missing = [name for name in wanted if not _either(name) & set(bands)]
+    missing = [name for name in wanted if not either(name) & set(bands)]
     if bands and missing:
         raise SceneError(
             f"input.bands: no {', '.join(missing)}, which the model needs; it names "
@@ -139,16 +124,8 @@ def _check_names(bands: tuple[str, ...] | Mapping[str, BandRef], wanted: Sequenc
         )
 
 
-def _either(name: str) -> set[str]:
-    return {name, STAND_INS.get(name, name)}
-
-
-def _groups(
-    source: FilesSource, files: list[tuple[str | None, str]], wanted: Sequence[str]
-) -> list[_Group]:
+def _groups(source: FilesSource, files: list[Match], wanted: Sequence[str]) -> list[Group]:
     """Which files make which scene."""
-    needed = {other for name in wanted for other in _either(name)}
-    needed |= {source.mask.method} if source.mask else set()
     if isinstance(source.bands, Mapping):
         patterns = {name: ref.path for name, ref in source.bands.items() if ref.path is not None}
     elif _one_pattern_a_band(source, files):
@@ -156,28 +133,14 @@ def _groups(
         files = []
     else:
         patterns = {}
-    if patterns:
-        return _by_band(files, _find_bands(patterns, needed), wanted)
-    if not source.bands and any(scene is not None for scene, _ in files):
-        return _by_name(files)
-    return [_Group(stem(path) if scene is None else scene, path) for scene, path in files]
+    if not patterns:
+        return by_main_file(files, source.bands)
+    needed = {other for name in wanted for other in either(name)}
+    needed |= {source.mask.method} if source.mask else set()
+    return by_patterns(files, patterns, needed, wanted)
 
 
-def _find_bands(
-    patterns: Mapping[str, str], needed: Collection[str]
-) -> dict[str, list[tuple[str | None, str]]]:
-    """Files of all bands, as they name the scene; only those that are needed have to be there."""
-    found = {}
-    for name, pattern in patterns.items():
-        try:
-            found[name] = find(pattern)
-        except SceneError:
-            if name in needed:
-                raise
-    return found
-
-
-def _one_pattern_a_band(source: FilesSource, files: list[tuple[str | None, str]]) -> bool:
+def _one_pattern_a_band(source: FilesSource, files: list[Match]) -> bool:
     """Whether the n-th pattern is the n-th band, and not another scene."""
     if not len(source.path) == len(source.bands) > 1:
         return False
@@ -193,71 +156,18 @@ def _one_pattern_a_band(source: FilesSource, files: list[tuple[str | None, str]]
     )
 
 
-def _by_band(
-    main: list[tuple[str | None, str]],
-    found: Mapping[str, list[tuple[str | None, str]]],
-    wanted: Sequence[str],
-) -> list[_Group]:
-    """Files of the bands that are called alike; a file without ``{scene}`` is in all scenes."""
-    listed = [*main, *(match for matches in found.values() for match in matches)]
-    scenes = sorted({scene for scene, _ in listed if scene is not None})
-    groups = []
-    for scene in scenes or (None,):
-        by_band = {name: _only(scene, name, matches) for name, matches in found.items()}
-        paths = {name: path for name, path in by_band.items() if path is not None}
-        own = _only(scene, "path", main)
-        shown = scene or common_stem([own] if own else list(paths.values()))
-        # Where there is a main file, it may have what has no file of its own.
-        if own is None:
-            _complain_of_gaps(shown, [n for n in wanted if not _either(n) & set(paths)], paths)
-        groups.append(_Group(shown, own, paths))
-    return groups
-
-
-def _complain_of_gaps(scene: str, missing: Sequence[str], there: Iterable[str]) -> None:
-    if missing:
-        has = ", ".join(there) or "none"
-        raise SceneError(f"scene {scene}: no file for band {', '.join(missing)}; it has {has}")
-
-
-def _only(scene: str | None, what: str, matches: Sequence[tuple[str | None, str]]) -> str | None:
-    """The file of ``scene`` among ``matches``, or the one that is not of any scene."""
-    mine = [path for key, path in matches if key == scene or key is None]
-    if len(mine) > 1:
-        raise SceneError(
-            f"{f'scene {scene}' if scene else 'input'}: {len(mine)} files for {what}, among them "
-            f"{Path(mine[0]).name} and {Path(mine[1]).name}; say with {SCENE} what names a scene"
-        )
-    return mine[0] if mine else None
-
-
-def _by_name(files: list[tuple[str | None, str]]) -> list[_Group]:
-    """Files of one scene whose names tell the bands (``..._B02.jp2``, ``..._SR_B4.TIF``)."""
-    by_scene: defaultdict[str, list[str]] = defaultdict(list)
-    for scene, path in files:
-        by_scene[scene or stem(path)].append(path)
-    groups = []
-    for scene, paths in by_scene.items():
-        if len(paths) == 1:
-            groups.append(_Group(scene, paths[0]))
-            continue
-        names = common_names([stem(path) for path in paths], sensor_of(Path(paths[0]).name))
-        tally = Counter(name for name in names if name)
-        by_band = {n: p for n, p in zip(names, paths, strict=True) if n and tally[n] == 1}
-        groups.append(_Group(scene, None, by_band))
-    return groups
-
-
 class _Reader:
     """Reads the headers of one scene's files, each once."""
 
-    def __init__(self, source: FilesSource, group: _Group) -> None:
-        self._source, self._group = source, group
+    def __init__(self, source: FilesSource, group: Group, wanted: Sequence[str]) -> None:
+        self._source, self._group, self._wanted = source, group, wanted
         self._headers: dict[str, Header] = {}
 
-    def scene(self, wanted: Sequence[str]) -> Scene:
+    def scene(self) -> Scene:
         refs = self._refs()
-        chosen = choose(wanted, [name for name in refs if name not in MASK_NAMES], self._group.id)
+        chosen = choose(
+            self._wanted, [name for name in refs if name not in MASK_NAMES], self._group.id
+        )
         bands = {name: self._band(name, refs[other]) for name, other in chosen.items()}
         used = [self._headers[band.uri] for band in bands.values()]
         named = {(ref.path, ref.index) for ref in refs.values()}
@@ -269,7 +179,7 @@ class _Reader:
             mask=self._source.mask,
             find_mask=lambda: self._mask_place(refs),
             acquired=self._acquired(used),
-            units=self._source.units or self._known_units(bands.values()),
+            units=self._source.units or known_units(bands.values()),
         )
 
     def _header(self, path: str) -> Header:
@@ -290,7 +200,12 @@ class _Reader:
                     refs[name] = replace(ref, path=path)
         elif group.main is not None:
             header = self._header(group.main)
-            named = {name: i for i, name in enumerate(bands, 1)} if bands else _named(header)
+            named = {name: i for i, name in enumerate(bands, 1)} if bands else named_bands(header)
+            if header.palette and len(self._wanted) > 1:
+                raise SceneError(
+                    f"{group.main}: its only band holds numbers of colours in a palette; make it an "
+                    f"image of three bands first (gdal_translate -expand rgb in.tif out.tif)"
+                )
             if len(named) > header.count:
                 raise SceneError(
                     f"{group.main}: input.bands names {len(named)} bands, "
@@ -302,14 +217,7 @@ class _Reader:
     def _band(self, name: str, ref: BandRef) -> Band:
         header = self._header(_path(ref))
         asked = self._source.overrides.band(ref)
-        band, known = header.band(name, asked), known_product(header.uri)
-        return band if known is None else known.applied(band, asked)
-
-    def _known_units(self, bands: Iterable[Band]) -> Units | None:
-        """Reflectance, where all files are of products whose numbers are known."""
-        known = [(known_product(band.uri), band) for band in bands]
-        sure = all(product and product.is_reflectance(band) for product, band in known)
-        return "reflectance" if sure else None
+        return with_known_numbers(header.band(name, asked), asked)
 
     def _mask_place(self, refs: Mapping[str, BandRef]) -> Place:
         """Where the mask is.
@@ -336,7 +244,7 @@ class _Reader:
 
     def _mask_file(self, pattern: str) -> str:
         scene = self._group.id
-        path = _only(scene, "mask", find(pattern))
+        path = only(scene, "mask", find(pattern))
         if path is None:
             raise SceneError(f"scene {scene}: no mask file {pattern.replace(SCENE, scene)}")
         return path
@@ -366,15 +274,6 @@ class _Reader:
             or next((found for name in names if (found := date_in(name))), None)
             or date_from_tags(tags, ("TIFFTAG_DATETIME",))
         )
-
-
-def _named(header: Header) -> Mapping[str, int]:
-    """Index of every band that has a name: by the file, or by the product that it is."""
-    known = known_product(header.uri)
-    listed = known.bands.get(header.count, ()) if known else ()
-    if len(header.named) < len(listed):
-        return {name: index for index, name in enumerate(listed, 1)}
-    return header.named
 
 
 def _path(ref: BandRef) -> str:

@@ -14,14 +14,13 @@ from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
-import pyogrio
 
 from geoseg.errors import ProductError
 from geoseg.grid import GeoBox
 from geoseg.io.atomic import replacing
-from geoseg.io.columns import GEOMETRY, SCHEMA, geometry_type
-from geoseg.io.gdal_settings import FAILURES, gdal_settings
-from geoseg.io.geopackage_layer import GEOM, LayerFiller, fill_layers, note_contents
+from geoseg.io.columns import GEOMETRY, SCHEMA
+from geoseg.io.geopackage_empty import make_empty
+from geoseg.io.geopackage_layer import LayerFiller, fill_layers, note_contents
 from geoseg.io.geopackage_tables import add_columns, add_provenance, add_styles
 
 Batches = Iterable[pa.RecordBatch]
@@ -100,10 +99,8 @@ def write_layers(
         raise ProductError(f"{path}: styles without a layer: {sorted(stray)}; layers: {[*schemas]}")
     crs = crs_text(grid_crs)
     with replacing(path) as made:
-        with gdal_settings({"OGR_CURRENT_DATE": about.changed, "OGR_SQLITE_SYNCHRONOUS": "OFF"}):
-            for name, schema in schemas.items():
-                _make_layer(made, path, name, schema, crs, about.titles.get(name, name))
         try:
+            make_empty(made, schemas, crs=crs, titles=about.titles, changed=about.changed)
             filled = fill_layers(made, schemas, batches)
             _add_tables(made, filled, about)
         except sqlite3.Error as error:
@@ -117,6 +114,10 @@ def read_polygons(path: str | Path, layer: str) -> Iterator[pa.RecordBatch]:
     Raises:
         ProductError: The file or the layer cannot be read.
     """
+    import pyogrio  # noqa: PLC0415 (writing does without it)
+
+    from geoseg.io.gdal_failures import FAILURES  # noqa: PLC0415
+
     try:
         with pyogrio.open_arrow(path, layer=layer, use_pyarrow=True) as (meta, reader):
             geometry = meta["geometry_name"] or "wkb_geometry"
@@ -141,26 +142,6 @@ def crs_text(crs: GeoBox | str) -> str:
     if crs.crs is None:
         raise ProductError("polygons need a grid with a CRS; this one has none")
     return f"EPSG:{crs.crs.epsg}" if crs.crs.epsg is not None else str(crs.crs.wkt)
-
-
-def _make_layer(
-    made: Path, path: str | Path, name: str, schema: pa.Schema, crs: str, title: str
-) -> None:
-    """Have OGR make a layer without polygons, with all tables and triggers that belong to it."""
-    try:
-        pyogrio.write_arrow(
-            pa.RecordBatchReader.from_batches(schema, []),
-            made,
-            layer=name,
-            driver="GPKG",
-            geometry_name=GEOMETRY,
-            geometry_type=geometry_type(schema),
-            crs=crs,
-            dataset_options={} if made.exists() else {"VERSION": "1.3", "METADATA_TABLES": "YES"},
-            layer_options={"IDENTIFIER": name, "DESCRIPTION": title, "GEOMETRY_NAME": GEOM},
-        )
-    except FAILURES as error:
-        raise ProductError(f"{path}: layer {name!r} cannot be written: {error}") from error
 
 
 class _Stream:

@@ -14,12 +14,12 @@ import pyarrow as pa
 
 from geoseg.errors import ProductError
 from geoseg.io.columns import GEOMETRY
+from geoseg.io.geopackage_empty import GEOM
 from geoseg.io.rtree_tables import CHUNK, RTreeFiller
 from geoseg.io.sqlite_tables import PageFile, TableFiller
 from geoseg.io.table_rows import placed, rows_of
 from geoseg.ops.sqlite_pages import PAGE
 
-GEOM = "geom"
 _TREE = ("node", "rowid", "parent")
 _ROWS = 8192  # that are laid out at once: their columns stay in the processor's cache
 

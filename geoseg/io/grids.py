@@ -75,6 +75,21 @@ def shift_in_pixels(one: Affine, other: Affine, shape: Sequence[int]) -> float:
     return max(hypot(x - cx, y - cy) for (x, y), (cx, cy) in moved)
 
 
+def turned(grid: GeoBox, turns: int) -> GeoBox:
+    """A grid in degrees, ``turns`` times around the globe to the east."""
+    if not turns:
+        return grid
+    return GeoBox(grid.shape, Affine.translation(360.0 * turns, 0) @ grid.affine, grid.crs)
+
+
+def turns_between(grid: GeoBox, other: GeoBox) -> int:
+    """Turns of 360 degrees by which ``grid`` lies nearest to ``other``; 0 unless in degrees."""
+    if other.crs is None or not other.crs.geographic or grid.crs != other.crs:
+        return 0
+    here, there = ((g.boundingbox.left + g.boundingbox.right) / 2 for g in (grid, other))
+    return round(float(there - here) / 360)
+
+
 def shift_between(outer: GeoBox, inner: GeoBox) -> tuple[int, int] | None:
     """Rows and columns of ``outer`` that lie before ``inner``, where both have the same pixels.
 

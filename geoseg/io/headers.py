@@ -33,7 +33,7 @@ class Header:
     """A raster file: its grid, and for each band its dtype, name, scale, offset and nodata.
 
     ``alpha`` is the index of the alpha band; ``masked`` says whether there is a mask band inside
-    or beside the file.
+    or beside the file; ``palette`` whether the numbers of its only band stand for colours.
     """
 
     uri: str
@@ -46,6 +46,7 @@ class Header:
     tags: Mapping[str, str]
     alpha: int | None
     masked: bool
+    palette: bool = False
 
     @property
     def count(self) -> int:
@@ -214,6 +215,7 @@ def _header(uri: str, dataset: DatasetReader, crs: str | None, *, placeless: boo
         {**dataset.tags(ns="IMAGERY"), **dataset.tags()},
         alpha,
         alpha is None and MaskFlags.per_dataset in dataset.mask_flag_enums[0],
+        colors == (ColorInterp.palette,),
     )
 
 

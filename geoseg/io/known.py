@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from geoseg.io.headers import Header
+from geoseg.io.names import common_name
+from geoseg.io.patterns import stem
 from geoseg.io.refs import BandRef
-from geoseg.scene import Band
+from geoseg.scene import Band, Units
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,3 +80,31 @@ def known_product(uri: str) -> Known | None:
     """What the file's name tells: Landsat Collection 2, HLS, PlanetScope, NAIP; or None."""
     name = Path(uri.partition("?")[0]).name.lower()
     return next((known for pattern, known in _KNOWN if pattern.match(name)), None)
+
+
+def with_known_numbers(band: Band, asked: BandRef) -> Band:
+    """``band`` with what its product tells and nobody else does; ``asked`` is what others said."""
+    known = known_product(band.uri)
+    return band if known is None else known.applied(band, asked)
+
+
+def known_units(bands: Iterable[Band]) -> Units | None:
+    """Reflectance, where all files are of products whose numbers are known."""
+    known = [(known_product(band.uri), band) for band in bands]
+    sure = all(product and product.is_reflectance(band) for product, band in known)
+    return "reflectance" if sure else None
+
+
+def named_bands(header: Header) -> Mapping[str, int]:
+    """Index of every band that has a name: by the file, by the product that it is, or by its name.
+
+    The file's name counts where it has one band only.
+    """
+    known = known_product(header.uri)
+    listed = known.bands.get(header.count, ()) if known else ()
+    if len(header.named) < len(listed):
+        return {name: index for index, name in enumerate(listed, 1)}
+    if header.count == 1 and not header.named:
+        name = common_name(stem(header.uri))
+        return {} if name is None else {name: 1}
+    return header.named

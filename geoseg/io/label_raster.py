@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
-from rasterio.errors import RasterioError
 
 from geoseg.errors import SceneError
 from geoseg.grid import GeoBox, Window
-from geoseg.io.class_raster import read_legend
+from geoseg.io.class_raster import check_placed, read_legend
 from geoseg.io.grids import same_grid
 from geoseg.io.headers import Header, read_header
 from geoseg.io.reader import ScenePixels
@@ -30,7 +28,8 @@ class _Numbers:
     """The first band of a file, laid onto a grid by nearest neighbour."""
 
     def __init__(self, path: Path, grid: GeoBox | None, index: int = 1) -> None:
-        _check_crs(path)
+        # What is usual in a workflow's scenes must be said in other words of a single raster.
+        check_placed(path)
         header = read_header(str(path))
         ref = BandRef(str(path), index, scale=1.0, offset=0.0, resampling="nearest")
         band = header.band(_BAND, ref)
@@ -201,14 +200,3 @@ def named_codes(path: Path) -> dict[int, str]:
         SceneError: The file cannot be opened.
     """
     return {c.value: c.name for c in read_legend(path).classes if c.name != f"Class {c.value}"}
-
-
-def _check_crs(path: Path) -> None:
-    """What is usual in a workflow's scenes must be said in other words of a single raster."""
-    try:
-        with rasterio.open(path) as source:
-            crs = source.crs
-    except RasterioError:
-        return  # said while the header is read
-    if crs is None:
-        raise SceneError(f"{path}: no CRS; give it one first (gdal_edit.py -a_srs EPSG:... {path})")

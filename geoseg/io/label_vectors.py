@@ -218,7 +218,7 @@ class LabelPolygons:
 
     def __init__(self, features: Features, grid: GeoBox) -> None:
         self.path, self.grid, self._codes = features.path, grid, features.codes
-        self._shapes = _in_pixels(features, grid)
+        self._shapes = in_pixels(features.path, features.shapes, features.crs, grid)
         self._tree = shapely.STRtree(self._shapes)
         self._edges: dict[int, NDArray[np.float64]] = {}
 
@@ -287,13 +287,25 @@ def _crs(grid: GeoBox) -> CRS:
     return grid.crs
 
 
-def _in_pixels(features: Features, grid: GeoBox) -> NDArray[np.object_]:
-    """Valid polygons in pixels of ``grid``; straight edges become as curved as they are there."""
-    shapes = shapely.make_valid(features.shapes)
+def in_pixels(
+    path: Path, shapes: NDArray[np.object_], crs: CRS, grid: GeoBox
+) -> NDArray[np.object_]:
+    """Valid polygons in pixels of ``grid``; straight edges become as curved as they are there.
+
+    Args:
+        path: For messages.
+        shapes: ``(feature,)`` geometries.
+        crs: Of the shapes.
+        grid: Columns are x, rows y.
+
+    Raises:
+        InputError: The grid has no CRS, or a shape reaches where that is not defined.
+    """
+    shapes = shapely.make_valid(shapes)
     back, target = ~grid.affine, _crs(grid)
-    if features.crs == target:
+    if crs == target:
         return _moved(shapes, lambda x, y: back @ (x, y))
-    change = Transformer.from_crs(features.crs.proj, target.proj, always_xy=True)
+    change = Transformer.from_crs(crs.proj, target.proj, always_xy=True)
 
     def placed(x: NDArray[Any], y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         columns, rows = back @ tuple(np.asarray(v) for v in change.transform(x, y))
@@ -306,7 +318,7 @@ def _in_pixels(features: Features, grid: GeoBox) -> NDArray[np.object_]:
         moved = _moved(dense, placed)
         before, after = (shapely.get_coordinates(s) for s in (dense, moved))
         if not np.isfinite(after).all():
-            raise InputError(f"{features.path}: reaches where the raster's CRS is not defined")
+            raise InputError(f"{path}: reaches where the raster's CRS is not defined")
         middle = (before[:-1] + before[1:]) / 2
         error = np.column_stack(placed(middle[:, 0], middle[:, 1])) - (after[:-1] + after[1:]) / 2
         # Between the last point of a shape and the first of the next there is no edge.

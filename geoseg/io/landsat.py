@@ -104,7 +104,11 @@ def _refs(folder: Path, scene: str, groups: Groups) -> dict[str, BandRef]:
             add = float(factors[f"REFLECTANCE_ADD_BAND_{number}"])
             refs[name] = BandRef(str(path.absolute()), 1, float(mult) / sun, add / sun, 0.0)
     if not refs:
-        raise ValueError("no band with a factor to reflectance")
+        raise SceneError(
+            f"{folder}: no file of {scene} whose factor to reflectance its MTL file tells (products "
+            f"older than Collection 1 have factors to radiance only); take the product of "
+            f"Collection 2, or say with input.bands which files are meant, and what their numbers are"
+        )
     for mask in folder.glob(f"{scene}_QA_PIXEL.[Tt][Ii][Ff]"):
         refs["qa_pixel"] = BandRef(str(mask.absolute()))
     return refs

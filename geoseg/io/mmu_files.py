@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
-import numcodecs  # type: ignore[import-untyped]  # publishes no types
 import numpy as np
 from numpy.typing import NDArray
 
@@ -135,6 +134,8 @@ class CodeBlocks:
         Raises:
             ProductError: The folder cannot be written to.
         """
+        import numcodecs  # type: ignore[import-untyped]  # noqa: PLC0415 (seldom needed)
+
         codes = np.ascontiguousarray(codes, _CODES)
         sides = codes[0], codes[-1], codes[:, 0], codes[:, -1]
         tables = dict(zip(_SIDES, sides, strict=True))
@@ -160,6 +161,8 @@ class CodeBlocks:
         return out
 
     def _read_part(self, block: Window, part: Window) -> NDArray[Any]:
+        import numcodecs  # noqa: PLC0415
+
         path, (height, width) = _path(self.folder, "codes", block), block.shape
         if part.shape[0] == 1 and part.y0 in (0, height - 1):
             side = "first_row" if part.y0 == 0 else "last_row"

@@ -87,7 +87,7 @@ _DAY = re.compile(r"(?<!\d)((?:19|20)\d\d)[-_]?([0-3]\d\d)" + _CLOCK)
 # Landsat's older scene identifiers: sensor, path and row, year and day, station.
 _LANDSAT_DAY = re.compile(r"(?<![A-Za-z0-9])L[COTEM]\d\d{6}((?:19|20)\d\d)([0-3]\d\d)[A-Z]{3}\d\d")
 _TAG_DATE = re.compile(
-    r"\s*(\d{4})[:\-](\d\d)[:\-](\d\d)(?:[ T](\d\d):(\d\d):(\d\d)(?:\.\d+)?)?\s*Z?\s*"
+    r"\s*(\d{4})[:\-](\d\d)[:\-](\d\d)(?:[ T](\d\d):(\d\d):(\d\d)(?:\.\d+)?)?\s*(?:Z|\+00:00)?\s*"
 )
 
 
@@ -138,10 +138,12 @@ def _by_number(low: str, sensor: Sensor | None) -> str | None:
 
 
 def common_names(texts: Iterable[str | None], sensor: Sensor | None = None) -> list[str | None]:
-    """Common names of several bands; a ``B8A`` among them tells that all are Sentinel-2's."""
+    """Common names of several bands; a ``B8A`` or ``B02`` tells that all are Sentinel-2's."""
     listed = [text or "" for text in texts]
-    if sensor is None and any(text.strip().lower() == "b8a" for text in listed):
-        sensor = "sentinel2"
+    if sensor is None:
+        numbers = {number for text in listed for number in _NUMBERED.findall(text.strip().lower())}
+        if any(number.startswith("0") or number == "8a" for number in numbers):
+            sensor = "sentinel2"
     return [common_name(text, sensor) if text else None for text in listed]
 
 

@@ -9,7 +9,7 @@ from glob import glob
 from itertools import takewhile
 from pathlib import Path
 
-from geoseg.errors import SceneError
+from geoseg.errors import NothingFoundError, SceneError
 from geoseg.io.environment import is_remote
 
 SCENE = "{scene}"
@@ -36,7 +36,8 @@ def find(pattern: str) -> list[tuple[str | None, str]]:
     shape = _expression(absolute)
     matches = [(m, path) for path in paths if (m := shape.fullmatch(path)) and _is_input(path)]
     if not matches:
-        raise SceneError(f"{pattern}: {_nothing(pattern)}")
+        missing = NothingFoundError if _TOKENS.search(pattern) else SceneError
+        raise missing(f"{pattern}: {_nothing(pattern)}")
     return [(match.groupdict().get("scene"), path) for match, path in matches]
 
 

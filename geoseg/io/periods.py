@@ -73,7 +73,14 @@ def _order(scene: Scene) -> tuple[bool, datetime, str]:
 def _period_of(scene: Scene, period: Period) -> tuple[str, datetime | None]:
     if period == "all" or scene.acquired is None:
         return "all", None
-    when = _utc(scene.acquired)
+    return period_at(scene.acquired, period)
+
+
+def period_at(
+    when: datetime, period: Literal["month", "quarter", "year"] | timedelta
+) -> tuple[str, datetime]:
+    """Name and first moment of the period that ``when`` is in."""
+    when = _utc(when)
     day = datetime(when.year, when.month, when.day, tzinfo=UTC)
     if isinstance(period, timedelta):
         count = (day - day.replace(month=1, day=1)) // period

@@ -53,6 +53,7 @@ MEDIA_TYPES = {
 }
 # When nobody knows: STAC wants an interval then, and this one leaves nothing out.
 _ANY_TIME = ("1900-01-01T00:00:00Z", "9999-12-31T23:59:59Z")
+_MEMBERSHIP = ("root", "parent", "collection")
 _SHA2_256 = "1220"  # multihash: the code of SHA-256 and its length in bytes
 
 Acquired = datetime | tuple[datetime, datetime] | None
@@ -195,13 +196,33 @@ def write_collection(
     for item, content in zip(items, read, strict=True):
         link = pystac.Link("item", _href(path, str(item)), pystac.MediaType.GEOJSON, content["id"])
         collection.add_link(link)
-    content = collection.to_dict(include_self_link=False, transform_hrefs=False)
-    write_bytes(path, _json(content))
+    data = _json(collection.to_dict(include_self_link=False, transform_hrefs=False))
+    if not path.exists() or path.read_bytes() != data:  # a mirror has nothing to copy then
+        write_bytes(path, data)
+
+
+def join_collection(path: str | Path, collection_id: str, collection: Path) -> None:
+    """Make the item at ``path`` one of a collection, where it is not yet.
+
+    Raises:
+        ProductError: The item cannot be read or written.
+    """
+    path = Path(path)
+    content = _read_item(path)
+    name = Path(os.path.relpath(collection.resolve(), path.parent.resolve())).as_posix()
+    kept = [link for link in content.get("links", []) if link.get("rel") not in _MEMBERSHIP]
+    links = [
+        {"rel": rel, "href": _relative(name), "type": str(pystac.MediaType.JSON)}
+        for rel in _MEMBERSHIP
+    ]
+    joined = {**content, "links": [*kept, *links], "collection": collection_id}
+    if joined != content:
+        write_bytes(path, _json(joined))
 
 
 def _join(item: pystac.Item, collection_id: str, name: str) -> None:
     item.collection_id = collection_id
-    for rel in ("root", "parent", "collection"):
+    for rel in _MEMBERSHIP:
         item.add_link(pystac.Link(rel, _relative(name), pystac.MediaType.JSON))
 
 

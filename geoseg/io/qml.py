@@ -52,6 +52,17 @@ def write_quality_qml(path: str | Path, farthest: int) -> None:
     write_bytes(path, _document(quality_style(farthest), RASTER_ATTRIBUTES).encode())
 
 
+def write_count_qml(path: str | Path, most: int) -> None:
+    """Write the style of a raster of observations; see :func:`count_style`."""
+    write_bytes(path, _document(count_style(most), RASTER_ATTRIBUTES).encode())
+
+
+def write_ramp_qml(path: str | Path, stops: Sequence[tuple[int, str]]) -> None:
+    """Write the style of a raster of percents with colours of its own: percent and ``#rrggbb``."""
+    style = _ramp_style([(value, value, color) for value, color in stops], unit="%")
+    write_bytes(path, _document(style, RASTER_ATTRIBUTES).encode())
+
+
 def write_value_qml(
     path: str | Path, stops: Sequence[tuple[int, str, str]], *, discrete: bool = False
 ) -> None:
@@ -113,6 +124,14 @@ def quality_style(farthest: int) -> Style:
     """The distance to what is not valid (band 2), from 0 to ``farthest`` pixels; far is bright."""
     stops = [(value, round(value * farthest / 100), color) for value, color in RAMP]
     return _ramp_style(stops, unit="px", band=2)
+
+
+def count_style(most: int) -> Style:
+    """How often each pixel was seen, from 0 to ``most``; often is bright."""
+    most = max(most, 1)
+    colors = {round(part * most / 100): color for part, color in RAMP}
+    stops = [(round(100 * value / most), value, color) for value, color in colors.items()]
+    return _ramp_style(stops, unit="observations")
 
 
 def _ramp_style(stops: Sequence[tuple[int, int, str]], *, unit: str, band: int = 1) -> Style:

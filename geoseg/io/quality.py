@@ -18,22 +18,24 @@ QUALITY_BANDS: Final = ("observations", "distance to invalid (pixels)")
 
 @dataclass(frozen=True, slots=True)
 class DistanceRaster:
-    """Distances to the nearest pixel without an observation; any window as if of the whole.
+    """Distances to the nearest pixel without enough observations; any window as if of the whole.
 
     Implements :class:`geoseg.io.base.RasterReader`.
 
     Attributes:
-        observations: How often each pixel was seen, uint8; 0 is not valid.
+        observations: How often each pixel was seen, uint8.
         shape: Its rows and columns.
+        least: Fewer observations than that are not valid.
     """
 
     observations: RasterReader
     shape: tuple[int, int]
+    least: int = 1
 
     def read(self, window: Window) -> NDArray[np.uint8]:
         """Whole pixels ``(y, x)``, as :func:`geoseg.ops.distance.distance_to_invalid` says."""
         far = FARTHEST
         wide = Window(window.y0 - far, window.x0 - far, window.y1 + far, window.x1 + far)
         wide &= Window(0, 0, *self.shape)
-        near = distance_to_invalid(self.observations.read(wide) > 0)
+        near = distance_to_invalid(self.observations.read(wide) >= self.least)
         return near[window.within(wide).slices]

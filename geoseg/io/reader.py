@@ -18,7 +18,7 @@ from geoseg.errors import RemoteError, SceneError
 from geoseg.grid import GeoBox, Window, full_window
 from geoseg.io.base import Patch
 from geoseg.io.environment import gdal_path, is_remote
-from geoseg.io.grids import covers, shift_between, shift_in_pixels
+from geoseg.io.grids import covers, shift_between, shift_in_pixels, turned, turns_between
 from geoseg.io.handles import Handles
 from geoseg.io.remote import LostError, http_status, said, tried
 from geoseg.io.vrt import Warp
@@ -328,7 +328,10 @@ def _check_unchanged(uri: str, grid: GeoBox, dataset: DatasetReader) -> None:
         )
     if dataset.transform.is_identity:
         return
-    shift = shift_in_pixels(grid.affine, dataset.transform, dataset.shape)
+    lies = GeoBox(dataset.shape, dataset.transform, grid.crs)
+    # In degrees, the file may have been planned for on the other side of the antimeridian.
+    lies = turned(lies, turns_between(lies, grid))
+    shift = shift_in_pixels(grid.affine, lies.affine, dataset.shape)
     if shift > 0.5:
         raise SceneError(
             f"{uri}: lies {shift:.1f} pixels from where it was planned; it was changed, or its "

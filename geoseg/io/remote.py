@@ -40,7 +40,7 @@ class LostError(Exception):
     """A server failed in a way that may pass; ``str()`` is how."""
 
 
-def tried(uri: str, read: Callable[[], T]) -> T:
+def tried(uri: str, read: Callable[[], T], *, cache: int | None = None) -> T:
     """What ``read`` gives, with GDAL set up for ``uri``; again where a connection broke off.
 
     GDAL itself retries answers that say so (429, 5xx) and connections that are refused, but not
@@ -49,17 +49,18 @@ def tried(uri: str, read: Callable[[], T]) -> T:
     Args:
         uri: The file that ``read`` opens or reads.
         read: Must open the file anew when it is called again.
+        cache: MB that GDAL keeps, see :func:`~geoseg.io.environment.gdal_env`.
 
     Raises:
         LostError: The server did not deliver; later it may.
         RasterioError: The file is not there, may not be read, or is damaged.
     """
     if not is_remote(uri):
-        with gdal_env():
+        with gdal_env(cache=cache):
             return read()
     for pause in (*_pauses(), None):
         try:
-            with gdal_env(remote=True):
+            with gdal_env(remote=True, cache=cache):
                 return read()
         except RasterioError as error:
             with gdal_env(remote=True):

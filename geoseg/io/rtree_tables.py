@@ -13,6 +13,7 @@ CHUNK = 1 << 20
 """Rows that are ordered and packed together: what is held in memory."""
 
 _ROOT = 1
+_ROWS = 8192  # that are laid out at once
 _Integers = NDArray[np.int64]
 
 
@@ -51,7 +52,9 @@ class RTreeFiller:
         order = hilbert_order(boxes)
         node = np.empty(len(ids), np.int64)
         node[order] = self._count + 1 + node_of_cells(len(ids))
-        self._rowids.append(_numbers(ids, node))
+        for begin in range(0, len(ids), _ROWS):
+            part = slice(begin, begin + _ROWS)
+            self._rowids.append(_numbers(ids[part], node[part]))
         self._around.append(self._add_nodes(ids[order], boxes[order]))
 
     def finish(self) -> None:

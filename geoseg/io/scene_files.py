@@ -19,7 +19,8 @@ WHOLE = "image"
 _BAND = re.compile(
     r"(?P<scene>.*?)[-_. ]?(?P<band>"
     r"(?:(?:SR|ST|TOA)_)?B(?:AND_?)?\d{1,2}A?(?:_\d\dm)?|SCL(?:_\d\dm)?|QA_PIXEL|Fmask"
-    r"|coastal|blue|green|red|rededge\d?|nir(?:0[89])?|swir(?:1|2|16|22)|pan|lwir(?:11|12)?)",
+    r"|coastal|blue|green|red|rededge\d?|nir(?:0[89])?|swir(?:1|2|16|22)|pan|lwir(?:11|12)?)"
+    r"(?P<date>[-_. ](?:19|20)\d\d[-_.]?\d\d[-_.]?\d\d)?",
     re.IGNORECASE | re.DOTALL,
 )
 
@@ -56,14 +57,14 @@ def scenes_below(folder: Path) -> list[SceneFiles]:
             name = place.name.removesuffix(".SAFE")
             found.append(SceneFiles(name, safe_files(place), str(place)))
         else:
-            found += _grouped(place, sorted(names))
+            found += files_grouped(place, sorted(names))
     if not found:
         raise CatalogError(f"{folder}: no scene below it ({', '.join(RASTERS)} or SAFE folders)")
     return _distinct(sorted(found, key=lambda scene: scene.id), folder)
 
 
-def _grouped(folder: Path, names: list[str]) -> list[SceneFiles]:
-    """The scenes that files of one folder make."""
+def files_grouped(folder: Path, names: Iterable[str]) -> list[SceneFiles]:
+    """The scenes that the files called ``names`` in one folder make; others than rasters do not."""
     groups: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for name in names:
         path = folder / name
@@ -79,7 +80,11 @@ def _grouped(folder: Path, names: list[str]) -> list[SceneFiles]:
 def _split(stem: str, folder: str) -> tuple[str, str]:
     """Scene and band of a file; a name that tells no band is a scene."""
     match = _BAND.fullmatch(stem)
-    return (match["scene"] or folder, match["band"]) if match else (stem, WHOLE)
+    if match is None:
+        return stem, WHOLE
+    # ``20LLQ_B02_2021-09-22``: what follows the band belongs to the scene, too.
+    name = match["scene"] + (match["date"] or "")
+    return (name.lstrip("-_. ") or folder), match["band"]
 
 
 def sensor_of_files(scene: str, keys: Iterable[str]) -> Sensor | None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -22,19 +26,31 @@ from geoseg.ops.sqlite_pages import (
 )
 
 _ROOM = 1024  # pages that are written at once
+_ROOMS = 4  # of them: while one is filled, others are on their way to the file
+_FLUSHED = 16 << 20  # bytes after which the disk is asked to begin with what was written
 _CHANGES, _SIZE, _VALID_FOR = 24, 28, 92  # places in the head of the file
 
 
 class PageFile:
     """An SQLite file that pages are appended to, while nobody has it open.
 
-    A context; on leaving it without an error, the head of the file says how long it has become.
+    Pages are written on a thread while the next ones are laid out, and reach the disk meanwhile,
+    so that the sync at the end finds little left to wait for.
+
+    A context; on leaving it without an error, all is written and the head of the file says how
+    long it has become. An error of writing comes with a later call, or on leaving.
     """
 
     def __init__(self, path: Path) -> None:
-        self._file: BinaryIO = path.open("r+b")
+        self._file: BinaryIO = path.open("r+b", buffering=0)
         self.count = self._file.seek(0, 2) // PAGE
-        self._room = np.empty((_ROOM, PAGE), np.uint8)
+        self._rooms = deque(np.empty((_ROOM, PAGE), np.uint8) for _ in range(_ROOMS))
+        self._from_rooms: deque[Future[None] | None] = deque([None] * _ROOMS)
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="pages")
+        self._flusher = ThreadPoolExecutor(1, thread_name_prefix="flush")
+        self._waiting: deque[Future[None]] = deque()
+        self._flushing: Future[None] | None = None
+        self._unflushed = 0
 
     def __enter__(self) -> Self:
         return self
@@ -47,21 +63,33 @@ class PageFile:
     ) -> None:
         try:
             if kind is None:
+                self._settle(0)
                 self._write_head()
         finally:
+            self._writer.shutdown(cancel_futures=True)
+            self._flusher.shutdown(cancel_futures=True)
             self._file.close()
 
     def room(self, pages: int) -> Pages:
-        """Where at least so many new pages can be made."""
-        if pages > len(self._room) or len(self._room) > _ROOM:
-            self._room = np.empty((max(pages, _ROOM), PAGE), np.uint8)
-        leaves = np.empty((len(self._room), 2), np.int64)
-        return Pages(self._room, np.array([0, self.count + 1, 0]), leaves)
+        """Where at least so many new pages can be made; filled until the next call."""
+        self._rooms.rotate(-1)
+        self._from_rooms.rotate(-1)
+        if self._from_rooms[0] is not None:
+            self._from_rooms[0].result()  # what was made there before is in the file now
+            self._from_rooms[0] = None
+        self._settle(_ROOMS)
+        if pages > len(self._rooms[0]) or len(self._rooms[0]) > _ROOM:
+            self._rooms[0] = np.empty((max(pages, _ROOM), PAGE), np.uint8)
+        leaves = np.empty((len(self._rooms[0]), 2), np.int64)
+        return Pages(self._rooms[0], np.array([0, self.count + 1, 0]), leaves)
 
     def append(self, pages: NDArray[np.uint8]) -> None:
-        """Add pages ``(m, PAGE)`` at the end."""
-        self._file.seek(self.count * PAGE)
-        self._file.write(pages.reshape(-1).data)
+        """Add pages ``(m, PAGE)`` at the end: those of the room, or others, which are copied."""
+        own = pages.base is self._rooms[0]
+        data = (pages if own else pages.copy()).reshape(-1)
+        written = self._write(self.count * PAGE, data)
+        if own:
+            self._from_rooms[0] = written
         self.count += len(pages)
 
     def reserve(self) -> int:
@@ -72,19 +100,39 @@ class PageFile:
 
     def replace(self, number: int, page: NDArray[np.uint8]) -> None:
         """Write the page of a number anew."""
-        self._file.seek((number - 1) * PAGE)
-        self._file.write(page.data)
+        self._write((number - 1) * PAGE, page.copy())
+
+    def _write(self, place: int, data: NDArray[np.uint8]) -> Future[None]:
+        written = self._writer.submit(self._put, place, data)
+        self._waiting.append(written)
+        return written
+
+    def _settle(self, most: int) -> None:
+        """Wait until at most so many writes are on their way."""
+        while len(self._waiting) > most:
+            self._waiting.popleft().result()
+
+    def _put(self, place: int, data: NDArray[np.uint8]) -> None:
+        rest = data.data
+        while len(rest):
+            written = os.pwrite(self._file.fileno(), rest, place)
+            rest, place = rest[written:], place + written
+        self._unflushed += len(data)
+        if self._unflushed > _FLUSHED and (self._flushing is None or self._flushing.done()):
+            self._flushing = self._flusher.submit(_flush, self._file.fileno())
+            self._unflushed = 0
 
     def _write_head(self) -> None:
-        self._file.seek(_CHANGES)
-        changes = (int.from_bytes(self._file.read(4), "big") + 1).to_bytes(4, "big")
-        for place, value in (
-            (_CHANGES, changes),
-            (_SIZE, self.count.to_bytes(4, "big")),
-            (_VALID_FOR, changes),
-        ):
-            self._file.seek(place)
-            self._file.write(value)
+        descriptor = self._file.fileno()
+        changes = int.from_bytes(os.pread(descriptor, 4, _CHANGES), "big") + 1
+        for place, value in ((_CHANGES, changes), (_SIZE, self.count), (_VALID_FOR, changes)):
+            os.pwrite(descriptor, value.to_bytes(4, "big"), place)
+
+
+def _flush(descriptor: int) -> None:
+    """Begin early with what is synced in the end, where an error would be told."""
+    with suppress(OSError):
+        os.fdatasync(descriptor)
 
 
 class TableFiller:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pystac
 
-from geoseg.errors import CatalogError
+from geoseg.errors import CatalogError, NothingFoundError
 from geoseg.io.archive import Archive, find_archive
 from geoseg.io.refs import BandRef, MaskRef, Overrides
 from geoseg.io.stac_api import api_root, is_api, search
@@ -109,7 +109,7 @@ class StacSource:
             else:
                 dropped[reason] += 1
         if not found:
-            raise CatalogError(self._nothing(seen, dropped))
+            raise NothingFoundError(self._nothing(seen, dropped))
         if self.max_items is not None and len(found) > self.max_items:
             raise CatalogError(
                 f"{self.catalog}: {len(found)} items match, input.max_items is {self.max_items}; "

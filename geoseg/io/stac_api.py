@@ -14,7 +14,7 @@ import pystac
 from pystac.errors import STACError, STACTypeError
 from pystac_client.item_search import ItemSearch
 
-from geoseg.errors import CatalogError
+from geoseg.errors import CatalogError, NothingFoundError
 from geoseg.io.stac_http import PatientIO
 from geoseg.io.stac_query import StacQuery
 from geoseg.io.stac_walk import flaw
@@ -76,7 +76,10 @@ def search(
         if not news:
             raise CatalogError(f"{named}: its pages go round in a circle after {len(seen)} items")
     if not seen:
-        raise CatalogError(_why_nothing(landing, query, io, named))
+        wrong = _unknown_collection(landing, query, io, named)
+        if wrong is not None:
+            raise CatalogError(wrong)
+        raise NothingFoundError(_why_nothing(landing, query, io, named))
 
 
 def collections(landing: Mapping[str, Any], io: PatientIO, *, named: str) -> dict[str, str]:
@@ -147,10 +150,7 @@ def _items(page: Mapping[str, Any], named: str) -> Iterator[pystac.Item]:
 
 
 def _why_nothing(landing: Mapping[str, Any], query: StacQuery, io: PatientIO, named: str) -> str:
-    """What stands in the way: a collection that is not there, or the first filter to give up."""
-    wrong = _unknown_collection(landing, query, io, named)
-    if wrong is not None:
-        return wrong
+    """What stands in the way: the first filter without which there would be something."""
     told = query.filters
     for name in ("max_cloud", "time", "bbox", "ids"):
         if name not in told:

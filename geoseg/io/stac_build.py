@@ -23,6 +23,7 @@ from geoseg.io.atomic import write_bytes
 from geoseg.io.footprint import footprint
 from geoseg.io.grids import finest, pixel_sides
 from geoseg.io.headers import Header, read_header
+from geoseg.io.known import known_product, named_bands
 from geoseg.io.names import MASK_NAMES, SENTINEL2, Sensor, common_name, date_from_tags, date_in
 from geoseg.io.safe import safe_scene
 from geoseg.io.scene_files import WHOLE, SceneFiles, sensor_of_files
@@ -35,9 +36,6 @@ _EO, *_ALWAYS = (
 )
 _ANY_TIME = {"start_datetime": "1900-01-01T00:00:00Z", "end_datetime": "9999-12-31T23:59:59Z"}
 _TIME_TAGS = ("ACQUISITIONDATETIME", "ACQUISITION_DATETIME", "ACQUISITION_DATE", "DATE_ACQUIRED")
-# Landsat Collection 2 Level 2 science product guide: surface reflectance.
-_LANDSAT_L2 = re.compile(r"L[COTE]0[4-9]_L2S[PR]_", re.IGNORECASE)
-_LANDSAT_SCALE = (2.75e-05, -0.2)
 _CLOUD = re.compile(
     r"(?:Cloud_Coverage_Assessment>|CLOUD_COVER\"?\s*[=:]\s*\"?)\s*(-?\d+(?:\.\d+)?)"
 )
@@ -120,7 +118,7 @@ def _described(
         return [band.grid for band in known.bands.values()], assets, known.acquired, {}
     headers = {key: read_header(path) for key, path in scene.files.items()}
     sensor = sensor_of_files(scene.id, headers)
-    assets = {key: _asset(key, header, scene.id, sensor) for key, header in headers.items()}
+    assets = {key: _asset(key, header, sensor) for key, header in headers.items()}
     first = next(iter(headers.values()))
     return [header.grid for header in headers.values()], assets, None, first.tags
 
@@ -136,21 +134,24 @@ def _safe_asset(code: str, path: str, scene: Scene) -> dict[str, Any]:
     return _fields(header, ["data", "reflectance"], [entry])
 
 
-def _asset(key: str, header: Header, scene: str, sensor: Sensor | None) -> dict[str, Any]:
+def _asset(key: str, header: Header, sensor: Sensor | None) -> dict[str, Any]:
     """An asset by what its file says, and by what its product is known for."""
-    entries = [
-        _band(name or f"band{i}", name, header, i - 1) for i, name in enumerate(header.names, 1)
-    ]
-    if key == WHOLE or any(header.names):
+    known = {index: name for name, index in named_bands(header).items()}
+    names = [name or known.get(i) for i, name in enumerate(header.names, 1)]
+    entries = [_band(name or f"band{i}", name, header, i - 1) for i, name in enumerate(names, 1)]
+    if key != WHOLE and not any(header.names):
+        # Of a file that is one band, what follows in it is a mask or the like.
+        name = common_name(key, sensor)
+        entries[0] = _band(key, None if name in MASK_NAMES else name, header, 0)
+    product = known_product(header.uri)
+    if product is None or product.scale is None:
         return _fields(header, ["data"], entries)
-    # Of a file that is one band, what follows in it is a mask or the like.
-    name = common_name(key, sensor)
-    entries[0] = _band(key, None if name in MASK_NAMES else name, header, 0)
-    if _LANDSAT_L2.match(scene) and key.upper().startswith("SR_"):
-        scale, offset = _LANDSAT_SCALE
-        entries[0] |= {"raster:scale": scale, "raster:offset": offset, "nodata": 0}
-        return _fields(header, ["data", "reflectance"], entries)
-    return _fields(header, ["data"], entries)
+    said = {"raster:scale": product.scale, "raster:offset": product.offset}
+    if product.nodata is not None:
+        said["nodata"] = product.nodata
+    # What files say themselves goes first.
+    entries = [entry if "raster:scale" in entry else said | entry for entry in entries]
+    return _fields(header, ["data", "reflectance"], entries)
 
 
 def _band(name: str, common: str | None, header: Header, at: int) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from geoseg.grid import GeoBox
 from geoseg.io.archive import Archive
 from geoseg.io.assemble import Place, assemble, choose
 from geoseg.io.headers import Header, read_header
+from geoseg.io.known import known_units, named_bands, with_known_numbers
 from geoseg.io.names import COMMON, MASK_NAMES, STAND_INS, Sensor, common_name, sensor_of
 from geoseg.io.refs import BandRef, MaskRef, Nodata, Overrides, in_utc
 from geoseg.scene import Band, Mask, Scene, Units
@@ -146,7 +147,9 @@ class _ItemReader:
             mask=self._mask,
             find_mask=lambda: self._mask_place(offers),
             acquired=in_utc(start) if start else None,
-            units=self._overrides.units or self._units([offers[o] for o in chosen.values()]),
+            units=self._overrides.units
+            or self._units([offers[o] for o in chosen.values()])
+            or known_units(bands.values()),
         )
 
     def _choice(self, wanted: Sequence[str]) -> dict[str, _Offer]:
@@ -159,7 +162,9 @@ class _ItemReader:
                 name: offer for name, offer in offers.items() if name in MASK_NAMES
             }
         if any(name not in offers and STAND_INS.get(name) not in offers for name in wanted):
-            offers = self._described_in_files() | offers
+            told = self._described_in_files()
+            self._named.update((offer.key, offer.index) for offer in told.values())
+            offers = told | offers
         allowed = (*(self._bands or offers), *MASK_NAMES)
         return {name: offer for name, offer in offers.items() if name in allowed}
 
@@ -169,7 +174,7 @@ class _ItemReader:
         for key, asset in sorted(self._item.assets.items()):
             if _is_raster(key, asset) and not _band_list(asset):
                 said = _said(self._item, asset, {}, {})
-                for name, index in self._header(self._href(key)).named.items():
+                for name, index in named_bands(self._header(self._href(key))).items():
                     found.setdefault(name, _Offer(name, key, index, said))
         return found
 
@@ -195,9 +200,9 @@ class _ItemReader:
             self._own_masks.append(
                 None if (offer.key, header.alpha) in named else header.own_mask()
             )
-            return header.band(name, complete)
+            return with_known_numbers(header.band(name, complete), complete)
         nodata = None if isinstance(complete.nodata, str) else complete.nodata
-        return Band(
+        band = Band(
             uri,
             offer.index,
             grid,
@@ -207,6 +212,7 @@ class _ItemReader:
             nodata,
             complete.resampling or "auto",
         )
+        return with_known_numbers(band, complete)
 
     def _scale(self, offer: _Offer) -> tuple[float | None, float | None]:
         """Scale and offset as the item says them; None where it says neither."""
@@ -256,7 +262,7 @@ class _ItemReader:
         if index == 0:
             return Place(header.uri, 0, header.grid, "uint8")
         header.check_index(index, "mask")
-        return Place(header.uri, index, header.grid, header.dtypes[index - 1])
+        return Place(header.uri, index, header.grid, header.dtypes[index - 1], header.count)
 
     def _header(self, uri: str) -> Header:
         if uri not in self._headers:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import shapely
 from numpy.typing import NDArray
 
 from geoseg.errors import InputError, ProductError
-from geoseg.io.columns import GEOMETRY
-from geoseg.ops.boxes import wkb_boxes
+from geoseg.io.columns import GEOMETRY, absent_of, boxes_known, values_of
+from geoseg.ops.boxes import SIDES, wkb_boxes
 from geoseg.ops.sqlite_pages import BLOB, INTEGER, NULL, REAL, TEXT, Rows
 
 _MOMENT = "%Y-%m-%dT%H:%M:%SZ"  # with milliseconds, as GeoPackage wants it
@@ -31,10 +27,14 @@ def placed(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, NDArray[np.float64]]:
     Returns:
         The batch, and west, south, east, north of each geometry ``(n, 4)``; NaN where it is empty.
     """
+    if boxes_known(batch.schema):
+        return batch, np.stack([values_of(batch.column(side)) for side in SIDES], axis=1)
     begins, wkb = bytes_of(batch.column(GEOMETRY))
     try:
         return batch, wkb_boxes(wkb, begins)
     except InputError:
+        import shapely  # noqa: PLC0415 (what we trace never comes here)
+
         shapes = shapely.from_wkb(batch.column(GEOMETRY).to_numpy(zero_copy_only=False))
         plain = pa.array(shapely.to_wkb(shapely.force_2d(shapes), byte_order=1), pa.binary())
         at = batch.schema.get_field_index(GEOMETRY)
@@ -64,17 +64,14 @@ def rows_of(batch: pa.RecordBatch, boxes: NDArray[np.float64], *, first: int, sr
         boxes: Of the geometries, see :func:`placed`.
         first: Key of the first row.
         srs: Identifier of the CRS in the file.
-
-    Raises:
-        ProductError: A column has a type that GeoPackage does not know.
     """
     names = [name for name in batch.schema.names if name != GEOMETRY]
     count, geometry = len(batch), batch.column(GEOMETRY)
     table = _Table(2 + len(names), count)
     table.kinds[:2] = NULL, BLOB
-    table.absent[1] = _absent(geometry)
+    table.absent[1] = absent_of(geometry)
     for place, name in enumerate(names, 2):
-        table.fill(place, name, batch.column(name))
+        table.fill(place, batch.column(name))
     begins, wkb = bytes_of(geometry)
     return Rows(
         first + np.arange(count),
@@ -100,15 +97,15 @@ class _Table:
         self.texts: list[NDArray[np.uint8]] = []
         self._size = 0
 
-    def fill(self, at: int, name: str, column: pa.Array) -> None:
-        column = _plain(name, column)
-        self.absent[at] = _absent(column)
-        if pa.types.is_integer(column.type):
+    def fill(self, at: int, column: pa.Array) -> None:
+        column = _plain(column)
+        self.absent[at] = absent_of(column)
+        if pa.types.is_integer(column.type) or pa.types.is_boolean(column.type):
             self.kinds[at] = INTEGER
-            self.numbers[at] = _values(column)
+            self.numbers[at] = values_of(column)
         elif pa.types.is_floating(column.type):
             self.kinds[at] = REAL
-            values = _values(column).astype(np.float64)
+            values = values_of(column).astype(np.float64)
             self.absent[at] |= np.isnan(values)  # SQLite knows no NaN
             self.numbers[at] = values.view(np.int64)
         else:
@@ -120,37 +117,38 @@ class _Table:
             self._size += len(used)
 
 
-def _plain(name: str, column: pa.Array) -> pa.Array:
-    """A column of whole numbers, floats or text."""
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        return _plain(name, column.dictionary_decode())
-    if pa.types.is_boolean(kind):
-        return column.cast(pa.uint8())
-    if pa.types.is_date(kind):
-        return column.cast(pa.string())
-    if pa.types.is_timestamp(kind):
-        return pc.strftime(column.cast(pa.timestamp("ms")), _MOMENT)
-    if pa.types.is_null(kind):
-        return column.cast(pa.string())
-    texts = pa.types.is_string(kind) or pa.types.is_large_string(kind)
-    if not (texts or pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+def plain_type(name: str, kind: pa.DataType) -> pa.DataType:
+    """The type of the values of column ``name``, those of a dictionary's, if it can be written.
+
+    Raises:
+        ProductError: GeoPackage does not know it.
+    """
+    types = pa.types
+    if types.is_dictionary(kind):
+        return plain_type(name, kind.value_type)
+    if not (
+        types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
+        or types.is_string(kind) or types.is_large_string(kind) or types.is_null(kind)
+        or types.is_date(kind) or types.is_timestamp(kind)
+    ):  # fmt: skip
         raise ProductError(
             f"column {name!r} is of {kind}; numbers, booleans, texts, dates and times can be written"
         )
+    return kind
+
+
+def _plain(column: pa.Array) -> pa.Array:
+    """A column of whole numbers, booleans, floats or text."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return _plain(column.dictionary_decode())
+    if pa.types.is_date(kind) or pa.types.is_null(kind):
+        return column.cast(pa.string())
+    if pa.types.is_timestamp(kind):
+        import pyarrow.compute as pc  # noqa: PLC0415 (takes time to load, and times are rare)
+
+        return pc.strftime(column.cast(pa.timestamp("ms")), _MOMENT)
     return column
-
-
-def _values(column: pa.Array) -> NDArray[Any]:
-    values: NDArray[Any] = column.fill_null(0).to_numpy(zero_copy_only=False)
-    return values
-
-
-def _absent(column: pa.Array) -> NDArray[np.bool_]:
-    if not column.null_count:
-        return np.zeros(len(column), np.bool_)
-    absent: NDArray[np.bool_] = column.is_null().to_numpy(zero_copy_only=False)
-    return absent
 
 
 def _heads(boxes: NDArray[np.float64], srs: int) -> NDArray[np.uint8]:

@@ -38,6 +38,13 @@ _HAIR = 1e-3
 _LONGEST = 10_000_000
 """Pixels along a side beyond which a resolution is a mistake."""
 
+_TRANSVERSE_MERCATOR = "9807"
+_MIDDLE_MERIDIAN = "8802"
+"""Codes of EPSG."""
+
+_FARTHEST_OFF = 35.0
+"""Degrees from the middle meridian within which PROJ promises to be exact (its page on tmerc)."""
+
 Points = NDArray[np.float64]
 
 
@@ -131,6 +138,10 @@ def where_data_can_be(scene: Scene) -> bytes | None:
             xs, ys = _outline(scene, grid, scene.grid.crs)
         except SceneError:
             continue
+        if scene.grid.crs.geographic:
+            # The grid may go on beyond 180 degrees.
+            box = scene.grid.boundingbox
+            xs = xs + 360 * round((box.left + box.right - xs.min() - xs.max()) / 720)
         shape = shapely.Polygon(np.column_stack([xs, ys])) if len(xs) == len(ys) else None
         if shape is None or not shape.is_valid:
             shape = shapely.box(xs.min(), ys.min(), xs.max(), ys.max())
@@ -278,6 +289,7 @@ def _outline(scene: Scene, grid: GeoBox, crs: CRS) -> tuple[Points, Points]:
     if crs.geographic:
         return _around(grid, crs, xs, ys)
     _check_uncut(scene, crs, xs, ys)
+    _check_near(scene, grid, crs, cols, rows)
     return xs, ys
 
 
@@ -323,6 +335,29 @@ def _check_uncut(scene: Scene, crs: CRS, xs: Points, ys: Points) -> None:
         raise SceneError(
             f"scene {scene.id}: lies across a line along which {_name(crs)} (grid.crs) is cut, "
             f"like the antimeridian; choose another CRS, or utm"
+        )
+
+
+def _check_near(scene: Scene, grid: GeoBox, crs: CRS, cols: Points, rows: Points) -> None:
+    """Refuse to lay half the globe onto a transverse Mercator map, such as UTM.
+
+    PROJ computes it far beyond what it is made for.
+    """
+    operation = crs.proj.coordinate_operation
+    if operation is None or operation.method_code != _TRANSVERSE_MERCATOR or grid.crs is None:
+        return
+    middle = next(p.value for p in operation.params if p.code == _MIDDLE_MERIDIAN)
+    change = Transformer.from_crs(grid.crs.proj, crs.proj.geodetic_crs, always_xy=True)
+    lon, lat = (np.radians(values) for values in change.transform(*_at(grid, cols, rows)))
+    apart = lon - np.radians(middle)
+    off = np.degrees(np.abs(np.arcsin(np.clip(np.cos(lat) * np.sin(apart), -1, 1))))
+    behind = (np.cos(apart) < 0) & (np.abs(lat) < np.radians(80))
+    if off.max() > _FARTHEST_OFF or behind.any():
+        far = np.degrees(np.abs((apart + np.pi) % (2 * np.pi) - np.pi)).max()
+        raise SceneError(
+            f"scene {scene.id}: reaches {far:.0f} degrees of longitude from {middle:g}, the middle "
+            f"of {_name(crs)} (grid.crs), which is made for a few; cut the files to the area that "
+            f"is wanted first, or choose another CRS: utm for a small scene, EPSG:6933 for a large"
         )
 
 

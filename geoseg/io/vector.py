@@ -12,11 +12,9 @@ import pyarrow as pa
 
 from geoseg.errors import InputError
 from geoseg.grid import GeoBox
-from geoseg.io.columns import CLASS_CODE, attributes
+from geoseg.io.columns import CLASS_CODE, attributes, column_of, values_of
 from geoseg.io.geopackage import About, write_layers
-from geoseg.io.geoparquet import write_geoparquet
 from geoseg.io.qml import polygon_qml, write_polygon_qml
-from geoseg.io.web_files import write_flatgeobuf, write_pmtiles
 from geoseg.legend import LandClass
 
 SUFFIXES = (".gpkg", ".parquet", ".fgb", ".pmtiles")
@@ -107,13 +105,19 @@ def write_vector(
     seen = _Styles((Theme(LAND_USE),), classes, fields, styled)
     watched = _Watched(polygons, seen)
     if path.suffix == ".pmtiles":
+        from geoseg.io.web_files import write_pmtiles  # noqa: PLC0415 (brings GDAL and pandas)
+
         count = write_pmtiles(
             path, watched, layer=LAND_USE, grid=grid, classes=classes, title=title
         )
         return {LAND_USE: count}
     if path.suffix == ".parquet":
+        from geoseg.io.geoparquet import write_geoparquet  # noqa: PLC0415
+
         count = write_geoparquet(path, watched, grid_crs=grid, tags=tags)
     elif path.suffix == ".fgb":
+        from geoseg.io.web_files import write_flatgeobuf  # noqa: PLC0415
+
         count = write_flatgeobuf(
             path, watched, layer=LAND_USE, grid_crs=grid, tags=tags, title=title
         )
@@ -128,13 +132,13 @@ def split_themes(
 ) -> Iterator[tuple[str, pa.RecordBatch]]:
     """The polygons of each batch that belong to each theme, with its name."""
     for batch in batches:
-        codes = batch.column(CLASS_CODE).to_numpy()
+        codes = values_of(batch.column(CLASS_CODE))
         for theme in themes:
             wanted = np.isin(codes, theme.codes) if theme.codes else np.ones(len(codes), np.bool_)
             if wanted.all():
                 yield theme.name, batch
             elif wanted.any():
-                yield theme.name, batch.filter(pa.array(wanted))
+                yield theme.name, batch.filter(column_of(wanted))
 
 
 def _check_names(path: Path, themes: Sequence[Theme]) -> None:
@@ -163,7 +167,7 @@ class _Styles(Mapping[str, str]):
         """The same batches, with an eye on their classes."""
         for name, batch in parts:
             if not self._all:
-                self._seen[name].update(batch.column(CLASS_CODE).unique().to_pylist())
+                self._seen[name].update(np.unique(values_of(batch.column(CLASS_CODE))).tolist())
             yield name, batch
 
     def classes(self, layer: str) -> list[LandClass]:

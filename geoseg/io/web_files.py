@@ -21,7 +21,7 @@ from geoseg.errors import ProductError
 from geoseg.grid import GeoBox
 from geoseg.io.atomic import replacing, write_bytes
 from geoseg.io.columns import CLASS_CODE, GEOMETRY, SCHEMA, geometry_type
-from geoseg.io.gdal_settings import FAILURES
+from geoseg.io.gdal_failures import FAILURES
 from geoseg.io.geopackage import crs_text
 from geoseg.legend import LandClass
 from geoseg.ops.boxes import SIDES

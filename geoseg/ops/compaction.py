@@ -6,11 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from geoseg.ops.joining import feature_of, region_of
+from geoseg.ops.joining import GONE, feature_of, region_of
 from geoseg.ops.kernels import entry, helper
-
-GONE = -2
-"""In ``nodes``: there is an edge, but both of its sides are finished."""
 
 
 @entry

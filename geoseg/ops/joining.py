@@ -39,6 +39,9 @@ OPEN_ARC = np.dtype(
     align=True,
 )
 
+GONE = -2
+"""In ``nodes``: there is an edge, but both of its sides are finished."""
+
 
 class Tables(NamedTuple):
     """All that is in flight. Half-arc ``2a`` walks arc ``a`` forwards, ``2a + 1`` backwards.
@@ -164,11 +167,12 @@ def _rim_place(row: int, col: int, height: int, width: int) -> int:
 def _attach(tables: Any, end: Any, half: int, vertices: Any, at: Any) -> tuple[int, int]:
     """Note at its node that ``half`` starts there; returns the node, and where it heads.
 
-    ``end`` holds the known nodes of the block, of its rim, and how many nodes there are;
+    ``end`` holds the known nodes of the block, of its rim, how many nodes there are, and which
+    edges of the block's nodes are gone;
     ``at`` is the local node, the vertex there and the next one, height and width of the block.
     """
     node, here, after, height, width = at
-    known, rim, count = end
+    known, rim, count, gone = end
     row, col = vertices[here, 0], vertices[here, 1]
     place = _rim_place(row, col, height, width)
     if known[node] < 0 and place >= 0:
@@ -176,7 +180,7 @@ def _attach(tables: Any, end: Any, half: int, vertices: Any, at: Any) -> tuple[i
     if known[node] < 0:
         known[node] = count[0]
         for d in range(4):
-            tables.nodes[count[0], d] = -1
+            tables.nodes[count[0], d] = GONE if gone[node] & (1 << d) else -1
         count[0] += 1
     if place >= 0:
         rim[place] = known[node]
@@ -191,7 +195,8 @@ def absorb_arcs(tables: Any, block: Any, labels: Any, rim: Any, count: Any, shap
 
     Args:
         tables: With room for what the block has; its regions are there already.
-        block: Arcs and vertices as in :class:`geoseg.ops.arcs.BlockArcs`.
+        block: Arcs and vertices as in :class:`geoseg.ops.arcs.BlockArcs`; for each node, in which
+            directions there are edges whose arcs are not among these, as bits.
         labels: Regions in ``tables`` of the pixels above and on the left of the block
             ``(w + h,)``, -1 for none.
         rim: Nodes in ``tables`` of the vertices on the block's rim, -1 for none; completed.
@@ -200,7 +205,7 @@ def absorb_arcs(tables: Any, block: Any, labels: Any, rim: Any, count: Any, shap
         shape: Height and width of the block, number of its regions, first row and column, and 1
             if diagonal neighbours make one feature.
     """
-    arcs, vertices = block
+    arcs, vertices, gone = block
     height, width, regions, top, left, diagonal = shape
     known = np.full(2 * len(arcs) + 1, -1, np.int32)
     begin = 0
@@ -209,7 +214,7 @@ def absorb_arcs(tables: Any, block: Any, labels: Any, rim: Any, count: Any, shap
         _add_arc(tables, arc, count, count[3] - regions, labels)
         if arc.source >= 0:
             a = count[1]
-            end = known, rim, count
+            end = known, rim, count, gone
             at = arc.source, begin, begin + 1, height, width
             source, leaves = _attach(tables, end, 2 * a, vertices, at)
             at = arc.target, stop - 1, stop - 2, height, width

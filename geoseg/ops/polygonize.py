@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from affine import Affine
@@ -13,47 +12,28 @@ from numpy.typing import NDArray
 from geoseg.errors import BlockError
 from geoseg.ops import joining, rings
 from geoseg.ops.arcs import BlockArcs
+from geoseg.ops.batches import Batcher, Piece, PolygonBatch
 from geoseg.ops.compaction import compact
 from geoseg.ops.joining import OPEN_ARC, OPEN_REGION, Tables
 from geoseg.ops.metric import Metric
+from geoseg.ops.parting import PartedBlock, part_block
 from geoseg.ops.regions import REGION
+from geoseg.ops.rings import Outlines
 from geoseg.ops.topology.chains import adopt_lines
 from geoseg.ops.topology.measures import measure_shaped
 from geoseg.ops.topology.shaper import Shaper
 from geoseg.ops.topology.shaping import Shaping
-from geoseg.ops.wkb import to_wkb
+from geoseg.ops.wkb import Some
 
 Connectivity = Literal[4, 8]
 Choose = Callable[[NDArray[np.void]], NDArray[np.bool_]]
 """Which of some features, an array of REGION, are wanted."""
 
-_VERTICES_AT_ONCE = 1 << 20
 _FEWEST = 1 << 16  # entries below which tables are not worth compacting
 
 
-@dataclass(frozen=True, slots=True)
-class PolygonBatch:
-    """Finished polygons, in order.
-
-    Attributes:
-        features: ``(n,)`` of :data:`geoseg.ops.regions.REGION`.
-        perimeter: ``(n,)`` metres on the ground, holes included.
-        offsets: ``(n + 1,)`` where each geometry begins in ``wkb``.
-        wkb: Bytes, one geometry after the other: polygons for 4-connectivity, multipolygons for
-            8-connectivity.
-        written: ``(n,)`` int64; area of the geometry in counts of ``Metric.unit``. That of the
-            pixels unless boundaries are shaped.
-    """
-
-    features: NDArray[np.void]
-    perimeter: NDArray[np.float64]
-    offsets: NDArray[np.int64]
-    wkb: NDArray[np.uint8]
-    written: NDArray[np.int64]
-
-
 def join(
-    blocks: Iterable[BlockArcs],
+    blocks: Iterable[BlockArcs | PartedBlock],
     affine: Affine,
     metric: Metric,
     *,
@@ -61,7 +41,7 @@ def join(
     choose: Choose | None = None,
     shaping: Shaping | None = None,
 ) -> Iterator[PolygonBatch]:
-    """Join blocks to polygons, and yield polygons as soon as their last pixel is passed.
+    """Join blocks to polygons, and yield them soon after their last pixel is passed.
 
     Polygons come in the order of their last pixels (row-major), which depends on no block and is
     known while streaming: after each row of blocks all polygons that do not reach its last row of
@@ -73,7 +53,7 @@ def join(
 
     Args:
         blocks: All blocks of the raster in row-major order; those of a row of blocks are equally
-            high and span the raster.
+            high and span the raster. Parted ones (see :func:`may_part`) leave less to do here.
         affine: From column and row to the map.
         metric: How large pixels are.
         connectivity: 4 or 8.
@@ -83,58 +63,99 @@ def join(
             their boundary, those that are not wanted too.
 
     Raises:
-        BlockError: A block is missing or out of order.
+        BlockError: A block is missing, out of order, or parted where it must not be.
     """
     shaper = None if shaping is None else Shaper(metric, shaping)
     joiner = _Joiner(metric.shape, diagonal=connectivity == 8, shaper=shaper)
+    batcher = Batcher(affine, metric, multi=joiner.diagonal)
+    parts = may_part(connectivity, shaping)
     for block in blocks:
-        joiner.add(block)
+        if not parts and isinstance(block, PartedBlock):
+            raise BlockError("polygons: all arcs are needed here, blocks must not be parted")
+        joiner.add(part_block(block) if parts and isinstance(block, BlockArcs) else block)
         if block.window.x1 == metric.shape[1]:
             closed = joiner.close_row(block.window.y1)
-            yield from _emit(joiner, closed, affine, metric, choose)
+            yield from _emit(joiner, _finish(joiner, closed, choose), batcher, metric)
             joiner.tidy()
     joiner.check_complete()
+    if not batcher.empty:
+        yield batcher.flush()
+
+
+def may_part(connectivity: Connectivity, shaping: Shaping | None) -> bool:
+    """Whether blocks may be parted.
+
+    Not where polygons of several blocks make a feature, touching at corners, and not where
+    boundaries change, for which all arcs are needed.
+    """
+    return connectivity == 4 and shaping is None
+
+
+class _Finished(NamedTuple):
+    """Features of a row of blocks that are finished, in order."""
+
+    features: NDArray[np.void]  # (n,) of REGION
+    order: NDArray[np.int64]  # (n,) their places among those of all outlines, and then the closed
+    outlines: list[Outlines]  # of those that were complete, block by block
+    closed: NDArray[np.int32]  # those that are in the tables
+
+
+def _finish(joiner: _Joiner, closed: NDArray[np.int32], choose: Choose | None) -> _Finished:
+    """The wanted ones among the features that were complete or have been closed."""
+    table = joiner.tables
+    complete, outlines = joiner.take_complete()
+    features = np.concatenate([complete, _plain(table.regions[closed])])
+    order = np.argsort(features["last"].copy(), kind="stable")  # no two are equal
+    features = rings.picked(features, order)
+    if choose is not None and len(features):
+        wanted = choose(features)
+        left_out = order[~wanted] - len(complete)
+        joining.discard(table, closed[left_out[left_out >= 0]])
+        if not wanted.all():
+            kept = np.flatnonzero(wanted)
+            features, order = rings.picked(features, kept), order[kept]
+    return _Finished(features, order, outlines, closed)
 
 
 def _emit(
-    joiner: _Joiner,
-    closed: NDArray[np.int32],
-    affine: Affine,
-    metric: Metric,
-    choose: Choose | None,
+    joiner: _Joiner, found: _Finished, batcher: Batcher, metric: Metric
 ) -> Iterator[PolygonBatch]:
-    """Batches of closed features, about a million vertices each."""
-    table = joiner.tables
-    features = closed[np.argsort(table.regions["last"][closed], kind="stable")]
-    if choose is not None and len(features):
-        wanted = choose(_plain(table.regions[features]))
-        joining.discard(table, features[~wanted])
-        features = features[wanted]
-    halves, vertices = rings.count_half_arcs(table, features)
-    share = np.cumsum(vertices) // _VERTICES_AT_ONCE
-    for part in np.split(np.arange(len(features)), np.flatnonzero(np.diff(share)) + 1):
-        if not len(part):
-            continue
-        chosen, room = features[part], (int(halves[part].sum()), int(vertices[part].sum()))
-        found, lattice = rings.walk(table, chosen, room, metric.shape[1])
-        plain = _plain(table.regions[chosen])
-        if joiner.shaper is None:
-            perimeter = rings.measure_perimeters(found, lattice, metric, len(part))
-            written = plain["area"]
-        else:
-            perimeter, written = measure_shaped(found, lattice, metric, plain)
-        offsets, wkb = to_wkb(found, lattice, affine, len(part), multi=joiner.diagonal)
-        yield PolygonBatch(plain, perimeter, offsets, wkb, written)
+    """Batches of finished features, as far as they fill them."""
+    counts = [len(some.firsts) - 1 for some in found.outlines]
+    starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+    halves, vertices = rings.count_half_arcs(joiner.tables, found.closed)
+    sizes = np.concatenate([*map(rings.count_vertices, found.outlines), vertices])[found.order]
+    ends = np.concatenate([[0], np.cumsum(sizes)])
+    begin = 0
+    while begin < len(sizes):
+        stop = batcher.reach(ends, begin)
+        if stop > begin:
+            some, features = found.order[begin:stop], found.features[begin:stop]
+            joined = np.flatnonzero(some >= starts[-1])
+            which = some[joined] - starts[-1]
+            room = int(halves[which].sum()), int(vertices[which].sum())
+            walked = rings.walk(joiner.tables, found.closed[which], room, metric.shape[1])
+            shaped = None
+            if joiner.shaper is not None:
+                shaped = measure_shaped(walked.rings, walked.vertices, metric, features)
+            parts = [Some(walked, np.arange(len(joined)), joined)]
+            parts += _by_block(found.outlines, starts, some)
+            batcher.add(Piece(features, parts, shaped), int(ends[stop] - ends[begin]))
+        if stop < len(sizes) or batcher.full:
+            yield batcher.flush()
+        begin = stop
 
 
-def add_areas(balance: dict[int, tuple[int, int]], batch: PolygonBatch) -> None:
-    """Add what the pixels and the geometries of each class cover, in counts of ``Metric.unit``."""
-    codes = batch.features["code"]
-    for code in np.unique(codes):
-        chosen = codes == code
-        pixels, written = balance.get(int(code), (0, 0))
-        pixels += int(batch.features["area"][chosen].sum())
-        balance[int(code)] = pixels, written + int(batch.written[chosen].sum())
+def _by_block(
+    outlines: list[Outlines], starts: NDArray[np.int64], some: NDArray[np.int64]
+) -> Iterator[Some]:
+    """Features of each block among ``some``, in the order in which they lie in memory."""
+    order = np.argsort(some)
+    cuts = np.searchsorted(some[order], starts)
+    for lines, start, begin, stop in zip(outlines, starts, cuts, cuts[1:], strict=False):
+        if stop > begin:
+            places = order[begin:stop]
+            yield Some(lines, some[places] - start, places)
 
 
 def _plain(features: NDArray[np.void]) -> NDArray[np.void]:
@@ -176,9 +197,15 @@ class _Joiner:
         self._nodes = np.full(shape[1] + 1, -1, np.int32)
         self._nodes_next = self._nodes.copy()
         self._nodes_left = np.empty(0, np.int32)
+        self._complete: list[PartedBlock] = []
 
-    def add(self, block: BlockArcs) -> None:
+    def add(self, added: BlockArcs | PartedBlock) -> None:
         """Take in the next block."""
+        if isinstance(added, PartedBlock):
+            block, gone = added.rest, added.gone
+            self._complete.append(added)
+        else:
+            block, gone = added, np.zeros(2 * len(added.arcs), np.uint8)
         window = block.window
         self._check(block)
         height, width = window.shape
@@ -193,7 +220,7 @@ class _Joiner:
         outside = np.concatenate([self._labels[across], self._labels_left])
         joining.unite_seam(self.tables, outside[:width], first_row)
         joining.unite_seam(self.tables, outside[width:], first_col)
-        self._add_arcs(block, outside)
+        self._add_arcs(block, outside, gone)
         self._labels_next[across] = last_row
         self._labels_left = last_col
         self._at = window.y0, window.x1
@@ -221,7 +248,15 @@ class _Joiner:
         self._count[3] += count
         return base
 
-    def _add_arcs(self, block: BlockArcs, outside: NDArray[np.int32]) -> None:
+    def take_complete(self) -> tuple[NDArray[np.void], list[Outlines]]:
+        """Features of the row of blocks that were complete in theirs, and their outlines."""
+        blocks, self._complete = self._complete, []
+        features = np.concatenate([np.empty(0, REGION), *(b.complete for b in blocks)])
+        return features, [b.outlines for b in blocks]
+
+    def _add_arcs(
+        self, block: BlockArcs, outside: NDArray[np.int32], gone: NDArray[np.uint8]
+    ) -> None:
         height, width = block.window.shape
         window = block.window
         arcs = len(block.arcs)
@@ -234,7 +269,7 @@ class _Joiner:
         rim = np.concatenate([above, below, self._nodes_left, right])
         shape = height, width, len(block.regions), window.y0, window.x0, int(self.diagonal)
         joining.absorb_arcs(
-            self.tables, (block.arcs, block.vertices), outside, rim, self._count, shape
+            self.tables, (block.arcs, block.vertices, gone), outside, rim, self._count, shape
         )
         above[:], below[:], _, self._nodes_left = np.split(
             rim, np.cumsum([width + 1, width + 1, height + 1])

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from geoseg.errors import InputError
 from geoseg.ops.classify import NO_CONFIDENCE
+from geoseg.ops.flags import add_places, row_of_flags
 from geoseg.ops.kernels import entry, helper
 
 NODATA = np.int16(-32768)
@@ -59,20 +60,19 @@ def _find_runs(padded: Any) -> Any:
         place of each row's first run in it ``(h + 1,)``.
     """
     height, width = padded.shape[0] - 2, padded.shape[1] - 2
-    starts = np.empty(height * (width + 1), np.int32)
+    starts = np.empty(height * (width + 1) + 1, np.int32)
     rows = np.empty(height + 1, np.int64)
-    used = 0
+    begins = row_of_flags(width)
+    used = np.uint64(0)
     for i in range(height):
         row = padded[i + 1]
         rows[i] = used
-        starts[used] = 0
-        used += 1
         for j in range(1, width):
-            # Written always, kept where a run starts: no branch to be guessed wrong.
-            starts[used] = j
-            used += row[j + 1] != row[j]
+            begins[j] = row[j] != row[j + 1]
+        begins[0] = 1
+        used = add_places(begins, starts, used)
         starts[used] = width
-        used += 1
+        used += np.uint64(1)
     rows[height] = used
     return starts[:used].copy(), rows
 

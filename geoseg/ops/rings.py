@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.ops.joining import Tables, left_of
 from geoseg.ops.kernels import entry, helper
-from geoseg.ops.metric import Metric
+
+FAR = 1 << 62
+"""More than any place in a raster, row by row."""
 
 RING = np.dtype(
     [
@@ -22,6 +24,18 @@ RING = np.dtype(
     ],
     align=True,
 )
+
+
+class Outlines(NamedTuple):
+    """Rings of features.
+
+    Those of a feature come by polygon, then by their first vertex in row-major order, which puts
+    the exterior of each polygon first; polygons come by the first vertex of their exterior.
+    """
+
+    firsts: NDArray[np.int64]  # (features + 1,) where the rings of each begin
+    rings: NDArray[np.void]  # of RING
+    vertices: NDArray[Any]  # (v, 2) row, column; int32, or float64 where arcs are shaped
 
 
 @entry
@@ -67,34 +81,34 @@ def _after(tables: Any, half: int) -> int:
 
 
 @helper
-def _append(out: Any, begin: int, used: int, row: int, col: int) -> int:
-    """Add a vertex to the ring that began at ``begin``; the last one goes if all are in line."""
-    if used - begin >= 2 and (
-        (out[used - 1, 0] == row and out[used - 2, 0] == row)
-        or (out[used - 1, 1] == col and out[used - 2, 1] == col)
-    ):
-        used -= 1
-    out[used, 0], out[used, 1] = row, col
-    return used + 1
-
-
-@helper
-def _walk_ring(tables: Any, first: int, out: Any, begin: int) -> int:
-    """Write the vertices of the ring that ``first`` belongs to; returns where they end."""
-    used, half = begin, first
+def _walk_ring(tables: Any, first: int, out: Any, ring: Any) -> None:
+    """Write the corners of the ring that ``first`` belongs to from ``ring.begin`` on."""
+    used, half, before = ring.begin, first, -1
+    least = (np.int64(FAR), np.int64(0))
     while True:
         arc = tables.arcs[half >> 1]
         arc.done |= 1 << (half & 1)
-        for k in range(arc.stop - arc.begin - 1):
-            at = arc.stop - 1 - k if half & 1 else arc.begin + k
-            used = _append(out, begin, used, tables.vertices[at, 0], tables.vertices[at, 1])
+        step = -1 if half & 1 else 1
+        at = arc.stop - 1 if half & 1 else arc.begin
+        # Only where arcs meet may edges be in line.
+        straight = np.int64(before == (arc.arrives ^ 2 if half & 1 else arc.leaves))
+        at += step * straight
+        for _ in range(arc.stop - arc.begin - 1 - straight):
+            row, col = np.int64(tables.vertices[at, 0]), np.int64(tables.vertices[at, 1])
+            at += step
+            out[used, 0], out[used, 1] = row, col
+            if (row, col) < least:
+                least = row, col
+                ring.pivot = used
+            used += 1
+        before = -1 if arc.source < 0 else arc.leaves ^ 2 if half & 1 else arc.arrives
         half = _after(tables, half)
         if half == first:
             break
-    # Once more around the corner: the ring may have begun on a straight line.
-    if _append(out, begin, used, out[begin, 0], out[begin, 1]) == used:
-        used -= 1
-    return used
+    # The ring may have begun on a straight line; nothing there comes first.
+    arc = tables.arcs[first >> 1]
+    ring.begin += np.int64(before == (arc.arrives ^ 2 if first & 1 else arc.leaves))
+    ring.stop = used
 
 
 @helper
@@ -105,7 +119,7 @@ def _copy_ring(tables: Any, first: int, out: Any, begin: int) -> tuple[int, Any]
         Where they end, and the first vertex that the ring had before it was shaped.
     """
     used, half = begin, first
-    start = np.int64(1) << 62
+    start = np.int64(FAR)
     while True:
         arc = tables.arcs[half >> 1]
         arc.done |= 1 << (half & 1)
@@ -130,8 +144,10 @@ def _note_shaped(ring: Any, out: Any, begin: int, stop: int, start: int) -> None
 
 
 @entry
-def _walk_features(tables: Any, features: Any, width: int, rings: Any, out: Any) -> tuple[int, int]:
-    """Walk all rings of ``features``; returns how many rings and vertices were written."""
+def _walk_features(
+    tables: Any, features: Any, width: int, firsts: Any, rings: Any, out: Any
+) -> None:
+    """Walk all rings of ``features``, and say where those of each begin."""
     found = used = 0
     shaped = len(tables.firsts) > 0
     for k in range(len(features)):
@@ -144,56 +160,14 @@ def _walk_features(tables: Any, features: Any, width: int, rings: Any, out: Any)
                     stop, start = _copy_ring(tables, first, out, used)
                     _note_shaped(ring, out, used, stop, start)
                 else:
-                    stop = _walk_ring(tables, first, out, used)
-                    _note_exact(ring, out, _drop_straight_start(out, used, stop), stop, width)
-                used = stop
+                    ring.begin = used
+                    _walk_ring(tables, first, out, ring)
+                    ring.start = np.int64(out[ring.pivot, 0]) * (width + 1)
+                    ring.start += np.int64(out[ring.pivot, 1])
+                used = ring.stop
                 found += 1
             first = tables.links[first]
-    return found, used
-
-
-@helper
-def _note_exact(ring: Any, out: Any, begin: int, stop: int, width: int) -> None:
-    """Say where a ring is, and where it begins."""
-    ring.begin, ring.stop, ring.pivot = begin, stop, begin
-    ring.start = np.int64(1) << 62
-    for at in range(begin, stop):
-        place = np.int64(out[at, 0]) * (width + 1) + np.int64(out[at, 1])
-        if place < ring.start:
-            ring.pivot, ring.start = at, place
-
-
-@helper
-def _drop_straight_start(out: Any, begin: int, stop: int) -> int:
-    """Where a ring begins if its first vertex does not count when it is in line."""
-    for axis in range(2):
-        if out[begin, axis] == out[begin + 1, axis] == out[stop - 1, axis]:
-            return begin + 1
-    return begin
-
-
-@entry
-def _ring_lengths(rings: Any, vertices: Any, steps: Any, spacing: Any, out: Any) -> None:
-    """Metres around each ring; each edge is measured at its middle."""
-    last_row, last_col = steps.shape[0] - 2, steps.shape[1] - 2
-    for k in range(len(rings)):
-        ring = rings[k]
-        count = ring.stop - ring.begin
-        total = 0.0
-        for n in range(count):
-            a = ring.begin + (ring.pivot - ring.begin + n) % count
-            b = ring.begin + (ring.pivot - ring.begin + n + 1) % count
-            rows = abs(vertices[b, 0] - vertices[a, 0])
-            cols = abs(vertices[b, 1] - vertices[a, 1])
-            y = 0.5 * (vertices[a, 0] + vertices[b, 0]) / spacing[0]
-            x = 0.5 * (vertices[a, 1] + vertices[b, 1]) / spacing[1]
-            i, j = min(int(y), last_row), min(int(x), last_col)
-            y, x = y - i, x - j
-            axis = 0 if rows else 1
-            upper = steps[i, j, axis] * (1 - x) + steps[i, j + 1, axis] * x
-            lower = steps[i + 1, j, axis] * (1 - x) + steps[i + 1, j + 1, axis] * x
-            total += (rows + cols) * (upper * (1 - y) + lower * y)
-        out[k] = total
+        firsts[k + 1] = found
 
 
 def count_half_arcs(
@@ -206,37 +180,47 @@ def count_half_arcs(
 
 def walk(
     tables: Tables, features: NDArray[np.int32], room: tuple[int, int], width: int
-) -> tuple[NDArray[np.void], NDArray[Any]]:
+) -> Outlines:
     """The rings of closed features; their half-arcs are done with afterwards.
-
-    Rings come by feature, then by polygon, then by their first vertex in row-major order, which
-    puts the exterior of each polygon first.
 
     Args:
         tables: What is in flight.
         features: Closed features.
         room: Half-arcs and vertices that they have, see :func:`count_half_arcs`.
         width: Columns of the raster.
-
-    Returns:
-        Rings ``(n,)`` of :data:`RING` and the vertices ``(v, 2)`` they refer to: int32, or
-        float64 if arcs are shaped.
     """
     rings = np.empty(room[0], RING)
     vertices = np.empty((room[1] + 1, 2), tables.vertices.dtype)
-    found, _ = _walk_features(tables, features, width, rings, vertices)
-    rings = rings[:found]
-    _, polygon = np.unique(rings["region"], return_inverse=True)
-    starts = np.full(found, np.iinfo(np.int64).max)
-    np.minimum.at(starts, polygon, rings["start"])
-    order = np.lexsort((rings["start"], starts[polygon], rings["feature"]))
-    return rings[order], vertices
+    firsts = np.zeros(len(features) + 1, np.int64)
+    _walk_features(tables, features, width, firsts, rings, vertices)
+    return Outlines(firsts, _in_order(rings[: firsts[-1]], firsts), vertices)
 
 
-def measure_perimeters(
-    rings: NDArray[np.void], vertices: NDArray[np.int32], metric: Metric, features: int
-) -> NDArray[np.float64]:
-    """Metres on the ground around each feature, holes included, ``(features,)``."""
-    lengths = np.empty(len(rings))
-    _ring_lengths(rings, vertices, metric.steps, metric.spacing, lengths)
-    return np.bincount(rings["feature"], lengths, features).astype(np.float64)
+def _in_order(rings: NDArray[np.void], firsts: NDArray[np.int64]) -> NDArray[np.void]:
+    """Put the rings of each feature in the order of :class:`Outlines`, in place; returns them."""
+    counts = np.diff(firsts)
+    several = np.flatnonzero(np.repeat(counts > 1, counts))
+    if len(several):
+        some = picked(rings, several)
+        order = np.lexsort((some["start"], some["region"], some["feature"]))
+        regions, features = some["region"][order], some["feature"][order]
+        # The first of a polygon is its exterior, by which polygons are ordered.
+        begins = np.flatnonzero(np.diff(regions, prepend=-1) | np.diff(features, prepend=-1))
+        if len(begins) > np.count_nonzero(np.diff(features, prepend=-1)):
+            counts = np.diff(begins, append=len(order))
+            exterior = np.repeat(some["start"][order][begins], counts)
+            order = order[np.lexsort((some["start"][order], exterior, features))]
+        rings[several] = picked(some, order)
+    return rings
+
+
+def picked(records: NDArray[np.void], places: NDArray[Any]) -> NDArray[np.void]:
+    """Some of ``records``: as bytes, for numpy would copy field by field."""
+    plain = records.view(f"V{records.dtype.itemsize}")
+    return plain.take(places).view(records.dtype)
+
+
+def count_vertices(outlines: Outlines) -> NDArray[np.int64]:
+    """Vertices of each feature ``(n,)``."""
+    ends = np.concatenate([[0], np.cumsum(outlines.rings["stop"] - outlines.rings["begin"])])
+    return np.diff(ends[outlines.firsts])

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.ops.kernels import entry, helper
+from geoseg.ops.kernels import copy_bytes, uncounted_entry, uncounted_helper
 
 PAGE = 4096
 """Bytes of a page; all of them are used, none is reserved."""
@@ -27,6 +27,7 @@ _MOST_LOCAL = PAGE - 35  # bytes of a row above which it goes on on other pages
 _LEAST_LOCAL = (PAGE - 12) * 32 // 255 - 23
 _SPILL = PAGE - 4  # bytes of a row on such a page
 _VARINT = 9  # bytes at most
+_PLANNED = 256  # rows whose sizes are found out together, column by column
 
 MOST_CHILDREN = 1 + (PAGE - _INTERIOR_HEAD) // (2 + 4 + _VARINT)
 """Pages that one page of the level above always has room for."""
@@ -64,7 +65,7 @@ class Pages(NamedTuple):
     leaves: NDArray[np.int64]  # (m, 2) number and last key of those that are leaves
 
 
-@helper
+@uncounted_helper
 def _varint_size(value: int) -> int:
     size = 1
     while value > 127:
@@ -73,7 +74,7 @@ def _varint_size(value: int) -> int:
     return size
 
 
-@helper
+@uncounted_helper
 def _put_varint(out: Any, at: Any, value: Any) -> Any:
     """Write a number below 2**56; returns where it ends."""
     size = _varint_size(value)
@@ -83,23 +84,20 @@ def _put_varint(out: Any, at: Any, value: Any) -> Any:
     return at + size
 
 
-@helper
+@uncounted_helper
 def _put_big_endian(out: Any, at: Any, value: Any, size: int) -> Any:
     for k in range(size):
         out[at + k] = (value >> (8 * (size - 1 - k))) & 255
     return at + size
 
 
-@helper
+@uncounted_helper
 def _put_bytes(out: Any, at: Any, data: Any, begin: Any, size: Any) -> Any:
-    # Indices that are seen not to be negative make this a plain copy, ten times faster.
-    target, source = out[at : at + size], data[begin : begin + size]
-    for k in range(size):
-        target[k] = source[k]
+    copy_bytes(out, at, data, begin, size)
     return at + size
 
 
-@helper
+@uncounted_helper
 def _put_eight(out: Any, at: Any, value: Any) -> Any:
     """Big endian, of a fixed size, which is faster."""
     target = out[at : at + 8]
@@ -108,7 +106,7 @@ def _put_eight(out: Any, at: Any, value: Any) -> Any:
     return at + 8
 
 
-@helper
+@uncounted_helper
 def _integer_type(value: Any) -> Any:
     """The serial type with the fewest bytes."""
     if 0 <= value <= 1:
@@ -121,7 +119,7 @@ def _integer_type(value: Any) -> Any:
     return 6
 
 
-@helper
+@uncounted_helper
 def _size_of_type(kind: int) -> int:
     if kind >= 12:
         return (kind - 12) >> 1
@@ -132,55 +130,81 @@ def _size_of_type(kind: int) -> int:
     return kind
 
 
-@helper
-def _serial_type(rows: Any, column: int, k: int) -> Any:
-    kind = rows.kinds[column]
-    if kind == NULL or rows.absent[column, k]:
-        return 0
-    if kind == INTEGER:
-        return _integer_type(rows.numbers[column, k])
-    if kind == REAL:
-        return 7
-    if kind == TEXT:
-        return 13 + 2 * (rows.begins[column, k + 1] - rows.begins[column, k])
-    blob = rows.blob_begins[k + 1] - rows.blob_begins[k]
-    return 12 + 2 * (blob + rows.heads.shape[1])
+@uncounted_helper
+def _note_sizes(sizes: Any, r: Any, kind: Any) -> None:
+    """Add a column to what the header and the body of a row take."""
+    sizes[r, 0] += _varint_size(kind)
+    sizes[r, 1] += _size_of_type(kind)
 
 
-@helper
-def _plan_record(rows: Any, k: int, types: Any) -> tuple[int, int]:
-    """Fill in the serial types of a row; returns the sizes of their header and of all."""
-    head, body = 0, 0
-    for column in range(len(types)):
-        types[column] = _serial_type(rows, column, k)
-        head += _varint_size(types[column])
-        body += _size_of_type(types[column])
-    head += _varint_size(head + _varint_size(head))
-    return head, head + body
+@uncounted_helper
+def _plan_column(rows: Any, column: Any, first: Any, kinds: Any, sizes: Any) -> None:
+    """Serial types of some rows in one column."""
+    kind, absent = rows.kinds[column], rows.absent[column]
+    for r in range(len(sizes)):
+        k, found = first + r, 0
+        if kind == NULL or absent[k]:
+            found = 0
+        elif kind == INTEGER:
+            found = _integer_type(rows.numbers[column, k])
+        elif kind == REAL:
+            found = 7
+        elif kind == TEXT:
+            found = 13 + 2 * (rows.begins[column, k + 1] - rows.begins[column, k])
+        else:
+            blob = rows.blob_begins[k + 1] - rows.blob_begins[k]
+            found = 12 + 2 * (blob + rows.heads.shape[1])
+        kinds[r, column] = found
+        _note_sizes(sizes, r, found)
 
 
-@helper
-def _put_record(rows: Any, k: int, types: Any, head: int, out: Any, at: int) -> None:
+@uncounted_helper
+def _plan_records(rows: Any, first: Any, kinds: Any, sizes: Any) -> None:
+    """Serial types of some rows, and the sizes of their headers and of all.
+
+    Args:
+        rows: See :func:`pack_rows`.
+        first: Row.
+        kinds: ``(n, c)``, to be filled.
+        sizes: ``(n, 2)``, to be filled.
+    """
+    sizes[:] = 0
+    for column in range(kinds.shape[1]):
+        _plan_column(rows, column, first, kinds, sizes)
+    for r in range(len(sizes)):
+        head = sizes[r, 0]
+        sizes[r, 0] += _varint_size(head + _varint_size(head))
+        sizes[r, 1] += sizes[r, 0]
+
+
+@uncounted_helper
+def _put_record(rows: Any, k: Any, kinds: Any, head: Any, out: Any, at: Any) -> None:
     at = _put_varint(out, at, head)
-    for column in range(len(types)):
-        at = _put_varint(out, at, types[column])
-    for column in range(len(types)):
-        kind, size = rows.kinds[column], _size_of_type(types[column])
+    for column in range(len(kinds)):
+        kind = kinds[column]
+        if kind < 128:  # nearly all
+            out[at] = kind
+            at += 1
+        else:
+            at = _put_varint(out, at, kind)
+    for column in range(len(kinds)):
+        kind = kinds[column]
+        size = _size_of_type(kind)
         if size == 0:
             continue
-        if kind == TEXT:
-            at = _put_bytes(out, at, rows.text, rows.begins[column, k], size)
-        elif kind == BLOB:
-            ahead = rows.heads.shape[1]
-            at = _put_bytes(out, at, rows.heads[k], 0, ahead)
-            at = _put_bytes(out, at, rows.blobs, rows.blob_begins[k], size - ahead)
-        elif size == 8:
+        if kind == 6 or kind == 7:  # noqa: PLR1714 (a set would be made each time)
             at = _put_eight(out, at, rows.numbers[column, k])
-        else:
+        elif kind < 7:
             at = _put_big_endian(out, at, rows.numbers[column, k], size)
+        elif kind & 1:
+            at = _put_bytes(out, at, rows.text, rows.begins[column, k], size)
+        else:
+            ahead = rows.heads.shape[1]
+            at = _put_bytes(out, at, rows.heads, k * ahead, ahead)
+            at = _put_bytes(out, at, rows.blobs, rows.blob_begins[k], size - ahead)
 
 
-@helper
+@uncounted_helper
 def _next_number(pages: Any) -> int:
     """The number of the page that will come next, past the one that must stay empty."""
     if pages.counts[1] == LOCK_PAGE:
@@ -190,31 +214,33 @@ def _next_number(pages: Any) -> int:
     return int(pages.counts[1])
 
 
-@helper
+@uncounted_helper
 def _finish_leaf(leaf: Any, pages: Any) -> None:
     number, at = _next_number(pages), pages.counts[0]
     _put_leaf_head(leaf)
-    pages.out[at] = leaf.page
+    copy_bytes(pages.out, at * PAGE, leaf.page, 0, PAGE)
     pages.leaves[pages.counts[2], 0], pages.leaves[pages.counts[2], 1] = number, leaf.state[2]
     for k in range(3):
         pages.counts[k] += 1
     _empty_leaf(leaf)
 
 
-@helper
+@uncounted_helper
 def _put_leaf_head(leaf: Any) -> None:
     leaf.page[0] = _LEAF
+    leaf.page[1:_LEAF_HEAD] = 0
     _put_big_endian(leaf.page, 3, leaf.state[0], 2)
     _put_big_endian(leaf.page, 5, leaf.state[1], 2)
+    # What an earlier leaf left between the places of rows and the rows.
+    leaf.page[_LEAF_HEAD + 2 * leaf.state[0] : leaf.state[1]] = 0
 
 
-@helper
+@uncounted_helper
 def _empty_leaf(leaf: Any) -> None:
-    leaf.page[:] = 0
     leaf.state[0], leaf.state[1] = 0, PAGE
 
 
-@helper
+@uncounted_helper
 def _local_size(payload: int) -> int:
     """How many bytes of a row stay on the leaf."""
     if payload <= _MOST_LOCAL:
@@ -223,7 +249,7 @@ def _local_size(payload: int) -> int:
     return local if local <= _MOST_LOCAL else _LEAST_LOCAL
 
 
-@helper
+@uncounted_helper
 def _spill(record: Any, begin: int, stop: int, pages: Any) -> Any:
     """Put the rest of a row on pages of its own; returns the number of the first."""
     first = _next_number(pages)
@@ -240,9 +266,9 @@ def _spill(record: Any, begin: int, stop: int, pages: Any) -> Any:
     return first
 
 
-@helper
-def _put_cell(leaf: Any, key: int, record: Any, payload: int, pages: Any) -> None:
-    local = _local_size(payload)
+@uncounted_helper
+def _begin_cell(leaf: Any, key: int, payload: int, local: int, pages: Any) -> Any:
+    """Make room on the leaf, a new one if need be; returns where the row goes."""
     size = _varint_size(payload) + _varint_size(key) + local + (4 if local < payload else 0)
     if leaf.state[1] - size < _LEAF_HEAD + 2 * (leaf.state[0] + 1):
         _finish_leaf(leaf, pages)
@@ -250,14 +276,27 @@ def _put_cell(leaf: Any, key: int, record: Any, payload: int, pages: Any) -> Non
     _put_big_endian(leaf.page, _LEAF_HEAD + 2 * leaf.state[0], at, 2)
     leaf.state[0] += 1
     leaf.state[1], leaf.state[2] = at, key
-    at = _put_varint(leaf.page, _put_varint(leaf.page, at, payload), key)
+    return _put_varint(leaf.page, _put_varint(leaf.page, at, payload), key)
+
+
+@uncounted_helper
+def _put_row(rows: Any, k: Any, kinds: Any, size: Any, leaf: Any, pages: Any) -> None:
+    """Put a row on the leaf, and what does not fit onto one on pages of its own."""
+    head, payload = size
+    if payload <= _MOST_LOCAL:
+        at = _begin_cell(leaf, rows.keys[k], payload, payload, pages)
+        _put_record(rows, k, kinds, head, leaf.page, at)
+        return
+    # It is put together where the last of the pages will be made some time.
+    room, local = pages.out.reshape(pages.out.size), _local_size(payload)
+    record = room[len(room) - payload :]
+    _put_record(rows, k, kinds, head, record, 0)
+    at = _begin_cell(leaf, rows.keys[k], payload, local, pages)
     at = _put_bytes(leaf.page, at, record, 0, local)
-    if local < payload:
-        _put_big_endian(leaf.page, at, _spill(record, local, payload, pages), 4)
+    _put_big_endian(leaf.page, at, _spill(record, local, payload, pages), 4)
 
 
-@entry
-def pack_rows(rows: Any, begin: int, leaf: Any, pages: Any) -> tuple[int, int]:
+def pack_rows(rows: Rows, begin: int, leaf: Leaf, pages: Pages) -> tuple[int, int]:
     """Add rows to a table, as many as there is room for.
 
     Args:
@@ -269,28 +308,38 @@ def pack_rows(rows: Any, begin: int, leaf: Any, pages: Any) -> tuple[int, int]:
     Returns:
         The first row that has not been added, and how many pages it needs at most.
     """
-    types = np.empty(len(rows.kinds), np.int64)
-    record = np.empty(PAGE, np.uint8)
-    for k in range(begin, len(rows.keys)):
-        head, payload = _plan_record(rows, k, types)
-        # A leaf that is full before, what does not fit onto one, and the page that stays empty.
-        needed = payload // _SPILL + 4
-        if pages.counts[0] + needed > len(pages.out):
-            return k, needed
-        if payload > len(record):
-            record = np.empty(2 * payload, np.uint8)
-        _put_record(rows, k, types, head, record, 0)
-        _put_cell(leaf, rows.keys[k], record, payload, pages)
+    kinds = np.empty((_PLANNED, len(rows.kinds)), np.int64)
+    sizes = np.empty((_PLANNED, 2), np.int64)
+    first, needed = _pack_rows(rows, begin, leaf, pages, kinds, sizes)
+    return int(first), int(needed)
+
+
+@uncounted_entry
+def _pack_rows(
+    rows: Any, begin: int, leaf: Any, pages: Any, kinds: Any, sizes: Any
+) -> tuple[int, int]:
+    for first in range(begin, len(rows.keys), _PLANNED):
+        count = min(_PLANNED, len(rows.keys) - first)
+        _plan_records(rows, first, kinds[:count], sizes[:count])
+        for r in range(count):
+            head, payload = sizes[r, 0], sizes[r, 1]
+            # A leaf that is full before, what does not fit onto one, and the page that stays empty.
+            needed = payload // _SPILL + 4
+            if payload > _MOST_LOCAL:
+                needed += payload // PAGE + 1  # while it is put together
+            if pages.counts[0] + needed > len(pages.out):
+                return first + r, needed
+            _put_row(rows, first + r, kinds[r], (head, payload), leaf, pages)
     return len(rows.keys), 0
 
 
-@entry
+@uncounted_entry
 def close_leaf(leaf: Any) -> None:
     """Make the page of ``leaf`` what it is in a file, though more may be added."""
     _put_leaf_head(leaf)
 
 
-@entry
+@uncounted_entry
 def pack_children(children: Any, begins: Any, out: Any) -> None:
     """Pages of the level above leaves or of any higher one.
 

@@ -1,115 +1,198 @@
-"""Rings as WKB (OGC 06-103r4, 8.2), without a Python object per polygon."""
+"""Outlines as WKB (OGC 06-103r4, 8.2), without a Python object per polygon."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
 from geoseg.ops.kernels import entry, helper
+from geoseg.ops.metric import Metric
+from geoseg.ops.rings import Outlines
 
 _POLYGON, _MULTIPOLYGON = 3, 6
 
 
+class Written(NamedTuple):
+    """Geometries in map coordinates, and what was seen while they were written."""
+
+    offsets: NDArray[np.int64]  # (n + 1,) where each begins in ``wkb``
+    wkb: NDArray[np.uint8]
+    boxes: NDArray[np.float64]  # (4, n) west, south, east, north
+    perimeters: NDArray[np.float64]  # (n,) metres on the ground, holes included
+
+
+class Some(NamedTuple):
+    """Which features of some outlines are written, and where among all that are written."""
+
+    outlines: Outlines
+    which: NDArray[np.int64]
+    places: NDArray[np.int64]
+
+
+# Places in bytes are unsigned, as they cannot be negative: then stores of eight bytes are one.
 @helper
-def _put_integer(out: Any, at: Any, value: int) -> Any:
+def _put_word(out: Any, at: Any, value: Any) -> None:
+    for byte in range(8):
+        out[at + np.uint64(byte)] = np.uint8(value >> np.uint64(8 * byte))
+
+
+@helper
+def _put_integer(out: Any, at: Any, value: Any) -> Any:
     for byte in range(4):
-        out[at + byte] = (value >> (8 * byte)) & 255
-    return at + 4
+        out[at + np.uint64(byte)] = np.uint8(value >> np.uint32(8 * byte))
+    return at + np.uint64(4)
 
 
 @helper
 def _put_header(out: Any, at: Any, kind: int, count: int) -> Any:
-    out[at] = 1  # little endian
-    return _put_integer(out, _put_integer(out, at + 1, kind), count)
+    out[at] = np.uint8(1)  # little endian
+    return _put_integer(
+        out, _put_integer(out, at + np.uint64(1), np.uint32(kind)), np.uint32(count)
+    )
 
 
 @helper
-def _put_ring(out: Any, at: Any, ring: Any, vertices: Any, affine: Any, scratch: Any) -> Any:
-    """Write a ring from its pivot on, closed; backwards where the grid mirrors the map."""
-    count = ring.stop - ring.begin
-    at = _put_integer(out, at, count + 1)
-    point, raw = scratch
+def _put_point(out: Any, at: Any, x: float, y: float) -> None:
+    _put_word(out, at, np.float64(x).view(np.uint64))
+    _put_word(out, at + np.uint64(8), np.float64(y).view(np.uint64))
+
+
+@helper
+def _edge_length(rows: float, cols: float, middle: Any, mesh: Any) -> float:
+    """Metres along an edge down or across, measured at its middle ``(y, x)``."""
+    steps, spacing = mesh
+    y, x = middle[0] / spacing[0], middle[1] / spacing[1]
+    i = np.uint64(min(np.int64(y), steps.shape[0] - 2))
+    j = np.uint64(min(np.int64(x), steps.shape[1] - 2))
+    y, x = y - np.float64(i), x - np.float64(j)
+    axis = np.uint64(rows == 0)
+    below, after = i + np.uint64(1), j + np.uint64(1)
+    upper = steps[i, j, axis] * (1 - x) + steps[i, after, axis] * x
+    lower = steps[below, j, axis] * (1 - x) + steps[below, after, axis] * x
+    return float((rows + cols) * (upper * (1 - y) + lower * y))
+
+
+@helper
+def _put_ring(out: Any, at: Any, ring: Any, vertices: Any, affine: Any, mesh: Any, box: Any) -> Any:
+    """Write a ring from its pivot on, closed; backwards where the grid mirrors the map.
+
+    Returns:
+        ``box`` widened by the ring, and how long it is.
+    """
+    begin, stop, n = np.uint64(ring.begin), np.uint64(ring.stop), np.uint64(ring.pivot)
     a, b, c, d, e, f = affine
-    turn = 1 if a * e - b * d < 0 else -1
-    n = ring.pivot
-    for _ in range(count + 1):
-        row, col = np.float64(vertices[n, 0]), np.float64(vertices[n, 1])
+    xmin, ymin, xmax, ymax = box
+    measured = len(mesh[0]) > 0
+    at = _put_integer(out, at, np.uint32(stop - begin + np.uint64(1)))
+    step = np.uint64(16)
+    if a * e - b * d > 0:
+        at, step = at + np.uint64(16) * (stop - begin), ~step + np.uint64(1)
+    length = 0.0
+    row, col = np.float64(vertices[n, 0]), np.float64(vertices[n, 1])
+    for _ in range(stop - begin):
         # In the order of GDAL's additions, so that not even the last bit differs.
-        point[0], point[1] = c + col * a + row * b, f + col * d + row * e
-        for byte in range(16):
-            out[at + byte] = raw[byte]
-        at += 16
-        n += turn
-        if n == ring.stop:
-            n = ring.begin
-        elif n < ring.begin:
-            n = ring.stop - 1
-    return at
+        x, y = c + col * a + row * b, f + col * d + row * e
+        _put_point(out, at, x, y)
+        at += step
+        xmin, ymin, xmax, ymax = min(xmin, x), min(ymin, y), max(xmax, x), max(ymax, y)
+        n += np.uint64(1)
+        n = begin if n == stop else n
+        below, after = np.float64(vertices[n, 0]), np.float64(vertices[n, 1])
+        if measured:
+            middle = 0.5 * (row + below), 0.5 * (col + after)
+            length += _edge_length(abs(below - row), abs(after - col), middle, mesh)
+        row, col = below, after
+    _put_point(out, at, c + col * a + row * b, f + col * d + row * e)
+    return (xmin, ymin, xmax, ymax), length
+
+
+@helper
+def _heads(rings: Any, first: int, stop: int) -> int:
+    """How many polygons the rings of a feature are."""
+    count = 0
+    for k in range(first, stop):
+        count += k == first or rings[k].region != rings[k - 1].region
+    return count
 
 
 @entry
-def _write_wkb(out: Any, rings: Any, heads: Any, vertices: Any, affine: Any, scratch: Any) -> None:
-    """Write features one after the other.
+def _measure(outlines: Any, which: Any, places: Any, multi: Any, sizes: Any) -> None:
+    """Bytes of each feature."""
+    firsts, rings, _ = outlines
+    for k in range(len(which)):
+        first, stop = firsts[which[k]], firsts[which[k] + 1]
+        size = 9 * multi + 9 * (_heads(rings, first, stop) if multi else 1)
+        for r in range(first, stop):
+            size += 4 + 16 * (rings[r].stop - rings[r].begin + 1)
+        sizes[places[k]] = size
+
+
+@entry
+def _write(
+    outlines: Any, which: Any, places: Any, multi: Any, affine: Any, mesh: Any, written: Any
+) -> None:
+    """Write features where they belong.
 
     Args:
-        out: Room for the bytes.
-        rings: Ordered; those of a polygon follow each other, exterior first.
-        heads: ``(polygons, 2)``; rings of each polygon, and polygons of the multipolygon that
-            begins with it: 0 where it goes on, -1 where the feature is a plain polygon.
-        vertices: ``(v, 2)`` row and column.
+        outlines: As in :class:`Outlines`.
+        which: Features among them.
+        places: Of these among all that are written.
+        multi: Write multipolygons.
         affine: The six numbers of the transform.
-        scratch: Two float64, and the same memory as bytes.
+        mesh: Steps and spacing of :class:`geoseg.ops.metric.Metric`; without nodes nothing is
+            measured.
+        written: As in :class:`Written`, to be filled but for the offsets.
     """
-    at = k = 0
-    for p in range(len(heads)):
-        if heads[p, 1] > 0:
-            at = _put_header(out, at, _MULTIPOLYGON, heads[p, 1])
-        at = _put_header(out, at, _POLYGON, heads[p, 0])
-        for _ in range(heads[p, 0]):
-            at = _put_ring(out, at, rings[k], vertices, affine, scratch)
-            k += 1
+    firsts, rings, vertices = outlines
+    offsets, out, boxes, perimeters = written
+    for k in range(len(which)):
+        first, stop, place = firsts[which[k]], firsts[which[k] + 1], places[k]
+        at = np.uint64(offsets[place])
+        if multi:
+            at = _put_header(out, at, _MULTIPOLYGON, _heads(rings, first, stop))
+        box = (np.inf, np.inf, -np.inf, -np.inf)
+        length = 0.0
+        after = first
+        for r in range(first, stop):
+            if r == after:  # a polygon begins
+                while after < stop and (not multi or rings[after].region == rings[r].region):
+                    after += 1
+                at = _put_header(out, at, _POLYGON, after - r)
+            box, around = _put_ring(out, at, rings[r], vertices, affine, mesh, box)
+            at += np.uint64(20 + 16 * (rings[r].stop - rings[r].begin))
+            length += around
+        for side in range(4):
+            boxes[side, place] = box[side]
+        perimeters[place] = length
 
 
-def to_wkb(
-    rings: NDArray[np.void],
-    vertices: NDArray[Any],
-    affine: Affine,
-    features: int,
-    *,
-    multi: bool,
-) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """Little-endian WKB of the features that ``rings`` belong to.
+def write_wkb(
+    parts: Sequence[Some], affine: Affine, metric: Metric | None, *, multi: bool
+) -> Written:
+    """Little-endian WKB of features, one after the other.
 
     Exteriors run counterclockwise on the map and holes clockwise, whichever way the grid lies.
 
     Args:
-        rings: In the order of :func:`geoseg.ops.rings.walk`.
-        vertices: What they refer to.
+        parts: Features; their places are all of 0..n.
         affine: From column and row to the map.
-        features: How many there are.
-        multi: Write multipolygons.
-
-    Returns:
-        Where each feature begins and the last one ends ``(features + 1,)``, and the bytes.
+        metric: How long steps on the lattice are; perimeters are 0 without it.
+        multi: Write multipolygons, not polygons.
     """
-    begins = np.ones(len(rings), np.bool_)
-    begins[1:] = np.diff(rings["region"]) != 0
-    first = np.flatnonzero(begins)
-    owner = rings["feature"][first]
-    polygons = np.bincount(owner, minlength=features)
-    heads = np.full((len(first), 2), -1, np.int64)
-    heads[:, 0] = np.diff(first, append=len(rings))
-    if multi:
-        heads[:, 1] = np.where(np.diff(owner, prepend=-1) != 0, polygons[owner], 0)
-    points = np.bincount(rings["feature"], rings["stop"] - rings["begin"] + 1, features)
-    counts = np.bincount(rings["feature"], minlength=features)
-    sizes = 16 * points.astype(np.int64) + 4 * counts + 9 * polygons + 9 * multi
+    count = sum(len(part.which) for part in parts)
+    sizes = np.empty(count, np.int64)
+    for part in parts:
+        _measure(*part, multi, sizes)
     offsets = np.concatenate([[0], np.cumsum(sizes)])
-    out = np.empty(offsets[-1], np.uint8)
-    point = np.empty(2)
+    written = Written(
+        offsets, np.empty(offsets[-1], np.uint8), np.empty((4, count)), np.empty(count)
+    )
     numbers = tuple(float(v) for v in affine[:6])
-    _write_wkb(out, rings, heads, vertices, numbers, (point, point.view(np.uint8)))
-    return offsets, out
+    mesh = (np.empty((0, 0, 2)), (1.0, 1.0)) if metric is None else (metric.steps, metric.spacing)
+    for part in parts:
+        _write(*part, multi, numbers, mesh, tuple(written))
+    return written

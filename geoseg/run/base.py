@@ -47,11 +47,15 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """One block could not be computed; the others go on."""
+    """One block could not be computed; the others go on.
+
+    ``wrong_input``: it will not be, as long as the input is as it is.
+    """
 
     block: Window
     error: str
     traceback: str = ""
+    wrong_input: bool = False
 
 
 Outcome = Done | Failed

@@ -136,7 +136,8 @@ def _block_error(summary: Summary, name: str) -> BlockError:
     """The first failed block speaks for all; its traceback comes along as a note."""
     first, others = summary.failed[0], len(summary.failed) - 1
     more = f" (and {others} more block{'s' * (others > 1)})" if others else ""
-    error = BlockError(f"{name}: {_place(first.block)}: {first.error}{more}")
+    wrong = first.error if first.wrong_input else ""
+    error = BlockError(f"{name}: {_place(first.block)}: {first.error}{more}", wrong_input=wrong)
     if first.traceback:
         error.add_note(f"What the block raised:\n{first.traceback.rstrip()}")
     return error

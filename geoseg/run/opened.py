@@ -116,7 +116,7 @@ def message(error: BaseException) -> str:
 
 def failure(block: Window, error: BaseException) -> Failed:
     """``error`` as the outcome of ``block``."""
-    return Failed(block, message(error), _trace(error))
+    return Failed(block, message(error), _trace(error), isinstance(error, InputError))
 
 
 def _trace(error: BaseException) -> str:

@@ -6,6 +6,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 
+from geoseg.run.reporter import BLOCKS
+
 SPAN_SECONDS = 60.0
 """The speed is that of the last minute: a slow start is soon forgotten."""
 
@@ -91,3 +93,23 @@ def clock_text(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def opening_text(scenes: int, blocks: int, dashboard: str | None) -> str:
+    """How much there is to do, and where to watch it."""
+    watch = f", dashboard at {dashboard}" if dashboard else ""
+    return f"{scenes} scene{'s' * (scenes != 1)}, {blocks} block{'s' * (blocks != 1)}{watch}"
+
+
+def numbers_text(pace: Pace) -> str:
+    """``12/40 blocks  3.1 Mpx/s  1:15 left``; at the end the time it took."""
+    text = f"{pace.done_blocks}/{pace.blocks} {pace.unit}"
+    speed, left = pace.speed, pace.left
+    if speed is not None:
+        fast = f"{speed / 1e6:.1f} Mpx/s" if pace.unit == BLOCKS else f"{speed:.1f} {pace.unit}/s"
+        text += f"  {fast}"
+    if pace.figures:
+        text += f"  {figures_text(pace.figures)}"
+    if pace.ended:
+        return f"{text}  in {clock_text(pace.seconds)}"
+    return text if left is None else f"{text}  {clock_text(left)} left"

@@ -1,4 +1,4 @@
-"""Progress for people and programs: a bar on a terminal, plain lines in logs, JSON lines."""
+"""Progress for people and programs: plain lines in logs, JSON lines, or a bar on a terminal."""
 
 from __future__ import annotations
 
@@ -8,19 +8,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import IO, Any, Literal
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    Task,
-    TaskID,
-    TextColumn,
-)
-from rich.text import Text
-
-from geoseg.run.pace import Pace, clock_text, figures_text
+from geoseg.run.pace import Pace, numbers_text, opening_text
 from geoseg.run.reporter import BLOCKS, Reporter, Silent
 
 Mode = Literal["auto", "plain", "json", "quiet"]
@@ -39,7 +27,11 @@ def make_reporter(mode: Mode, stream: IO[str]) -> Reporter:
     if mode == "json":
         return JsonLines(stream)
     movable = stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
-    return Terminal(stream) if mode == "auto" and movable else Plain(stream)
+    if mode == "plain" or not movable:
+        return Plain(stream)
+    from geoseg.run.terminal import Terminal  # noqa: PLC0415 (rich takes time to load)
+
+    return Terminal(stream)
 
 
 class Plain:
@@ -54,7 +46,7 @@ class Plain:
 
     def started(self, *, scenes: int, blocks: int, dashboard: str | None) -> None:
         """How much there is to do, and where to watch it."""
-        self._say(_opening(scenes, blocks, dashboard))
+        self._say(opening_text(scenes, blocks, dashboard))
 
     def stage(
         self,
@@ -92,7 +84,7 @@ class Plain:
         due = pace.seconds - seconds >= self._seconds and pace.share - share >= self._share
         if due or pace.ended:
             self._told = pace.seconds, pace.share
-            self._say(f"{self._name}: {_numbers(pace)}")
+            self._say(f"{self._name}: {numbers_text(pace)}")
 
     def message(self, text: str) -> None:
         """As it is."""
@@ -195,106 +187,3 @@ class JsonLines:
         with suppress(OSError, ValueError):
             line = json.dumps({"time": now, "event": event, **values})
             print(line, file=self._stream, flush=True)
-
-
-class _Numbers(ProgressColumn):
-    """Drawn anew with each refresh, so that the time left goes on between blocks."""
-
-    def render(self, task: Task) -> Text:
-        return Text(_numbers(task.fields["pace"]))
-
-
-class Terminal:
-    """A bar that moves, with lines above it. Implements :class:`Reporter`."""
-
-    def __init__(self, stream: IO[str]) -> None:
-        self._console = Console(file=stream, highlight=False, soft_wrap=True)
-        self._progress = Progress(
-            SpinnerColumn(finished_text=" "),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=None),
-            _Numbers(),
-            console=self._console,
-            refresh_per_second=5,
-            redirect_stdout=False,
-        )
-        self._task: TaskID | None = None
-        self._pace = Pace(blocks=0, pixels=0)
-
-    def started(self, *, scenes: int, blocks: int, dashboard: str | None) -> None:
-        """How much there is to do, and where to watch it."""
-        self._print(_opening(scenes, blocks, dashboard))
-
-    def stage(
-        self,
-        name: str,
-        *,
-        blocks: int,
-        pixels: int,
-        done_blocks: int = 0,
-        done_pixels: int = 0,
-        unit: str = BLOCKS,
-    ) -> None:
-        """A new bar below those that ended."""
-        self._pace = Pace(
-            blocks=blocks,
-            pixels=pixels,
-            done_blocks=done_blocks,
-            done_pixels=done_pixels,
-            unit=unit,
-        )
-        with suppress(OSError, ValueError):
-            self._progress.start()
-            self._task = self._progress.add_task(name, total=1.0, pace=self._pace)
-            self._progress.update(self._task, completed=self._pace.share)
-
-    def figures(self, **numbers: float) -> None:
-        """Beside the bar."""
-        self._pace.figures.update(numbers)
-
-    def advance(self, *, blocks: int, pixels: int) -> None:
-        """The bar grows."""
-        self._pace.advance(blocks=blocks, pixels=pixels)
-        if self._task is not None:
-            self._progress.update(self._task, completed=self._pace.share)
-
-    def message(self, text: str) -> None:
-        """Above the bar."""
-        self._print(text)
-
-    def warning(self, text: str) -> None:
-        """Above the bar, yellow."""
-        self._print(f"warning: {text}", style="yellow")
-
-    def done(self, text: str) -> None:
-        """The bars stay as they are, with a line below."""
-        self.close()
-        self._print(text, style="bold")
-
-    def close(self) -> None:
-        """Give the terminal its cursor back."""
-        with suppress(OSError, ValueError):
-            self._progress.stop()
-
-    def _print(self, text: str, style: str | None = None) -> None:
-        with suppress(OSError, ValueError):
-            self._console.print(text, style=style, markup=False)
-
-
-def _opening(scenes: int, blocks: int, dashboard: str | None) -> str:
-    watch = f", dashboard at {dashboard}" if dashboard else ""
-    return f"{scenes} scene{'s' * (scenes != 1)}, {blocks} block{'s' * (blocks != 1)}{watch}"
-
-
-def _numbers(pace: Pace) -> str:
-    """``12/40 blocks  3.1 Mpx/s  1:15 left``; at the end the time it took."""
-    text = f"{pace.done_blocks}/{pace.blocks} {pace.unit}"
-    speed, left = pace.speed, pace.left
-    if speed is not None:
-        fast = f"{speed / 1e6:.1f} Mpx/s" if pace.unit == BLOCKS else f"{speed:.1f} {pace.unit}/s"
-        text += f"  {fast}"
-    if pace.figures:
-        text += f"  {figures_text(pace.figures)}"
-    if pace.ended:
-        return f"{text}  in {clock_text(pace.seconds)}"
-    return text if left is None else f"{text}  {clock_text(left)} left"

@@ -8,13 +8,11 @@ from contextlib import suppress
 from math import ceil
 from pathlib import Path
 
-import psutil
-
 GDAL_CACHE_MB = 64
 """A worker reads each window once: GDAL's default (5 % of the machine, per process) is waste."""
 
-_MMAP_THRESHOLD = -3  # of mallopt(3)
-_LARGE = 4 << 20  # bytes
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt(3)
+_LARGE, _KEPT = 32 << 20, 128 << 20  # bytes
 
 CGROUP = Path("/sys/fs/cgroup")
 
@@ -33,19 +31,24 @@ def available_cores(cgroup: Path = CGROUP) -> int:
 
 def available_memory(cgroup: Path = CGROUP) -> int:
     """Bytes that this process may use: the machine's, or its container's limit."""
+    import psutil  # noqa: PLC0415 (who only counts cores does without it)
+
     total = int(psutil.virtual_memory().total)
     limit = _read(cgroup / "memory.max")
     return min(total, int(limit)) if limit.isdigit() else total
 
 
 def give_back_arrays() -> None:
-    """Have glibc return freed arrays to the system at once, in this process; else nothing.
+    """Say what glibc keeps of freed memory, in this process; elsewhere this does nothing.
 
-    By itself it keeps pieces of up to 32 MB for later, in a pool for each thread, in which arrays
-    of ever other sizes leave gaps: half of the memory of a process that makes polygons.
+    Arrays above 32 MB go back to the system at once; smaller ones come from pools, of which 128 MB
+    may be free at the end. By itself glibc finds limits as it goes. Lower ones save little memory,
+    and cost more time than what is done with the arrays: each page comes back by a fault, cleared.
     """
     with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _LARGE)
+        library = ctypes.CDLL(None)
+        library.mallopt(_MMAP_THRESHOLD, _LARGE)
+        library.mallopt(_TRIM_THRESHOLD, _KEPT)
 
 
 def worker_environment(cores: int, workers: int) -> dict[str, str]:

@@ -162,16 +162,24 @@ def read_status(folder: str | Path) -> Status:
 
 
 def _is_lost(status: Status) -> bool:
-    """Whether a process of this machine ended without saying so; its pid may be another's now."""
-    if status.state != "running" or status.host != socket.gethostname():
+    """Whether a process of this machine ended without saying so."""
+    return status.state == "running" and is_gone(status.pid, status.born, status.host)
+
+
+def is_gone(pid: int, born: float, host: str) -> bool:
+    """Whether a process has ended, as far as this machine can tell; its pid may be another's now.
+
+    ``born`` is when it was started, in seconds since 1970.
+    """
+    if host != socket.gethostname():
         return False
     try:
-        born = float(psutil.Process(status.pid).create_time())
+        found = float(psutil.Process(pid).create_time())
     except psutil.NoSuchProcess:
         return True
     except psutil.AccessDenied:
         return False
-    return abs(born - status.born) > 2.0
+    return abs(found - born) > 2.0
 
 
 def _now() -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Final, TypeVar, cast
+from typing import Final, Generic, TypeVar, cast
 
 from geoseg.grid import Window
 from geoseg.run.reporter import Reporter
@@ -65,25 +65,38 @@ def each_item(
                 future.cancel()
 
 
-def in_background(items: Iterable[T], *, held: int = 2) -> Generator[T, None, None]:
-    """The same items in the same order, made on a thread while the caller is busy with earlier ones.
+class InBackground(Generic[T]):
+    """The same items in the same order, made on a thread while the caller is busy with other work.
 
-    An error of ``items`` comes where the next item would have come.
+    It begins at once, before anybody asks. An error of ``items`` comes where the next item would
+    have come.
 
     Args:
         items: Iterated over on one thread, but not on the caller's.
         held: Items that are made ahead at most.
     """
-    iterator, waiting = iter(items), deque[Future[object]]()
-    with ThreadPoolExecutor(1, thread_name_prefix="background") as pool:
-        try:
-            while True:
-                while len(waiting) < held:
-                    waiting.append(pool.submit(next, iterator, _END))
-                item = waiting.popleft().result()
-                if item is _END:
-                    return
-                yield cast("T", item)
-        finally:
-            for future in waiting:
-                future.cancel()
+
+    def __init__(self, items: Iterable[T], *, held: int = 2) -> None:
+        self._iterator, self._held = iter(items), held
+        self._waiting = deque[Future[object]]()
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="background")
+        self._fill()
+
+    def __iter__(self) -> Iterator[T]:
+        """The items; once."""
+        while True:
+            self._fill()
+            item = self._waiting.popleft().result()
+            if item is _END:
+                return
+            yield cast("T", item)
+
+    def close(self) -> None:
+        """Make no more of them; ends when the one in hand is made."""
+        for future in self._waiting:
+            future.cancel()
+        self._pool.shutdown()
+
+    def _fill(self) -> None:
+        while len(self._waiting) < self._held:
+            self._waiting.append(self._pool.submit(next, self._iterator, _END))

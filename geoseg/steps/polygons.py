@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,14 +15,16 @@ from numpy.typing import NDArray
 
 from geoseg.errors import InputError, ProductError
 from geoseg.grid import GeoBox
+from geoseg.io.columns import column_of, text_column
 from geoseg.legend import Legend
 from geoseg.ops.arcs import BlockArcs
-from geoseg.ops.boxes import SIDES, wkb_boxes
+from geoseg.ops.batches import ROWS, PolygonBatch, add_areas
+from geoseg.ops.boxes import SIDES
 from geoseg.ops.metric import Metric
-from geoseg.ops.polygonize import Connectivity, PolygonBatch, add_areas, join
+from geoseg.ops.parting import PartedBlock, part_block
+from geoseg.ops.polygonize import Connectivity, join, may_part
 from geoseg.ops.topology.shaping import Shaping
 
-_ROWS = 65_536
 _BYTES = 1 << 26
 _HEX = np.frombuffer(b"0123456789abcdef", np.uint8)
 
@@ -86,7 +90,7 @@ class Polygons:
     On a grid without CRS areas and lengths are those of the plane.
 
     Attributes:
-        schema: Of the batches; its metadata has ``geometry_type`` and ``orientation``.
+        schema: Of the batches; its metadata has ``geometry_type``, ``orientation`` and ``boxes``.
         kept: Polygons yielded so far.
         dropped: Polygons so far that were smaller than what is wanted.
         dropped_area_m2: What they cover.
@@ -123,13 +127,15 @@ class Polygons:
         if self._begun:
             raise RuntimeError("polygons are a stream: iterate once, or keep what read_all() gives")
         self._begun = True
+        wanted = self._wanted
+        parts = may_part(wanted.connectivity, wanted.shaping)
         joined = join(
-            self._traced,
+            _part_ahead(self._traced) if parts else self._traced,
             self._grid.affine,
             self._metric,
-            connectivity=self._wanted.connectivity,
+            connectivity=wanted.connectivity,
             choose=self._choose,
-            shaping=self._wanted.shaping,
+            shaping=wanted.shaping,
         )
         for batch in _rebatch((self._record_batch(b) for b in joined), self.schema):
             self.kept += batch.num_rows
@@ -167,28 +173,27 @@ class Polygons:
         with np.errstate(invalid="ignore"):
             confidence = features["confidence"] / features["measured"]
         unseen = features["measured"] == 0
-        boxes = wkb_boxes(batch.wkb, batch.offsets)
         columns = [
             _binary(batch),
-            pa.array(features["code"]),
+            column_of(features["code"]),
             self._class_names(features["code"]),
-            pa.array(area),
-            pa.array(area / 1e4),
-            pa.array(batch.perimeter),
-            pa.array(features["pixels"]),
-            pa.array(confidence, mask=unseen),
-            pa.array(features["confidence_min"], mask=unseen),
-            pa.array(features["measured"] * 100 / features["pixels"], mask=unseen),
+            column_of(area),
+            column_of(area / 1e4),
+            column_of(batch.perimeter),
+            column_of(features["pixels"]),
+            column_of(confidence, unseen),
+            column_of(features["confidence_min"], unseen),
+            column_of(features["measured"] * 100 / features["pixels"], unseen),
             self.ids(features),
-            pa.array(features["edge"]),
-            *(pa.array(side) for side in boxes.T.copy()),
+            column_of(features["edge"]),
+            *(column_of(side) for side in batch.boxes),
         ]
         return pa.RecordBatch.from_arrays(columns, schema=self.schema)
 
     def _class_names(self, codes: NDArray[np.int16]) -> pa.Array:
-        present, index = np.unique(codes, return_inverse=True)
-        names = pa.array([self._names.get(int(code)) for code in present], pa.string())
-        return names.take(pa.array(index))
+        least, greatest = (int(codes.min()), int(codes.max())) if len(codes) else (0, 0)
+        names = [self._names.get(code) for code in range(least, greatest + 1)]
+        return text_column(names, codes - least)
 
     def ids(self, features: NDArray[np.void]) -> pa.Array:
         """Names of polygons: different for all of a grid, as every step can be undone.
@@ -204,6 +209,18 @@ class Polygons:
         offsets = np.arange(len(mixed) + 1, dtype=np.int32) * 16
         buffers = [None, pa.py_buffer(offsets), pa.py_buffer(text)]
         return pa.Array.from_buffers(pa.string(), len(mixed), buffers)
+
+
+def _part_ahead(traced: Iterable[BlockArcs]) -> Iterator[PartedBlock]:
+    """Part blocks on a thread of their own, while those before them are joined."""
+    with ThreadPoolExecutor(1, thread_name_prefix="part") as pool:
+        waiting: deque[Future[PartedBlock]] = deque()
+        for block in traced:
+            waiting.append(pool.submit(part_block, block))
+            if len(waiting) > 1:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _schema(grid: GeoBox, connectivity: Connectivity) -> pa.Schema:
@@ -231,6 +248,7 @@ def _schema(grid: GeoBox, connectivity: Connectivity) -> pa.Schema:
         {
             "geometry_type": "Polygon" if connectivity == 4 else "MultiPolygon",
             "orientation": "counterclockwise",
+            "boxes": "columns",
         },
     )
 
@@ -255,8 +273,9 @@ def _rebatch(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[p
         begin = 0
         while begin < len(batch):
             room = int(np.searchsorted(ends, _BYTES - size + int(ends[begin]), "right")) - 1
-            stop = min(len(batch), begin + _ROWS - rows, max(room, begin + (rows == 0)))
-            parts.append(batch.slice(begin, stop - begin))
+            stop = min(len(batch), begin + ROWS - rows, max(room, begin + (rows == 0)))
+            if stop > begin:
+                parts.append(batch.slice(begin, stop - begin))
             rows, size, begin = rows + stop - begin, size + int(ends[stop] - ends[begin]), stop
             if stop < len(batch):
                 yield _concatenate(parts, schema)
@@ -266,6 +285,8 @@ def _rebatch(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[p
 
 
 def _concatenate(parts: list[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch:
+    if len(parts) == 1:
+        return parts[0]
     table = pa.Table.from_batches(parts, schema).combine_chunks()
     batches = table.to_batches()
     return batches[0] if batches else pa.RecordBatch.from_pylist([], schema)

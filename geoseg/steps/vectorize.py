@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,9 +19,10 @@ from geoseg.grid import GeoBox, Window, blocks
 from geoseg.io.arcs import load_all_arcs, save_arcs
 from geoseg.io.base import RasterReader
 from geoseg.legend import Legend
-from geoseg.ops.arcs import BlockArcs, pad, trace_block
+from geoseg.ops.arcs import BlockArcs, trace_block
 from geoseg.ops.metric import Metric, measure_grid
-from geoseg.ops.regions import as_codes
+from geoseg.ops.padding import padded_codes
+from geoseg.ops.scratch import Scratch
 from geoseg.steps.polygons import Polygons, Wanted
 
 _BLOCK = 1024
@@ -44,14 +46,18 @@ class Tracer:
     metric: Metric
     nodata: int | None = None
     confidence: Read | None = None
+    _local: threading.local = field(default_factory=threading.local, init=False, repr=False)
 
     def __call__(self, block: Window) -> BlockArcs:
         """Trace a block, reading one pixel more on each side where the raster has it."""
         around = Window(block.y0 - 1, block.x0 - 1, block.y1 + 1, block.x1 + 1)
         seen = around & Window(0, 0, *self.metric.shape)
-        codes = pad(as_codes(self.classes(seen), self.nodata), seen, block)
+        if not hasattr(self._local, "scratch"):
+            self._local.scratch = Scratch()
+        scratch: Scratch = self._local.scratch
+        codes = padded_codes(self.classes(seen), self.nodata, seen, block, scratch)
         percent = None if self.confidence is None else self.confidence(block)
-        return trace_block(codes, block, self.metric, confidence=percent)
+        return trace_block(codes, block, self.metric, confidence=percent, scratch=scratch)
 
 
 @dataclass(frozen=True, slots=True)

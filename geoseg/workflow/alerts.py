@@ -19,10 +19,10 @@ from pydantic import (
 
 from geoseg.errors import InputError
 from geoseg.ops.alerts.rules import LONGEST_WINDOW, Bayes, Count, Rule
-from geoseg.workflow.bands import Section
 from geoseg.workflow.deforestation import PRESETS
 from geoseg.workflow.faults import UnfitError, show
-from geoseg.workflow.fields import FilePath, MinArea, OrElse, Some, Text
+from geoseg.workflow.fields import Distinct, FilePath, MinArea, OrElse, Some, Text
+from geoseg.workflow.section import Section
 from geoseg.workflow.units import Area, Duration
 
 SETTLED = 3
@@ -105,7 +105,8 @@ Days = Annotated[
     PlainSerializer(str, return_type=str),
     WithJsonSchema(Duration.json_schema()),
 ]
-Names = Annotated[Some[Text], BeforeValidator(_names)]
+_ONE_NAME = OrElse({"type": "string", "minLength": 1})
+Names = Annotated[Some[Text], BeforeValidator(_names), _ONE_NAME]
 
 
 class Alerts(Section):
@@ -115,7 +116,7 @@ class Alerts(Section):
     """A folder called *.zarr; made by the first run, and added to by others."""
     forest: Names
     """Class that is forest, or several of them."""
-    ignore: Annotated[tuple[Text, ...], Field(strict=False), BeforeValidator(_names)] = ()
+    ignore: Annotated[Distinct[Text], BeforeValidator(_names), _ONE_NAME] = ()
     """Classes that say nothing of a pixel, like clouds."""
     baseline: FilePath | None = None
     """A map of the same classes: only what is forest there is watched."""

@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
     Tag,
@@ -29,6 +27,7 @@ from geoseg.workflow.fields import (
     Some,
     Text,
 )
+from geoseg.workflow.section import TAG, Section
 from geoseg.workflow.units import Length
 
 Resampling = Literal["auto", "bilinear", "cubic", "nearest", "average"]
@@ -46,20 +45,6 @@ _BANDS: Mapping[str, Mapping[int, str]] = {
     },
     "classi": {1: "opaque cloud", 2: "cirrus", 3: "snow"},
 }
-# No key can hold this character, so these names in error locations are not keys.
-TAG = "\0"
-
-
-class Section(BaseModel):
-    """Keys and values that cannot change, and no other keys."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        strict=True,
-        use_attribute_docstrings=True,
-        hide_input_in_errors=True,
-    )
 
 
 class Mask(Section):

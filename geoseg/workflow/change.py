@@ -17,9 +17,9 @@ from pydantic import (
 from pydantic.json_schema import WithJsonSchema
 
 from geoseg.errors import InputError
-from geoseg.workflow.bands import Section
 from geoseg.workflow.faults import UnfitError
 from geoseg.workflow.fields import Distinct, FilePath, Some, Text
+from geoseg.workflow.section import Section
 from geoseg.workflow.units import Area
 from geoseg.workflow.vector import PRESETS, Tolerance, area_or_preset
 

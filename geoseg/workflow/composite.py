@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainSerializer, PlainValidator, WithJsonSchema
 
-from geoseg.workflow.bands import Section
 from geoseg.workflow.faults import UnfitError, closest, show
+from geoseg.workflow.section import Section
 from geoseg.workflow.units import Duration
 
 _CALENDAR = ("all", "month", "quarter", "year")

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import PlainSerializer, PlainValidator, WithJsonSchema, model_validator
 
-from geoseg.workflow.bands import Section
 from geoseg.workflow.faults import UnfitError, show
 from geoseg.workflow.fields import FilePath, exactly, read_crs, read_number
+from geoseg.workflow.section import Section
 from geoseg.workflow.units import Spacing
 
 _BOTH = "expected 'auto', one size like '10 m' for both sides of a pixel, or [height, width]"

@@ -7,16 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Discriminator, Field, Strict, Tag, model_validator
 
-from geoseg.workflow.bands import (
-    TAG,
-    AssetBands,
-    BandSource,
-    FileBands,
-    Mask,
-    Numbers,
-    Section,
-    StacMask,
-)
+from geoseg.workflow.bands import AssetBands, BandSource, FileBands, Mask, Numbers, StacMask
 from geoseg.workflow.faults import UnfitError, choices, closest, show
 from geoseg.workflow.fields import (
     Crs,
@@ -33,6 +24,7 @@ from geoseg.workflow.fields import (
     one_of,
     parse_moment,
 )
+from geoseg.workflow.section import TAG, Section
 
 _Paths = Annotated[
     Some[ScenePath],
@@ -45,10 +37,11 @@ class FilesInput(Numbers):
     """Scenes in files."""
 
     kind: Literal["files"]
-    """Scenes are raster files, or Sentinel-2 SAFE folders."""
+    """Scenes are raster files, Sentinel-2 SAFE folders, or Landsat folders."""
     path: _Paths | None = None
-    """Files, with ``*`` and ``?`` as wildcards. ``{scene}`` is a wildcard too, and names the
-    scene. Relative to the folder that geoseg is started in."""
+    """Files, with ``*`` and ``?`` as wildcards; or a folder, of which each raster is a scene (files
+    that are called alike but for a band are one), and each SAFE or Landsat folder. ``{scene}`` is a
+    wildcard too, and names the scene. Relative to the folder that geoseg is started in."""
     bands: FileBands | None = None
     """Common names in file order; or each name with its band number, its file, or both. Without
     it the files' own band descriptions count."""

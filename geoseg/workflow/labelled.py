@@ -16,10 +16,10 @@ from pydantic import (
 )
 from pydantic.json_schema import WithJsonSchema
 
-from geoseg.workflow.bands import TAG, Section
 from geoseg.workflow.faults import UnfitError, show
 from geoseg.workflow.fields import FilePath, Slug, Text, text_like
 from geoseg.workflow.inputs import AreaOfInterest, Input
+from geoseg.workflow.section import TAG, Section
 from geoseg.workflow.units import Length
 
 IGNORE = "ignore"

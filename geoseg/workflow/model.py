@@ -8,9 +8,9 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator, model_validator
 from pydantic.json_schema import WithJsonSchema
 
-from geoseg.workflow.bands import Section
 from geoseg.workflow.faults import UnfitError, show
 from geoseg.workflow.fields import FilePath, Some, Text
+from geoseg.workflow.section import Section
 
 _FINEST = 8
 """Largest denominator of a scale: chips begin at multiples of it times the model's stride."""

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 
-from geoseg.workflow.bands import TAG, Section
 from geoseg.workflow.faults import UnfitError, choices, closest, show
 from geoseg.workflow.fields import BandName, MinArea, Some, Text
+from geoseg.workflow.section import TAG, Section
 from geoseg.workflow.units import Area
 
 

@@ -9,12 +9,12 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from geoseg.workflow.bands import TAG
 from geoseg.workflow.faults import UnfitError, choices, closest, show
 from geoseg.workflow.inputs import INPUTS
 from geoseg.workflow.postprocess import STEPS
 from geoseg.workflow.reader import Findings
 from geoseg.workflow.schema import Workflow
+from geoseg.workflow.section import TAG
 from geoseg.workflow.source import Keys, Node, Path, Place, Scalar, children, dotted, origins, walk
 
 _EXPECTED = {

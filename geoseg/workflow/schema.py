@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from geoseg.workflow.alerts import Alerts
-from geoseg.workflow.bands import Section
 from geoseg.workflow.change import Change
 from geoseg.workflow.composite import (
     Composite,
@@ -30,10 +29,14 @@ from geoseg.workflow.fields import (
 )
 from geoseg.workflow.grid import GridChoice
 from geoseg.workflow.inputs import AreaOfProducts, Input
+from geoseg.workflow.land_use import LandUseOfRun
 from geoseg.workflow.model import ModelChoice, expand_model
+from geoseg.workflow.monitor import Notify, OptionalMonitor
 from geoseg.workflow.postprocess import Step, check_order
+from geoseg.workflow.section import Section
 from geoseg.workflow.template import expand_directory
 from geoseg.workflow.vector import OptionalVector, Vector, expand_vector
+from geoseg.workflow.water import WaterOfRun
 from geoseg.workflow.whole import Whole
 
 
@@ -163,6 +166,9 @@ _SEGMENTING = (
 )  # fmt: skip
 """Sections that decide classes and layers."""
 
+_SELECTING = ("directory", "time", "max_cloud", "max_items", "ids")
+"""Keys of the input that say which scenes, and change nothing about any of them."""
+
 
 class Workflow(Whole):
     """A geoseg workflow: which scenes, which model, which products."""
@@ -202,6 +208,15 @@ class Workflow(Whole):
     """Where the work is done: local, the address of a scheduler, or keys and values."""
     run: RunRules = RunRules()
     """What happens when something fails."""
+    water: WaterOfRun | None = None
+    """Products of water from all maps there are; none without it."""
+    land_use: LandUseOfRun | None = None
+    """Maps of periods and land accounts from all maps there are; none without it."""
+    monitor: OptionalMonitor = None
+    """Runs again and again: what is kept of it, and how old the last good run may be; true for a
+    collection and latest.json beside the products."""
+    notify: Notify | None = None
+    """Who is told of alerts, failures and silence."""
 
     @model_validator(mode="after")
     def _several_to_disagree(self) -> Self:
@@ -231,7 +246,8 @@ class Workflow(Whole):
         out. Values from the environment are in it: hash it, never write it.
         """
         settings = self.model_dump(mode="json")
-        settings["input"].pop("directory", None)
+        for key in _SELECTING:
+            settings["input"].pop(key, None)
         settings["model"].pop("batch")
         settings["model"].pop("allow_code")
         settings["tiling"].pop("block")

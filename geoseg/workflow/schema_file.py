@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from geoseg.workflow.described import describe
 from geoseg.workflow.schema import Workflow
 from geoseg.workflow.training import TrainingWorkflow
 from geoseg.workflow.whole import Whole
@@ -38,6 +39,7 @@ def training_json_schema() -> dict[str, Any]:
 
 def _whole(kind: type[Whole], title: str, below: dict[str, Any]) -> dict[str, Any]:
     schema = kind.model_json_schema(by_alias=True, mode="validation")
+    describe(schema, kind)
     definitions = {
         name: _section(_tidy(section)) for name, section in schema.pop("$defs", {}).items()
     }

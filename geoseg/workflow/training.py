@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from geoseg.legend import LEGENDS
-from geoseg.workflow.bands import TAG, Section, Units
+from geoseg.workflow.bands import Units
 from geoseg.workflow.faults import UnfitError, choices, closest, show
 from geoseg.workflow.fields import (
     Also,
@@ -41,6 +41,7 @@ from geoseg.workflow.labelled import (
     Share,
     Unlabelled,
 )
+from geoseg.workflow.section import TAG, Section
 from geoseg.workflow.units import Length, Size
 from geoseg.workflow.whole import Whole
 

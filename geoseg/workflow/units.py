@@ -199,3 +199,24 @@ class Duration(_Quantity):
     def timedelta(self) -> timedelta:
         """For arithmetic with dates."""
         return timedelta(seconds=self.value * self._UNITS[self.unit])
+
+
+@dataclass(frozen=True, slots=True)
+class Keep(_Quantity):
+    """How long something is kept: a span of time, or a number of runs."""
+
+    _WHAT: ClassVar[str] = "how long to keep products"
+    _EXAMPLES: ClassVar[tuple[str, ...]] = ("90 d", "10 runs")
+    _UNITS: ClassVar[Mapping[str, float]] = {
+        "h": 3600, "d": 86400, "w": 7 * 86400, "run": 1, "runs": 1,
+    }  # fmt: skip
+
+    @property
+    def runs(self) -> int | None:
+        """How many runs; None where it is a span of time."""
+        return int(self.value) if self.unit in ("run", "runs") else None
+
+    @property
+    def timedelta(self) -> timedelta:
+        """The span of time."""
+        return timedelta(seconds=self.value * self._UNITS[self.unit])

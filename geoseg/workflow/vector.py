@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, Self, TypedDict
 
-from pydantic import Field, PlainSerializer, PlainValidator, ValidationError, model_validator
+from pydantic import Field, PlainSerializer, PlainValidator, model_validator
 from pydantic.json_schema import WithJsonSchema
 
 from geoseg.errors import InputError
-from geoseg.workflow.bands import Section
 from geoseg.workflow.deforestation import PRESETS as DEFORESTATION
 from geoseg.workflow.faults import UnfitError, closest, show
 from geoseg.workflow.fields import Distinct, OrElse, Some, Text, one_of
+from geoseg.workflow.section import Section
+from geoseg.workflow.settings import section_of
 from geoseg.workflow.units import Area, Length
 
 OTHERS = "others"
@@ -169,7 +170,12 @@ Tolerance = Annotated[
 Within = Annotated[
     Length, PlainValidator(_within), PlainSerializer(str), WithJsonSchema(Length.json_schema())
 ]
-Themes = Annotated[dict[str, tuple[str, ...]], PlainValidator(_themes), WithJsonSchema(_LAYERS)]
+Themes = Annotated[
+    dict[str, tuple[str, ...]],
+    PlainValidator(_themes),
+    PlainSerializer(lambda layers: {name: list(classes) for name, classes in layers.items()}),
+    WithJsonSchema(_LAYERS),
+]
 
 
 class Vector(Section):
@@ -283,11 +289,4 @@ def vector_of(settings: VectorSettings) -> Vector:
     Raises:
         InputError: The first of them that does not fit.
     """
-    try:
-        return Vector.model_validate(dict(settings))
-    except ValidationError as error:
-        first = error.errors()[0]
-        cause = first.get("ctx", {}).get("error")
-        at = (*first["loc"], *(cause.at if isinstance(cause, UnfitError) else ()))
-        told = str(cause) if isinstance(cause, UnfitError) else first["msg"]
-        raise InputError(f"{'.'.join(str(part) for part in at)}: {told}") from None
+    return section_of(Vector, settings)

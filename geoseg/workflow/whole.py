@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import PrivateAttr
 
 from geoseg.redaction import without_secrets
-from geoseg.workflow.bands import Section
 from geoseg.workflow.fields import FilePath, Slug, Text, one_of
+from geoseg.workflow.section import Section
 from geoseg.workflow.source import Path
 
 

@@ -240,6 +240,20 @@ def test_a_killed_update_ends_the_same_when_it_is_run_again(maps, exported, tmp_
     assert [p.name for p in tmp_path.iterdir()] == ["alerts.zarr"]
 
 
+def test_a_store_with_a_baseline_keeps_watching_all_of_it(maps, tmp_path):
+    store = tmp_path / "alerts.zarr"
+    words = ["alerts", "update", str(store), "-q"]
+    assert (
+        run([*words, maps[0], "--forest", "trees", "--baseline", maps[0], "--preset", "radd"]) == 0
+    )
+    told = json.loads((store / "alerts.json").read_text())["rule"]
+    assert told["settled"] == 0
+    assert run([*words, maps[1], "--chi", "0.9"]) == 0
+    assert json.loads((store / "alerts.json").read_text())["rule"] == told | {"chi": 0.9}
+    assert run([*words, maps[2], "--seen-forest", "2"]) == 0
+    assert json.loads((store / "alerts.json").read_text())["rule"]["settled"] == 2
+
+
 def test_a_store_that_is_held_is_left_alone(maps, exported, tmp_path):
     store = exported[0]
     code = f"from geoseg.run.lock import hold\nimport time\nwith hold({str(store.parent / '.alerts.zarr.lock')!r}):\n    print('held', flush=True)\n    time.sleep(60)"
@@ -261,7 +275,7 @@ def test_a_store_that_is_held_is_left_alone(maps, exported, tmp_path):
 def test_a_workflow_adds_its_scenes_run_by_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = ["run", str(Path(__file__).parents[2] / "workflows" / "alerts.yaml"), "-q",
-             "--set", "input.size=128", "--set", "input.seed=3", "--set", "cluster.workers=1",
+             "--set", "input.size=256", "--set", "cluster.workers=1",
              "--set", "alerts.seen_forest=1", "--set", "output.quicklook=false"]  # fmt: skip
     dated = [["--set", f"input.date={n}", "--set", f"input.directory=s{n}"] for n in (1, 2)]
     store, out = Path("products/alerts/forest.zarr"), Path("products/alerts/alerts")

@@ -112,9 +112,10 @@ def a_scene_of_mars(desk):
     return request
 
 
-@case("in", "folder", "*.tif")
-def a_folder_as_scene(desk):
-    return desk.workflow(input={"path": "in"})
+@case("in/deep", "a folder without rasters", "write deep/**/*.tif")
+def a_folder_of_folders_as_scenes(desk):
+    (desk.folder / "in/deep/er").mkdir(parents=True)
+    return desk.workflow(input={"path": "in/deep"})
 
 
 @case("in/scenes.tif", "no such file", "did you mean in/scene.tif?")

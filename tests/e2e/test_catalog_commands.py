@@ -12,6 +12,7 @@ from affine import Affine
 from conftest import ROOT
 from PIL import Image
 from pystac.validation import validate_dict
+from rasterio.enums import ColorInterp
 from rasters import NORTH_UP, write
 from stac_servers import filtering
 
@@ -49,7 +50,8 @@ def folder(tmp_path_factory):
         write(root / "landsat" / f"{LANDSAT}_{name}.TIF", values, nodata=0)
     (root / "landsat" / f"{LANDSAT}_MTL.txt").write_text("    CLOUD_COVER = 12.34\n")
     four = rng.integers(0, 255, (4, *SHAPE)).astype(np.uint8)
-    write(root / "m_4709963_se_14_1_20170827.tif", four, names=("red", "green", "blue", "nir"))
+    rgba = tuple(ColorInterp[name] for name in ("red", "green", "blue", "alpha"))
+    write(root / "m_4709963_se_14_1_20170827.tif", four, colors=rgba)
     for name, factor in (("B02", 1), ("B03", 1), ("B04", 1), ("B11", 2)):
         shape = SHAPE[0] // factor, SHAPE[1] // factor
         values = rng.integers(100, 3000, shape).astype(np.uint16)
@@ -113,6 +115,14 @@ def test_items_say_what_files_and_products_say(built):
     assert f"{hls.datetime:%Y-%m-%dT%H:%M:%S}" == "2024-06-03T16:30:00"
     source = StacSource(str(built / "catalog.json"), ids=(hls.id,))
     assert source.scenes(["nir08"])[0].bands["nir08"].scale == 1e-4
+
+
+def test_products_are_known_by_their_names(built):
+    naip = items_of(built)["m_4709963_se_14_1_20170827"].assets["image"].extra_fields["bands"]
+    assert [band["eo:common_name"] for band in naip] == ["red", "green", "blue", "nir"]
+    source = StacSource(str(built / "catalog.json"), ids=("m_4709963_se_14_1_20170827",))
+    (scene,) = source.scenes(["red", "nir"])
+    assert (scene.masks, scene.bands["nir"].index) == ((), 4)
 
 
 def test_scenes_of_the_catalog_are_those_of_the_files(folder, built):
@@ -186,7 +196,14 @@ def test_bad_searches_are_one_clear_error(built, call, options, message):
 def test_show_tells_what_a_model_would_read(built, call):
     told = call("show", built / "catalog.json", LANDSAT)
     assert told.code == 0
-    for words in ("EPSG:32629", "reflectance", "* 2.75e-05 + -0.2, nodata 0", "qa_pixel", "12.34"):
+    for words in (
+        "EPSG:32629",
+        "reflectance",
+        " 10 m, uint16",
+        "* 2.75e-05 + -0.2, nodata 0",
+        "qa_pixel",
+        "12.34",
+    ):
         assert words in told.out
     (shown,) = json.loads(call("show", built / "catalog.json", LANDSAT, "--json").out)
     assert set(shown["bands"]) == {"red", "nir08", "swir16"}

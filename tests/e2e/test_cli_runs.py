@@ -109,7 +109,7 @@ def story(tmp_path_factory, model):
             check=True,
         )
         getattr(told, name).left = left
-        getattr(told, name).status = json.loads(status.stdout)[0]
+        getattr(told, name).status = json.loads(status.stdout)["outputs"][0]
     told.last = OnTerminal("run", path).end()
     told.after = contents(out)
     return told

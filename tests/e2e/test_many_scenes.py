@@ -3,30 +3,38 @@
 import json
 import subprocess
 import sys
+import zipfile
 from math import ceil
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import geopandas
 import numpy as np
 import pystac
 import pytest
 import rasterio
+import shapely
 from affine import Affine
 from packages import write_package
+from pyproj import Geod
 from pystac.validation import validate_dict
 from rasterio.warp import Resampling, reproject, transform_bounds
 from rasters import write
+from scipy.ndimage import distance_transform_edt
 
 from geoseg.api import plan as plan_of
 from geoseg.api.inputs import find_scenes
 from geoseg.cli import run
 from geoseg.errors import InputError
+from geoseg.grid import Window
 from geoseg.io.sample import SampleSource, SampleSpec, write_sample
+from geoseg.ops.tiling import Lattice
 from geoseg.workflow import load
 
 pytestmark = pytest.mark.cluster
 
 SHAPE = 200, 260
+NAMES = ("blue", "green", "red", "nir", "swir16", "swir22")
 DATES = {"june": 1, "september": 2}
 
 
@@ -124,6 +132,71 @@ def test_its_products_say_what_they_are_of(composite, dates):
     assert done.stdout.strip().endswith("is a valid cloud optimized GeoTIFF"), done.stdout
 
 
+def test_its_project_shows_observations_and_scenes(composite):
+    _, out = composite
+    most = json.loads((out / "run.json").read_text())["combined"]["observations"]["most"]
+    style = ET.parse(out / "observations.qml").getroot()  # noqa: S314 (our own file)
+    assert [r.get("classificationMax") for r in style.iter("rasterrenderer")] == [str(most)]
+    with zipfile.ZipFile(out / "project.qgz") as project:
+        root = ET.fromstring(project.read("project.qgs").decode().partition("\n")[2])  # noqa: S314 (same)
+    shown = {layer.get("name"): layer for layer in root.iter("layer-tree-layer")}
+    assert list(shown)[-3:] == ["Clear observations", "september", "june"]
+    assert shown["Clear observations"].get("checked") == "Qt::Unchecked"
+    for name in ("observations.tif", "september/scene.tif", "june/scene.tif"):
+        (source,) = [
+            lay.get("source") for lay in shown.values() if lay.get("source").endswith(name)
+        ]
+        assert (out / source).exists()
+
+
+LEAST = 0.55
+
+
+@pytest.mark.parametrize(
+    ("changes", "least"),
+    [
+        ({"composite": {"method": "median", "min_observations": 2}}, 2),
+        ({"mosaic": "probability"}, 1),
+    ],
+)
+def test_quality_and_thin_chips_of_many_scenes(tmp_path, dates, model, changes, least):
+    output = {"directory": str(tmp_path / "out"), "project": False, "quicklook": False}
+    path = workflow(
+        tmp_path, dates, model, **changes,
+        tiling={"size": 160, "margin": 48, "block": 128, "min_valid": LEAST},
+        output=output | {"vector": False, "raster": {"quality": True}},
+    )  # fmt: skip
+    assert run(["run", str(path), "-q"]) == 0
+    out = tmp_path / "out"
+    seen = [valid_pixels(dates, name) for name in DATES]
+    counts = sum(one.astype(int) for one in seen)
+    valid = counts >= least
+    with rasterio.open(out / "quality.tif") as file:
+        found, far = file.read()
+    assert np.array_equal(found, counts)
+    assert np.array_equal(far, np.minimum(np.floor(distance_transform_edt(valid)), 64))
+    with rasterio.open(out / "observations.tif") as file:
+        assert np.array_equal(file.read(1), counts)
+    # A composite is seen as one scene, each scene of a mosaic by itself.
+    parts = [thick(one) for one in (seen if "mosaic" in changes else [valid])]
+    expected = np.logical_or.reduce(parts)
+    with rasterio.open(out / "classes.tif") as file:
+        assert np.array_equal(file.read(1) != 255, expected)
+    record = json.loads((out / "run.json").read_text())
+    assert record["valid_pixels"] == expected.sum()
+    assert record["dropped_pixels"] == (valid & ~expected).sum() > 0
+    assert record["thin_chips"] > 0
+
+
+def thick(valid):
+    """Valid pixels that a chip speaks for of which enough is valid."""
+    kept = np.zeros_like(valid)
+    for chip in Lattice(160, 48, 8).chips(SHAPE, Window(0, 0, *SHAPE)):
+        if valid[(chip.sees & Window(0, 0, *SHAPE)).slices].mean() >= LEAST:
+            kept[chip.owns.slices] = True
+    return kept & valid
+
+
 def test_what_is_finished_is_not_done_again(composite):
     path, out = composite
     before = (out / "classes.tif").stat().st_mtime_ns
@@ -179,6 +252,30 @@ def test_scenes_of_two_zones_become_one_map(tmp_path, zones, model):
     assert (counts[5:-5, 175:-5] == 1).all()
     record = json.loads((out / "run.json").read_text())["combined"]
     assert (record["rule"], record["after_the_model"]) == ("probability", True)
+
+
+def test_a_composite_across_the_antimeridian(tmp_path, model):
+    rng = np.random.default_rng(1)
+    for name, west in (("a_20240601", 179.985), ("b_20240611", -180)):
+        values = rng.integers(200, 4000, (6, 12, 15)).astype(np.uint16).repeat(10, 1).repeat(10, 2)
+        place = Affine(1e-4, 0, west, 0, -1e-4, 10)
+        write(tmp_path / "in" / f"{name}.tif", values, transform=place, crs="EPSG:4326", names=NAMES)  # fmt: skip
+    source = {"kind": "files", "path": str(tmp_path / "in"), "units": "reflectance", "scale": 1e-4}
+    output = {"directory": str(tmp_path / "out")}
+    tiling = {"size": 160, "margin": 48}
+    path = workflow(
+        tmp_path, tmp_path, model, input=source, composite="median", output=output, tiling=tiling
+    )
+    assert run(["run", str(path), "-q"]) == 0
+    with rasterio.open(tmp_path / "out" / "classes.tif") as file:
+        assert file.shape == (120, 300)
+        assert (file.read(1) != 255).all()
+    item = json.loads((tmp_path / "out" / "item.json").read_text())
+    assert item["bbox"] == pytest.approx([179.985, 9.988, -179.985, 10])
+    polygons = geopandas.read_file(tmp_path / "out" / "polygons.gpkg", layer="land_use")
+    geod = Geod(ellps="WGS84")
+    whole, _ = geod.geometry_area_perimeter(shapely.box(0, 9.988, 0.03, 10).segmentize(1e-3))
+    assert polygons.area_m2.sum() == pytest.approx(whole, rel=1e-4)
 
 
 @pytest.mark.parametrize(

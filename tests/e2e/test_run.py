@@ -140,7 +140,7 @@ def test_a_second_run_has_nothing_to_do(finished, tmp_path, model):
     assert "up to date" in done.stdout
     assert contents(finished) == before
     state = json.loads(geoseg("status", finished, "--json", check=0).stdout)
-    assert [s["state"] for s in state] == ["done"]
+    assert [s["state"] for s in state["outputs"]] == ["done"]
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,9 @@ def test_killed_and_started_again_it_ends_with_the_same_bytes(tmp_path, model):
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     assert not (out / "item.json").exists()
-    assert json.loads(geoseg("status", out, "--json", check=0).stdout)[0]["state"] == "lost"
+    assert (
+        json.loads(geoseg("status", out, "--json", check=0).stdout)["outputs"][0]["state"] == "lost"
+    )
     geoseg("run", path, check=0)
     assert contents(out) == wanted
     record = json.loads((out / "run.json").read_text())

@@ -118,7 +118,7 @@ def test_wrong_numbers_are_told_before_anything_is_mapped(hls, tmp_path, setting
     assert set(numbers) == set(plan.committee.card.bands)
 
 
-SENSORS = ["drone", "forest", "landsat-c2", "landsat8", "naip", "sentinel2-safe", "water"]
+SENSORS = ["drone", "folder", "forest", "landsat-c2", "landsat8", "naip", "sentinel2-safe", "water"]
 
 
 @pytest.mark.data

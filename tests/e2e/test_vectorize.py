@@ -24,7 +24,7 @@ from rasters import DEGREES, NORTH_UP, ROTATED, SOUTH_UP, write
 
 import geoseg
 from geoseg.cli import run
-from geoseg.errors import BlockError, InputError, SceneError
+from geoseg.errors import InputError, SceneError
 from geoseg.legend import LEGENDS
 
 pytestmark = pytest.mark.cluster
@@ -224,27 +224,21 @@ def test_worker_processes_and_threads_write_the_same_bytes(tmp_path):
     )
 
 
-def test_numbers_that_are_no_codes_are_refused_by_threads_too(tmp_path):
-    values = codes().astype(np.int16)
-    values[77, 88] = -3
-    raster = write(tmp_path / "in.tif", values, nodata=-9999)
-    told = refused(tmp_path, raster, error=SceneError)
-    assert "holds -3; class codes are 0 to 255" in told
-
-
+@pytest.mark.parametrize("workers", [None, 1])
 @pytest.mark.parametrize("wrong", [300, -3])
-def test_numbers_that_are_no_codes(tmp_path, wrong, capsys):
+def test_numbers_that_are_no_codes(tmp_path, wrong, workers, capsys):
     values = codes().astype(np.int16)
     values[77, 88] = wrong
     raster = write(tmp_path / "in.tif", values, nodata=-9999)
     out = tmp_path / "out.gpkg"
-    assert run(["vectorize", raster, str(out), "--workers", "1", "-q"]) == 1
-    told = capsys.readouterr().err
-    assert f"{raster}: holds {wrong}; class codes are 0 to 255" in told
+    on = [] if workers is None else ["--workers", str(workers)]
+    assert run(["vectorize", raster, str(out), *on, "-q"]) == 2
+    told = capsys.readouterr().err.strip()
+    assert told.endswith(f"{raster}: holds {wrong}; class codes are 0 to 255")
     assert len(told.splitlines()) == 1
     assert [p.name for p in tmp_path.iterdir()] == ["in.tif"]
-    with pytest.raises(BlockError):
-        geoseg.vectorize(raster, out, workers=1)
+    with pytest.raises(SceneError, match=f"^{raster}: holds {wrong}; class codes are 0 to 255$"):
+        geoseg.vectorize(raster, out, workers=workers)
 
 
 def refused(tmp_path, raster, out="out.gpkg", error=InputError, **options):

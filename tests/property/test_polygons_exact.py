@@ -15,7 +15,7 @@ from polygon_reference import (
     pixels_of,
 )
 
-from geoseg.ops import polygonize
+from geoseg.ops import batches, polygonize
 from geoseg.steps.polygons import Wanted
 from geoseg.steps.vectorize import vectorize_array
 
@@ -34,15 +34,21 @@ def rasters(draw):
 
 @pytest.fixture(autouse=True, params=[1 << 16, 0], ids=["roomy", "compacted"])
 def _tables(request, monkeypatch):
-    """Run everything with tables that are never compacted, and with those that always are."""
+    """Run everything with tables that are never compacted, and with those that always are.
+
+    With those, batches are small, too.
+    """
     monkeypatch.setattr(polygonize, "_FEWEST", request.param)
+    if request.param == 0:
+        monkeypatch.setattr(batches, "ROWS", 7)
+        monkeypatch.setattr(batches, "_VERTICES", 60)
 
 
-def serialized(batches):
+def serialized(stream_of_batches):
     sink = pa.BufferOutputStream()
-    batches = list(batches)
-    with pa.ipc.new_stream(sink, batches[0].schema) as stream:
-        for batch in batches:
+    made = list(stream_of_batches)
+    with pa.ipc.new_stream(sink, made[0].schema) as stream:
+        for batch in made:
             stream.write_batch(batch)
     return sink.getvalue().to_pybytes()
 
@@ -60,6 +66,24 @@ def test_polygons_are_those_of_gdal(array, block, transform, nodata):
     np.testing.assert_allclose(shapely.area(ours), area, rtol=1e-9)
     boxes = np.stack([table[side].to_numpy() for side in ("xmin", "ymin", "xmax", "ymax")], axis=1)
     np.testing.assert_array_equal(boxes, shapely.bounds(ours).reshape(-1, 4))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 9),
+    st.integers(55, 200),
+    st.floats(0.01, 0.9),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([np.uint8, np.int16, np.int32]),
+)
+def test_rows_of_many_words_are_those_of_gdal(height, width, share, seed, dtype):
+    """Runs and nodes are found by words of 8 flags and of 64 bits: few or many in each."""
+    random = np.random.default_rng(seed)
+    array = np.where(random.random((height, width)) < share, random.integers(0, 3, width), 1)
+    array = array.astype(dtype)
+    table = vectorize_array(array, grid_of(array), nodata=0, block=256).read_all()
+    found = as_set(geometries(table), table["class_code"].to_pylist())
+    assert found == as_set(*gdal_polygons(array.astype(np.uint8), TRANSFORMS[0], 0))
 
 
 @settings(max_examples=100, deadline=None)

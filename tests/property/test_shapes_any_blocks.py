@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from polygon_reference import TRANSFORMS, geometries, grid_of, realistic
 from scipy import ndimage
 
-from geoseg.ops import polygonize
+from geoseg.ops import batches, polygonize
 from geoseg.ops.topology.shaping import Shaping
 from geoseg.steps.polygons import Wanted
 from geoseg.steps.vectorize import vectorize_array
@@ -45,8 +45,14 @@ def table_of(array, transform, **options):
 
 @pytest.fixture(autouse=True, params=[1 << 16, 0], ids=["roomy", "compacted"])
 def _tables(request, monkeypatch):
-    """Run everything with tables that are never compacted, and with those that always are."""
+    """Run everything with tables that are never compacted, and with those that always are.
+
+    With those, batches are small, too.
+    """
     monkeypatch.setattr(polygonize, "_FEWEST", request.param)
+    if request.param == 0:
+        monkeypatch.setattr(batches, "ROWS", 7)
+        monkeypatch.setattr(batches, "_VERTICES", 60)
 
 
 @settings(max_examples=100, deadline=None)

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from datetime import date
 from hashlib import sha256
 from io import BytesIO
 
@@ -11,7 +12,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from geoseg.io.charts import Curve, confusion_chart, curves_chart, reliability_chart, short
+from geoseg.io.charts import (
+    Curve,
+    Interval,
+    confusion_chart,
+    curves_chart,
+    intervals_chart,
+    reliability_chart,
+    short,
+)
 from geoseg.ops.calibration import Reliability, calibrate
 
 COUNTS = np.array([[900, 100, 0], [30, 70, 0], [0, 0, 0]])
@@ -97,3 +106,15 @@ def test_nothing_to_show():
 def test_counts_in_few_characters():
     numbers = (0, 999, 1000, 12_345, 999_499, 999_500, 123_456_789, 36_000**2)
     assert [short(n) for n in numbers] == ["0", "999", "1k", "12.3k", "999k", "1M", "123M", "1.3G"]
+
+
+def test_intervals_are_drawn_with_gaps_and_the_same_each_time():
+    days = [date(2020, 1, 1), date(2020, 2, 1), date(2020, 3, 1)]
+    shown = Interval(days, [1.0, float("nan"), 3.0], [0.5, 0.0, 3.0], [2.0, 4.0, 3.0])
+    one, other = (intervals_chart({"A $lake": shown}, y_label="ha") for _ in range(2))
+    assert one == other
+    assert b"<svg" in one
+    more = intervals_chart({"A": shown, "B": shown}, y_label="ha", form="png")
+    assert Image.open(BytesIO(more)).height > 300
+    with pytest.raises(ValueError, match="needs a panel"):
+        intervals_chart({}, y_label="ha")

@@ -16,11 +16,12 @@ from geoseg.errors import SceneError
 from geoseg.grid import Window, full_window
 from geoseg.io import members
 from geoseg.io.combining import Combination, Placing, combine_scenes, deepest
+from geoseg.io.footprint import footprint
 from geoseg.io.opening import open_pixels
 from geoseg.io.periods import by_period
 from geoseg.io.target_grid import GridWish
 from geoseg.plan import bytes_per_pixel, combining_bytes
-from geoseg.scene import Scene
+from geoseg.scene import Mask, Scene
 from geoseg.testing import fake_card
 
 MEDIAN = Combination("median")
@@ -109,6 +110,74 @@ def test_scenes_of_two_zones_come_onto_one_grid(tmp_path):
     assert patch.observations.max() == 2
     assert (patch.observations[patch.valid] >= 1).all()
     assert (patch.values[:, patch.valid] == 1).all()
+
+
+ACROSS = {
+    "both in degrees": ("EPSG:4326", "EPSG:4326", None),
+    "the east as utm": ("EPSG:4326", "EPSG:32601", "EPSG:4326"),
+    "the west as utm": ("EPSG:32660", "EPSG:4326", "EPSG:4326"),
+    "both as utm": ("EPSG:32660", "EPSG:32601", "EPSG:4326"),
+    "degrees in a zone": ("EPSG:4326", "EPSG:4326", "utm"),
+}
+
+
+@pytest.mark.parametrize(("west", "east", "crs"), ACROSS.values(), ids=ACROSS.keys())
+@pytest.mark.parametrize("flip", [False, True])
+def test_the_antimeridian_is_no_border(tmp_path, west, east, crs, flip):
+    """Scenes on both sides of 180 degrees, in whatever order, become one narrow grid."""
+    places = {
+        "west": (
+            Affine(0.01, 0, 179.6, 0, -0.01, 10),
+            Affine(1100, 0, 785_000, 0, -1100, 1_106_000),
+        ),
+        "east": (
+            Affine(0.01, 0, -180, 0, -0.01, 10),
+            Affine(1100, 0, 171_000, 0, -1100, 1_106_000),
+        ),
+    }
+    scenes = []
+    for number, (side, code) in enumerate((("west", west), ("east", east)), 1):
+        transform = places[side][code != "EPSG:4326"]
+        values = np.full((40, 40), number, np.uint8)
+        values[:2] = 0
+        path = write(tmp_path / f"{side}.tif", values, transform=transform, crs=code, nodata=0)
+        band = band_of(path)
+        mask = Mask(path, 1, band.grid, "values", (0,), 1)
+        scenes.append(Scene(side, {"a": band}, band.grid, (mask,)))
+    wish = None if crs is None else GridWish(crs)
+    scene = combine_scenes(
+        scenes[::-1] if flip else scenes, Combination("latest"), name="x", acquired=None,
+        placing=Placing(wish),
+    )  # fmt: skip
+    assert max(scene.grid.shape) < 100
+    assert all(min(window.shape) > 30 for window in scene.combined.windows)
+    pixels = open_pixels(scene)
+    patch = pixels.read(["a"], full_window(scene.grid))
+    pixels.close()
+    lon, lat = footprint(scene.grid)[1][::2], footprint(scene.grid)[1][1::2]
+    assert lon[0] > 179
+    assert lon[1] < -179
+    assert lat == pytest.approx((9.6, 10.0), abs=0.05)
+    found = patch.values[0]
+    middle = found[found.shape[0] // 2]
+    seen = middle[middle > 0]
+    assert len(seen) > 0.9 * scene.grid.shape[1]
+    assert np.flatnonzero(seen == 1).max() < np.flatnonzero(seen == 2).min(), "west, then east"
+    assert (patch.valid == (found > 0)).all()
+    assert abs(int((seen == 1).sum()) - int((seen == 2).sum())) < 8
+    assert not patch.valid[0].any(), "the mask is turned with its scene"
+
+
+def test_scenes_all_around_the_globe_stay_where_they_are(tmp_path):
+    scenes = []
+    for lon in (-170, -60, 50, 160):
+        transform = Affine(0.1, 0, lon, 0, -0.1, 10)
+        path = write(tmp_path / f"{lon}.tif", np.ones((4, 4), np.uint8), transform=transform, crs="EPSG:4326")  # fmt: skip
+        scenes.append(Scene(str(lon), {"a": band_of(path)}, band_of(path).grid))
+    scene = combine_scenes(scenes, MEDIAN, name="x", acquired=None)
+    pixels = open_pixels(scene)
+    assert pixels.read(["a"], full_window(scene.grid)).valid.sum() == 64
+    pixels.close()
 
 
 def test_numbers_stay_as_stored_where_all_scenes_mean_the_same_by_them(tmp_path):

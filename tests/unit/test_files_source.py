@@ -287,7 +287,7 @@ def truncated_in_the_header(path):
         (truncated_in_the_header, "not a raster that can be read"),
         (lambda path: path.write_text("hello"), "not a raster that can be read"),
         (lambda path: path.touch(), "not a raster that can be read"),
-        (lambda path: path.mkdir(), "a folder without MTD_MSIL2A.xml is no Sentinel-2 SAFE"),
+        (lambda path: path.mkdir(), "a folder without rasters .*write a.tif/\\*\\*/\\*.tif"),
         (lambda path: write(path, np.ones((4, 5), np.complex64)), "band 1 .red. holds complex64"),
         (lambda path: write(path, ONES, transform=Affine(10, 0, 5, 0, 0, 5)), "without area"),
     ],

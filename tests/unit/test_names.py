@@ -51,6 +51,11 @@ def test_b8a_tells_the_others():
     assert names == ["blue", "green", "nir08", "swir16", None]
 
 
+def test_a_leading_zero_tells_the_others():
+    assert common_names(["2018-12-01_B02", "2018-12-01_B11"]) == ["blue", "swir16"]
+    assert common_names(["x_B2", "x_B11"]) == [None, None]
+
+
 @pytest.mark.parametrize(
     ("text", "sensor"),
     [
@@ -106,6 +111,7 @@ def test_date_in(text, date):
 def test_date_from_tags():
     tags = {"A": "nonsense", "B": "2018:07:16 06:06:23"}
     assert date_from_tags(tags, ("X", "A", "B")) == datetime(2018, 7, 16, 6, 6, 23, tzinfo=UTC)
+    assert date_from_tags({"A": "2018-07-16T06:06:23+00:00"}, ("A",)) == date_from_tags(tags, "B")
     assert date_from_tags({"A": "0000:00:00 00:00:00"}, ("A",)) is None
 
 

@@ -170,7 +170,7 @@ def test_ids_are_those_of_grid_place_and_class():
 
 @pytest.mark.parametrize("block", [3, 50])
 def test_batches_are_cut_by_rows_and_bytes(monkeypatch, block):
-    monkeypatch.setattr(polygons_module, "_ROWS", 100)
+    monkeypatch.setattr(polygons_module, "ROWS", 100)
     monkeypatch.setattr(polygons_module, "_BYTES", 11_000)
     array = np.zeros((30, 100), np.uint8)
     array[::2, ::2] = 1  # 750 polygons of 93 bytes

@@ -11,7 +11,7 @@ import pytest
 
 from geoseg.errors import InputError
 from geoseg.run.pace import SPAN_SECONDS, Pace, clock_text
-from geoseg.run.progress import JsonLines, Plain, Terminal, make_reporter
+from geoseg.run.progress import JsonLines, Plain, make_reporter
 from geoseg.run.reporter import Several, Silent, logs_to
 from geoseg.run.status import StatusFile, read_status
 
@@ -228,6 +228,8 @@ def test_several_and_logs():
 
 
 def test_terminal_on_a_stream_that_is_none():
+    from geoseg.run.terminal import Terminal
+
     tell(Terminal(io.StringIO()))
 
 

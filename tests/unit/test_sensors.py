@@ -119,7 +119,7 @@ def test_level_1_is_corrected_for_the_sun(tmp_path):
     ("text", "message"),
     [
         ("nonsense", "damaged Landsat metadata .no GROUP"),
-        (MTL.replace("MULT_BAND", "X"), "no band with a factor to reflectance"),
+        (MTL.replace("MULT_BAND", "X"), "whose factor to reflectance its MTL file tells"),
         (MTL.replace("-0.2", "x"), "damaged Landsat metadata"),
     ],
 )

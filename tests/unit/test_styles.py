@@ -20,6 +20,7 @@ from geoseg.io.qml import (
     polygon_qml,
     write_class_qml,
     write_confidence_qml,
+    write_count_qml,
     write_quality_qml,
 )
 from geoseg.io.rat import write_rat
@@ -129,6 +130,17 @@ def test_quality_style_shows_distances_of_the_second_band(tmp_path):
     assert [r.get("band") for r in root.iter("rasterrenderer")] == ["2"]
     items = [(item.get("value"), item.get("label")) for item in root.iter("item")]
     assert items == [(str(v), f"{v} px") for v in (0, 16, 32, 48, 64)]
+
+
+@pytest.mark.parametrize(("most", "shown"), [(9, (0, 2, 4, 7, 9)), (2, (0, 1, 2)), (0, (0, 1))])
+def test_count_style_runs_to_the_most_and_shows_whole_numbers(tmp_path, most, shown):
+    write_count_qml(tmp_path / "a.qml", most)
+    root = ET.parse(tmp_path / "a.qml").getroot()  # noqa: S314 (our own file)
+    items = [(item.get("value"), item.get("label")) for item in root.iter("item")]
+    assert [value for value, _ in items] == [str(number) for number in shown]
+    assert items[-1][1].endswith(" observations")
+    assert [r.get("classificationMax") for r in root.iter("rasterrenderer")] == [str(shown[-1])]
+    assert next(reversed(list(root.iter("item")))).get("color") == "#fde725"
 
 
 def test_polygon_style_has_names_colours_and_aliases():

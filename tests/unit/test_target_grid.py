@@ -340,6 +340,12 @@ def test_around_a_pole_there_are_all_longitudes(tmp_path):
     assert target_grid(south, GridWish("EPSG:4326")).boundingbox.bottom == pytest.approx(-90, abs=1)
 
 
+def test_utm_reaches_far_enough_for_neighbours():
+    for west in (-20, 0, 10):
+        scene = on(GeoBox((40, 80), Affine(0.1, 0, west, 0, -0.1, 60), "EPSG:4326"))
+        assert max(target_grid(scene, GridWish("EPSG:32631")).shape) < 200
+
+
 @pytest.mark.parametrize("crs", ["EPSG:6933", "EPSG:3857"])
 def test_maps_of_the_world_are_not_cut(crs):
     world = on(GeoBox((120, 360), Affine(1, 0, -180, 0, -1, 60), "EPSG:4326"))
@@ -376,6 +382,7 @@ def test_only_windows_without_data_are_left_out(tmp_path, monkeypatch, wish):
 def test_what_is_refused(tmp_path):
     here = on(GeoBox((100, 100), NORTH_UP, UTM))
     across = on(GeoBox((300, 300), Affine(100, 0, 720_000, 0, -100, 5_000_000), "EPSG:32660"))
+    world = on(GeoBox((31, 360), Affine(1, 0, -180, 0, -1, 60), "EPSG:4326"))
     far = write(tmp_path / "far.tif", np.ones((4, 4), np.uint8), transform=DEGREES, crs="EPSG:4326")
     refused = [
         (here, GridWish("EPSG:999999"), "grid.crs: EPSG:999999 is not understood"),
@@ -391,6 +398,13 @@ def test_what_is_refused(tmp_path):
         (across, GridWish("EPSG:3857"), "along which EPSG:3857 .* is cut, like the antimeridian"),
         (across, GridWish("EPSG:6933"), "along which EPSG:6933 .* is cut"),
         (on(GeoBox((4, 4), NORTH_UP, None)), GridWish("utm"), "has no CRS"),
+        (
+            world,
+            GridWish("utm"),
+            "reaches 180 degrees of longitude from 3, the middle of EPSG:32631",
+        ),
+        (world, GridWish("EPSG:2193"), "from 173, the middle of EPSG:2193 .*EPSG:6933 for a large"),
+        (here, GridWish("EPSG:32650"), "degrees of longitude from 117, .*utm for a small scene"),
     ]
     for scene, wish, message in refused:
         with pytest.raises(SceneError, match=message):

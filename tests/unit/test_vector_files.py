@@ -140,12 +140,6 @@ def test_bytes_do_not_depend_on_batches_or_time(tmp_path):
         assert files[0] == files[1] == files[2]
 
 
-def test_settings_of_gdal_are_put_back(tmp_path):
-    before = pyogrio.get_gdal_config_option("OGR_CURRENT_DATE")
-    styled(tmp_path / "a.gpkg", some(GRIDS["south-up"]), GRIDS["south-up"])
-    assert pyogrio.get_gdal_config_option("OGR_CURRENT_DATE") == before
-
-
 def test_failure_while_polygons_come_is_told_and_leaves_nothing(tmp_path):
     def broken():
         yield from some(GRIDS["south-up"], rows=10)[:2]

@@ -138,8 +138,10 @@ def _is_place(key: str) -> bool:
 
 
 def _model(record: Mapping[str, Any]) -> dict[str, Any]:
-    said = dict(_flat(record.get("model") or {}))
-    return {key: value for key, value in said.items() if not key.endswith("sha256") or value}
+    """Which networks; how they were asked (views, scales) is a setting."""
+    said = record.get("model") or {}
+    kept = {key: said[key] for key in ("name", "version", "sha256", "members") if key in said}
+    return {key: value for key, value in _flat(kept) if value is not None}
 
 
 def _settings(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,132 @@
+"""Tables as CSV, Parquet, and beside polygons in a GeoPackage: the same rows give the same bytes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import shapely
+from numpy.typing import NDArray
+
+from geoseg.errors import ProductError
+from geoseg.io.atomic import replacing, write_bytes
+from geoseg.io.columns import GEOMETRY
+from geoseg.io.geopackage import write_geopackage
+from geoseg.io.geopackage_tables import add_columns
+
+_CHANGED = "1970-01-01T00:00:00.000Z"  # not the clock: the same input gives the same bytes
+_KINDS = {"int64": "INTEGER", "double": "REAL", "string": "TEXT", "bool": "BOOLEAN"}
+
+
+def write_csv(path: str | Path, table: pa.Table) -> None:
+    """UTF-8 with a head; what is null is empty.
+
+    Raises:
+        ProductError: It cannot be written.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(table.column_names)
+    writer.writerows(zip(*(column.to_pylist() for column in table.columns), strict=True))
+    write_bytes(path, text.getvalue().encode())
+
+
+def write_parquet(path: str | Path, table: pa.Table) -> None:
+    """Parquet, zstd.
+
+    Raises:
+        ProductError: It cannot be written.
+    """
+    with replacing(path) as made:
+        pq.write_table(table, made, compression="zstd")
+
+
+def write_tables(path: str | Path, tables: Mapping[str, pa.Table]) -> dict[str, Path]:
+    """Each table as ``name.csv`` and ``name.parquet`` in a folder; their paths by name and form."""
+    made = {}
+    for name, table in tables.items():
+        for form, write in (("csv", write_csv), ("parquet", write_parquet)):
+            target = Path(path) / f"{name}.{form}"
+            write(target, table)
+            made[f"{name}_{form}"] = target
+    return made
+
+
+def write_polygon_tables(
+    path: str | Path,
+    layer: str,
+    shapes: NDArray[np.object_],
+    attributes: pa.Table,
+    tables: Mapping[str, pa.Table],
+    *,
+    crs: str,
+    title: str,
+) -> None:
+    """A GeoPackage of one layer of polygons, and tables that belong to it.
+
+    Args:
+        path: The ``.gpkg``; replaced only when the new one is complete.
+        layer: Its name.
+        shapes: ``(row,)`` polygons.
+        attributes: A row for each of them.
+        tables: By name; ints, floats, texts and booleans.
+        crs: WKT or ``EPSG:n``.
+        title: What the layer shows.
+
+    Raises:
+        ProductError: It cannot be written.
+    """
+    wkb = shapely.to_wkb([_multi(shape) for shape in shapes])
+    columns = {GEOMETRY: pa.array(list(wkb), pa.binary())}
+    columns |= dict(zip(attributes.column_names, attributes.columns, strict=True))
+    table = pa.table(columns).replace_schema_metadata({"geometry_type": "MultiPolygon"})
+    with replacing(path) as made:
+        write_geopackage(
+            made,
+            {layer: table.combine_chunks().to_batches()},
+            grid_crs=crs,
+            styles={},
+            tags={},
+            titles={layer: title},
+        )
+        _add_all(path, made, tables)
+
+
+def _multi(shape: Any) -> Any:
+    parts = [part for part in shapely.get_parts(shape) if part.geom_type == "Polygon"]
+    return shapely.MultiPolygon(parts)
+
+
+def _add_all(path: str | Path, made: Path, tables: Mapping[str, pa.Table]) -> None:
+    try:
+        with closing(sqlite3.connect(made)) as connection, connection:
+            for name, rows in tables.items():
+                _add(connection, name, rows)
+            add_columns(connection, tables)
+    except sqlite3.Error as error:
+        raise ProductError(f"{path}: cannot be written: {error}") from error
+
+
+def _add(connection: sqlite3.Connection, name: str, table: pa.Table) -> None:
+    """A table of attributes, as OGC 12-128r17, 2.4 has it."""
+    kinds = ", ".join(f'"{field.name}" {_KINDS[str(field.type)]}' for field in table.schema)
+    connection.execute(
+        f'CREATE TABLE "{name}" (fid INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, {kinds})'
+    )
+    connection.execute(
+        "INSERT INTO gpkg_contents (table_name, data_type, identifier, description, last_change) "
+        "VALUES (?, 'attributes', ?, '', ?)",
+        (name, name, _CHANGED),
+    )
+    named = ", ".join(f'"{column}"' for column in table.column_names)
+    marks = ", ".join("?" * table.num_columns)
+    rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
+    connection.executemany(f'INSERT INTO "{name}" ({named}) VALUES ({marks})', rows)  # noqa: S608 - our own names
