@@ -15,7 +15,7 @@ from shapely.geometry.base import BaseGeometry
 from geoseg.api.changes.maps import Mask
 from geoseg.errors import ProductError
 from geoseg.grid import GeoBox
-from geoseg.io.gdal_settings import FAILURES
+from geoseg.io.gdal_failures import FAILURES
 from geoseg.io.grids import pixel_sides
 from geoseg.io.loss_layers import LossLayer
 from geoseg.ops.plot_risk import Risk
@@ -80,7 +80,7 @@ def facts(
         found.append(("Forest", f"{mask.raster.classes.name}: {what}; only its loss counts"))
     noted = sum(bool(one.notes) for one in checked)
     if noted:
-        found.append(("Notes", f"{noted} plots have notes: see the table or their maps"))
+        found.append(("Notes", f"{noted} plots have notes: see below"))
     return found
 
 

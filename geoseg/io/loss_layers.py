@@ -105,7 +105,7 @@ class LossReader:
         self.layer = layer
         folder, path, kind = layer.path.parent, layer.path, layer.kind
         # Zero is no loss, though files that hold little else call it nodata.
-        holes = kind == "change" or (kind == "span" and _nodata(path) not in (None, 0))
+        holes = kind == "change" or (kind != "alerts" and _nodata(path) not in (None, 0))
         self._main = OnGrid(folder / "state.tif" if kind == "alerts" else path, grid, holes=holes)
         self._dates = OnGrid(folder / "dates.tif", grid, holes=False) if kind == "alerts" else None
         sure = folder / "confidence.tif"
@@ -121,7 +121,7 @@ class LossReader:
         (values,), there = self._main.read(window, [1], fill=0)
         if values.dtype.kind not in "ui":
             raise SceneError(f"{self.layer.path}: holds {values.dtype}; loss is whole numbers")
-        numbers = values.astype(np.int64)
+        numbers = np.where(there, values, 0).astype(np.int64)
         if self.layer.kind == "alerts":
             return self._alerts(window, numbers, there)
         after, by, sure = _DECODERS[self.layer.kind](self.layer, numbers)

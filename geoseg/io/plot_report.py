@@ -32,6 +32,7 @@ _CARD: Final = (
 )  # fmt: skip
 _A4 = (8.27, 11.69)
 _MOST_ROWS = 520
+_MOST_NOTES = 200
 _LINES = 52  # of a table on a page
 _LINE = 0.0168  # height of one, of the page
 _COLORS: Final = {entry.name: entry.color for entry in RISKS}
@@ -89,6 +90,14 @@ class PlotReport:
         return found
 
     @property
+    def notes(self) -> list[str]:
+        """What is odd about plots, a sentence each, as far as anybody reads."""
+        noted = [row.values for row in self.rows if row.values.get("notes")]
+        told = [f"{v['plot_id']}: {v['notes']}" for v in noted[:_MOST_NOTES]]
+        more = len(noted) - len(told)
+        return [*told, f"{more} others have notes, too: see plots.csv"] if more else told
+
+    @property
     def codes(self) -> list[int]:
         """What the maps show, in the order of the legend."""
         return sorted({int(c) for m in self.maps.values() for c in set(m.codes.ravel().tolist())})
@@ -109,6 +118,7 @@ def write_report_html(path: Path, report: PlotReport) -> None:
         html_page.table("Layers", ("File", "Shows", "From", "Until", "Pixels"), report.sources),
         html_page.heading("Plots"),
         html_page.table(f"{len(table)} plots", [label for _, label in columns], table),
+        *([html_page.heading("Notes on plots"), _list(report.notes)] if report.notes else []),
         html_page.heading("How risk is told"),
         _list(report.rule),
         html_page.heading("What the numbers do not say"),
@@ -192,9 +202,10 @@ def _text_pages(report: PlotReport) -> list[Figure]:
     for file, what, first, last, grid in report.sources:
         lines += _wrapped(f"{file}: {what}, {first} to {last}, {grid}")
     for title, items in (
+        ("Notes on plots", report.notes),
         ("How risk is told", report.rule), ("What the numbers do not say", report.caveats)
     ):  # fmt: skip
-        lines += [("", False), (title, True)]
+        lines += [("", False), (title, True)] if items else []
         lines += [line for item in items for line in _wrapped(item)]
     figures = []
     for begin in range(0, len(lines), 52):

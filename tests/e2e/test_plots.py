@@ -248,6 +248,7 @@ def test_plots_beside_the_raster_cannot_be_told(tmp_path):
     assert outside["risk"] == none["risk"] == "cannot be told"
     assert "outside of all layers" in outside["notes"]
     assert "is a LineString" in none["notes"]
+    assert "is a LineString" in (tmp_path / "out" / "report.html").read_text()
     assert result.rows[1]["observed_share"] == pytest.approx(50, abs=0.1)
     assert spot["given_as"] == "point"
     feature = json.loads((tmp_path / "out" / "plots.geojson").read_text())["features"][3]

@@ -39,6 +39,13 @@ def test_alerts_of_global_forest_watch(tmp_path):
     np.testing.assert_array_equal(read.by[0, 1:] - read.after[0, 1:], 1)
 
 
+def test_pixels_without_data_are_not_seen(tmp_path):
+    options = {"tags": {"ENCODING": "GFW"}, "nodata": 65_535}
+    _, read = layer(tmp_path / "a.tif", [0, 65_535, 32_193, 0], np.uint16, **options)
+    np.testing.assert_array_equal(read.seen, [[True, False, True, True]])
+    np.testing.assert_array_equal(read.by, days("", "", "2021-01-01", ""))
+
+
 def test_years_of_loss(tmp_path):
     found, read = layer(tmp_path / "x_lossyear_10N.tif", [0, 1, 20, 21], np.uint8)
     assert found.kind == "lossyear"
