@@ -86,7 +86,7 @@ def write_plot_csv(path: Path, rows: Sequence[PlotRow]) -> None:
 def _cell(value: Any) -> Any:
     """Texts that a spreadsheet would take for a formula are kept from being one."""
     if isinstance(value, str) and value[:1] in "=+-@\t":
-        return f"'{value}" if value else value
+        return f"'{value}"
     return "" if value is None else value
 
 
