@@ -29,6 +29,7 @@ from geoseg.cli.options import (
     print_json,
     reporter,
 )
+from geoseg.cli.plots import plots
 from geoseg.cli.train import train
 from geoseg.cli.vectorize import vectorize
 from geoseg.cli.water import water
@@ -63,6 +64,7 @@ app.add_typer(labels, name="labels")
 app.add_typer(catalog, name="catalog")
 app.command("change")(change)
 app.command("diff")(diff)
+app.command("plots")(plots)
 app.add_typer(alerts, name="alerts")
 app.command("train")(train)
 app.command("vectorize")(vectorize)

@@ -76,7 +76,7 @@ def confusion_chart(
     """
     shares = ratio(counts.astype(np.float64), counts.sum(axis=1, keepdims=True).astype(np.float64))
     size = max(3.2, 0.75 * len(names) + 1.9)
-    with _drawing(size, size * 0.92) as figure:
+    with drawing(size, size * 0.92) as figure:
         axes = figure.subplots()
         palette = mpl.colormaps["Blues"].with_extremes(bad="#eeeeee")
         axes.imshow(np.ma.masked_invalid(shares), cmap=palette, vmin=0, vmax=1)
@@ -91,7 +91,7 @@ def confusion_chart(
         axes.set_xticks(np.arange(len(names) + 1) - 0.5, minor=True)
         axes.set_yticks(np.arange(len(names) + 1) - 0.5, minor=True)
         axes.grid(visible=True, which="minor", color="white", linewidth=1)
-        return _saved(figure, form)
+        return saved(figure, form)
 
 
 def _cell(axes: Axes, at: tuple[int, int], count: int, share: float) -> None:
@@ -111,7 +111,7 @@ def reliability_chart(found: Calibration, *, title: str = "", form: Form = "svg"
     width = np.diff(found.edges)
     middle = found.edges[:-1] + width / 2
     some = found.count > 0
-    with _drawing(4.4, 5.0) as figure:
+    with drawing(4.4, 5.0) as figure:
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1))
         upper.bar(
             middle[some], found.accuracy[some], width[some] * 0.94,
@@ -133,7 +133,7 @@ def reliability_chart(found: Calibration, *, title: str = "", form: Form = "svg"
             lower.text(x, count / total, short(int(count)), ha="center", va="bottom", fontsize=6.5)
         most = float(found.count.max(initial=0)) / total
         lower.set(xlabel="confidence", ylabel="share of pixels", ylim=(0, most * 1.3 or 1))
-        return _saved(figure, form)
+        return saved(figure, form)
 
 
 def curves_chart(
@@ -154,7 +154,7 @@ def curves_chart(
     if not panels:
         raise ValueError("a chart of curves needs a panel")
     names = list(dict.fromkeys(name for curves in panels.values() for name in curves))
-    with _drawing(6.4, 1.0 + 2.1 * len(panels)) as figure:
+    with drawing(6.4, 1.0 + 2.1 * len(panels)) as figure:
         drawn = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
         for axes, (quantity, curves) in zip(drawn, panels.items(), strict=True):
             for name, curve in curves.items():
@@ -172,7 +172,7 @@ def curves_chart(
             if curves:
                 axes.legend(frameon=False, fontsize=7.5)
         drawn[-1].set_xlabel(x_label)
-        return _saved(figure, form)
+        return saved(figure, form)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +205,7 @@ def intervals_chart(panels: Mapping[str, Interval], *, y_label: str, form: Form 
     """
     if not panels:
         raise ValueError("a chart of intervals needs a panel")
-    with _drawing(6.4, 0.6 + 2.0 * len(panels)) as figure:
+    with drawing(6.4, 0.6 + 2.0 * len(panels)) as figure:
         drawn = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
         for axes, (title, shown) in zip(drawn, panels.items(), strict=True):
             axes.vlines(
@@ -223,7 +223,7 @@ def intervals_chart(panels: Mapping[str, Interval], *, y_label: str, form: Form 
             axes.grid(visible=True, color="#dddddd", linewidth=0.6)
         drawn[0].legend(frameon=False, fontsize=7.5)
         drawn[-1].tick_params(axis="x", rotation=20)
-        return _saved(figure, form)
+        return saved(figure, form)
 
 
 def form_of(path: Path) -> Form:
@@ -241,13 +241,20 @@ def short(count: int) -> str:
 
 
 @contextmanager
-def _drawing(width: float, height: float) -> Iterator[Figure]:
-    """A figure of so many inches that is drawn with our settings alone, one at a time."""
+def settled() -> Iterator[None]:
+    """Our settings alone, for one drawing at a time."""
     with _DRAWING, style.context(["default", _SETTINGS]):
+        yield
+
+
+@contextmanager
+def drawing(width: float, height: float) -> Iterator[Figure]:
+    """A figure of so many inches that is drawn with our settings alone, one at a time."""
+    with settled():
         yield Figure(figsize=(width, height), layout="constrained")
 
 
-def _saved(figure: Figure, form: Form) -> bytes:
+def saved(figure: Figure, form: Form) -> bytes:
     """The figure as a file, without dates or versions in it."""
     out = io.BytesIO()
     nothing: dict[str, Any] = (

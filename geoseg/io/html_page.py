@@ -19,12 +19,15 @@ figure{margin:1.5rem 0}img{max-width:100%;height:auto}figcaption{color:#444}
 """
 
 
-def page(title: str, parts: Sequence[str]) -> bytes:
-    """A whole page of ``parts``, which the functions below make; the title is its first heading."""
+def page(title: str, parts: Sequence[str], *, style: str = "") -> bytes:
+    """A whole page of ``parts``, which the functions below make; the title is its first heading.
+
+    ``style`` is CSS beside that of all pages.
+    """
     head = (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n"
+        f"<title>{escape(title)}</title>\n<style>{_STYLE}{style}</style>\n</head>\n"
     )
     body = "\n".join((f"<h1>{escape(title)}</h1>", *parts))
     return f"{head}<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n".encode()
@@ -60,17 +63,18 @@ def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> s
     )
 
 
-def picture(svg: bytes, description: str, caption: str = "") -> str:
+def picture(image: bytes, description: str, caption: str = "", *, form: str = "svg+xml") -> str:
     """A drawing within the page.
 
     Args:
-        svg: As :mod:`geoseg.io.charts` makes it.
+        image: As :mod:`geoseg.io.charts` makes it.
         description: What it shows, for those who do not see it.
         caption: Shown below.
+        form: ``svg+xml`` or ``png``.
     """
-    data = base64.b64encode(svg).decode()
+    data = base64.b64encode(image).decode()
     below = f"\n<figcaption>{escape(caption)}</figcaption>" if caption else ""
     return (
-        f'<figure>\n<img alt="{escape(description)}" src="data:image/svg+xml;base64,{data}">'
+        f'<figure>\n<img alt="{escape(description)}" src="data:image/{form};base64,{data}">'
         f"{below}\n</figure>"
     )

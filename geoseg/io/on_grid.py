@@ -27,6 +27,8 @@ class OnGrid:
     Args:
         path: The file.
         grid: What windows refer to.
+        holes: Whether pixels that are nodata, or that a mask hides, are not there; without it only
+            those where the raster does not reach.
 
     Attributes:
         own: The grid of the file.
@@ -37,13 +39,14 @@ class OnGrid:
         SceneError: The file cannot be opened, or it or the grid has no CRS.
     """
 
-    def __init__(self, path: Path, grid: GeoBox) -> None:
-        self.path, self._grid = path, grid
+    def __init__(self, path: Path, grid: GeoBox, *, holes: bool = True) -> None:
+        self.path, self._grid, self._holes = path, grid, holes
         self._header = header = read_header(str(path))
         self.own: GeoBox = header.grid
         self.bands, self.names = len(header.dtypes), header.names
-        self._nodata = header.nodata[0]
-        self._masked = self._nodata is None and (header.masked or header.alpha is not None)
+        self._nodata = header.nodata[0] if holes else None
+        shades = holes and (header.masked or header.alpha is not None)
+        self._masked = self._nodata is None and shades
         if grid.crs is None:
             raise SceneError(f"{path}: cannot be brought onto a grid without a CRS")
         self._shift = shift_between(self.own, grid)
@@ -101,7 +104,7 @@ class OnGrid:
     def _warped(
         self, window: Window, bands: list[int], fill: int
     ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        alpha = self._header.alpha or (0 if self._masked else None)
+        alpha = (self._header.alpha or (0 if self._masked else None)) if self._holes else None
         warp = Warp(
             str(self.path),
             tuple(bands),

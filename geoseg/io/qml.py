@@ -71,16 +71,21 @@ def write_value_qml(
 
 
 def polygon_qml(
-    classes: Sequence[LandClass], fields: Sequence[str], *, times: tuple[str, str] | None = None
+    classes: Sequence[LandClass],
+    fields: Sequence[str],
+    *,
+    times: tuple[str, str] | None = None,
+    by: tuple[str, str] = (CLASS_CODE, CLASS_NAME),
 ) -> str:
     """The style of polygons as QML text.
 
     Args:
-        classes: One category each, by ``class_code``.
+        classes: One category each.
         fields: Attributes in their order, to give the known ones their aliases.
         times: Attributes with the first and last date of each, for the temporal controller.
+        by: Attributes with the code and the name of each one's category.
     """
-    style = polygon_style(classes, fields)
+    style = polygon_style(classes, fields, by=by)
     if times is not None:
         start, end = times
         temporal = {"enabled": "1", "mode": "2", "startField": start, "endField": end}
@@ -197,13 +202,18 @@ def image_style(bands: tuple[int, int, int], limits: Sequence[tuple[float, float
     return _raster_style(renderer)
 
 
-def polygon_style(classes: Sequence[LandClass], fields: Sequence[str]) -> Style:
-    """Categories by class code, each filled with its colour and thinly outlined; no labels."""
+def polygon_style(
+    classes: Sequence[LandClass],
+    fields: Sequence[str],
+    *,
+    by: tuple[str, str] = (CLASS_CODE, CLASS_NAME),
+) -> Style:
+    """Categories by code, each filled with its colour and thinly outlined; no labels."""
     renderer = ET.Element(
         "renderer-v2",
         {
             "type": "categorizedSymbol",
-            "attr": CLASS_CODE,
+            "attr": by[0],
             "symbollevels": "0",
             "forceraster": "0",
             "enableorderby": "0",
@@ -216,7 +226,7 @@ def polygon_style(classes: Sequence[LandClass], fields: Sequence[str]) -> Style:
         category = {"value": str(entry.value), "label": entry.name, "symbol": str(index)}
         ET.SubElement(categories, "category", {**category, "render": "true", "type": "long"})
         symbols.append(_fill_symbol(str(index), entry.rgb))
-    preview = _element("previewExpression", f'"{CLASS_NAME}"')
+    preview = _element("previewExpression", f'"{by[1]}"')
     aliases = ET.Element("aliases")
     for index, field in enumerate(fields):
         alias = {"field": field, "name": describe(field).label, "index": str(index)}

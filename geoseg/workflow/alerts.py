@@ -19,6 +19,7 @@ from pydantic import (
 
 from geoseg.errors import InputError
 from geoseg.ops.alerts.rules import LONGEST_WINDOW, Bayes, Count, Rule
+from geoseg.workflow.deforestation import PRESETS
 from geoseg.workflow.faults import UnfitError, show
 from geoseg.workflow.fields import Distinct, FilePath, MinArea, OrElse, Some, Text
 from geoseg.workflow.section import Section
@@ -29,23 +30,6 @@ SETTLED = 3
 forest: with 5 % of false forest two in a row would still be seen in 5 % of all fields in 20 dates."""
 
 _DAY = 86400.0
-
-
-@dataclass(frozen=True, slots=True)
-class Preset:
-    """A rule that somebody runs, and their smallest alert."""
-
-    rule: Rule
-    min_area: Area
-
-
-PRESETS: Mapping[str, Preset] = {
-    # Reiche et al. 2021, doi:10.1088/1748-9326/abd0a8.
-    "radd": Preset(Bayes(chi=0.975, within=90), Area(0.2, "ha")),
-    # GLAD's Landsat alerts on Global Forest Watch: Hansen et al. 2016,
-    # doi:10.1088/1748-9326/11/3/034008. Every pixel counts.
-    "gfw": Preset(Count(k=2, n=4, within=180), Area(0, "px")),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +150,7 @@ class Alerts(Section):
 
     def rule_of(self) -> Rule:
         """The rule, with what was said of it."""
-        rule: Rule = PRESETS[self.preset].rule if self.preset else Bayes()
+        rule: Rule = (PRESETS[self.preset].rule if self.preset else None) or Bayes()
         if self.rule is not None and self.rule.k is not None and self.rule.n is not None:
             rule = Count(k=self.rule.k, n=self.rule.n, within=rule.within)
         elif self.rule is not None and not isinstance(rule, Bayes):

@@ -9,6 +9,7 @@ from pydantic import Field, PlainSerializer, PlainValidator, model_validator
 from pydantic.json_schema import WithJsonSchema
 
 from geoseg.errors import InputError
+from geoseg.workflow.deforestation import PRESETS as DEFORESTATION
 from geoseg.workflow.faults import UnfitError, closest, show
 from geoseg.workflow.fields import Distinct, OrElse, Some, Text, one_of
 from geoseg.workflow.section import Section
@@ -20,8 +21,7 @@ OTHERS = "others"
 
 PRESETS: Mapping[str, Area] = {
     "corine": Area(25, "ha"),  # CORINE Land Cover, technical guidelines: 25 ha
-    "eudr": Area(0.5, "ha"),  # Regulation (EU) 2023/1115, article 2(4): a forest spans 0.5 ha
-    "radd": Area(0.2, "ha"),  # Reiche et al. 2021, doi:10.1088/1748-9326/abd0a8: alerts from 0.2 ha
+    **{name: DEFORESTATION[name].min_area for name in ("eudr", "radd")},
 }
 FORMATS = ("gpkg", "geoparquet", "flatgeobuf", "pmtiles")
 _LONGEST_NAME = 64
