@@ -5,8 +5,8 @@
 In both worlds a scene is acquired every five days, the workflow looks at the last fourteen days,
 and products are kept for twenty. In one of them a quarter of the scenes come 1 to 9 days late, in
 a tenth of the nights nothing runs, and some runs are killed (SIGKILL, at four places in turn). A
-real web server takes what is told. Printed is what happened, and whether ledger, products (byte
-for byte) and notices are the same.
+real web server takes what is told. Printed is what happened, and whether ledger, products and
+alerts (byte for byte) and notices are the same.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
-from nights import Season, live, notices, one_scheduler, prepare, products, webhook, works
+from nights import Season, live, notices, one_scheduler, prepare, products, watched, webhook, works
 
 
 def main() -> None:
@@ -62,6 +62,9 @@ def judge(calm: Path, troubled: Path, told: dict[str, list[tuple[str, str]]]) ->
     ours, theirs = products(troubled), products(calm)
     differing = sorted(n for n in ours.keys() | theirs.keys() if ours.get(n) != theirs.get(n))
     print(f"products: {len(theirs)} files, {len(differing)} differ {differing[:5]}")
+    ours, theirs = watched(troubled), watched(calm)
+    differing = sorted(n for n in ours.keys() | theirs.keys() if ours.get(n) != theirs.get(n))
+    print(f"alerts: {len(theirs)} files, {len(differing)} differ {differing[:5]}")
     print(f"ledger: {len(works(calm))} scenes, same: {works(calm) == works(troubled)}")
     news = {
         name: sorted({key for event, key in found if event == "products"})

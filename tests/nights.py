@@ -21,6 +21,7 @@ FIRST = datetime(2024, 1, 1, 3, 30, tzinfo=UTC)
 EVERY = 5
 """Days between acquisitions."""
 SIDE = 96
+FOREST = "Trees"
 
 KILLED_RUN = """
 import os, signal, sys
@@ -167,6 +168,9 @@ def write_workflow(world: Path, model: Path, scheduler: str, *, keep: str = "20 
             "vector": {"formats": ["gpkg"]},
         },
         "cluster": {"address": scheduler},
+        # The classes of an untrained network flicker: there is much to watch, and a plain rule.
+        "alerts": {"store": "watch/forest.zarr", "forest": FOREST, "rule": {"k": 2, "n": 3},
+                   "seen_forest": 0, "output": "watch/alerts"},
         "monitor": {"keep": keep, "max_age": "8 d"},
         "notify": {"events": ["products", "failure", "silence"], "webhook_env": "GEOSEG_TEST_HOOK"},
     }  # fmt: skip
@@ -227,6 +231,16 @@ def products(world: Path) -> dict[str, bytes]:
             data = json.dumps(record).encode()
         found[str(path.relative_to(root))] = data
     return found
+
+
+def watched(world: Path) -> dict[str, bytes]:
+    """All files of a world's alerts: the store, and what was written of it."""
+    root = world / "watch"
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    }
 
 
 def works(world: Path) -> list[tuple]:

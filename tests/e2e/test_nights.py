@@ -3,8 +3,10 @@
 import json
 from datetime import timedelta
 
+import numpy as np
 import pystac
 import pytest
+import rasterio
 from nights import (
     FIRST,
     Season,
@@ -13,6 +15,7 @@ from nights import (
     one_scheduler,
     prepare,
     products,
+    watched,
     webhook,
     works,
 )
@@ -47,6 +50,15 @@ def test_products_are_those_of_a_month_without_trouble(month):
     assert set(troubled) == set(calm)
     assert [name for name in calm if calm[name] != troubled[name]] == []
     assert sum(name.endswith("classes.tif") for name in calm) == 4  # the others were removed
+
+
+def test_alerts_are_those_of_a_month_without_trouble(month):
+    folder, _, _ = month
+    calm, troubled = watched(folder / "calm"), watched(folder / "troubled")
+    assert set(troubled) == set(calm)
+    assert [name for name in calm if calm[name] != troubled[name]] == []
+    with rasterio.open(folder / "calm" / "watch" / "alerts" / "alerts.tif") as alerts:
+        assert np.count_nonzero(alerts.read(1)) > 0  # there are some
 
 
 def test_the_ledger_says_the_same(month):
