@@ -14,7 +14,7 @@ from geoseg.grid import GeoBox, Window
 from geoseg.io.opening import open_pixels
 from geoseg.io.zarr_store import ZarrRaster
 from geoseg.models.committee import Committee
-from geoseg.models.registry import Precision
+from geoseg.models.engines import Runtime
 from geoseg.ops.layers import NO_PERCENT
 from geoseg.plan import ScenePlan
 from geoseg.run.base import BlockWork
@@ -84,7 +84,7 @@ class SegmentJob:
     committee: Committee
     folder: WorkFolder
     device: str
-    precision: Precision
+    runtime: Runtime
     model_threads: int
 
     def open(self) -> BlockWork:
@@ -93,8 +93,10 @@ class SegmentJob:
             # One thread for a chip, and as many chips at once: the bits of a map must not depend
             # on how cores are shared out among workers.
             device=self.device,
-            precision=self.precision,
+            precision=self.runtime.precision,
             threads=1,
+            engine=self.runtime.engine,
+            callers=self.model_threads,
         )
         plan = self.plan
         tiling = Tiling(
