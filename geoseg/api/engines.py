@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,8 @@ from geoseg.steps.segment import Tiling
 CHIPS = 4
 """How many chips engines are tried on."""
 
-WORTH = 40
-"""Chips of a scene from which a choice is worth a trial; smaller ones take torch in fp32."""
+WORTH = 20_000_000
+"""Pixels to predict from which a choice is worth a trial; smaller scenes take torch in fp32."""
 
 FILE = "engine.json"
 """In the state folder of an output: what began it, and goes on with it."""
@@ -110,8 +111,8 @@ class Engines:
         kept = None if self._force else _read(self._file(task), self._wish, "as before")
         if kept is not None:
             return kept
-        if self._choosing and task.plan.chips * task.plan.passes < WORTH:
-            return Chosen(why="too few chips to gain by another")
+        if self._choice.engine == "auto" and _pixels(task) < WORTH:
+            return Chosen(why="too small to gain by another")
         if self._made is None:
             self._made = self._cached(task)
             self._reporter.message(_told(self._made))
@@ -121,10 +122,6 @@ class Engines:
         """Note what a scene is begun with, so that no map mixes engines."""
         if self._fixed() is None:
             _write(self._file(task), self._wish, chosen)
-
-    @property
-    def _choosing(self) -> bool:
-        return "auto" in (self._choice.engine, self._choice.precision)
 
     def _fixed(self) -> Runtime | None:
         """What needs no trial: torch in fp32, and whatever only a GPU can show."""
@@ -182,12 +179,12 @@ class Engines:
         chips = _chips(task)
         if chips is None:
             scene = task.plan.scene.id
-            if self._choosing:
+            if self._choice.engine == "auto" or candidates[0] == REFERENCE:
                 return Chosen(why=f"no chip of scene {scene} could be read to try others")
             self._reporter.warning(
                 f"scene {scene}: no chip could be read to compare {candidates[0]} with torch on"
             )
-            return Chosen(candidates[0])
+            return Chosen(candidates[0], "as asked")
         self._reporter.message(
             f"trying {', '.join(map(str, candidates))} on {len(chips[1])} chips of scene "
             f"{task.plan.scene.id}"
@@ -220,6 +217,12 @@ def _refused(trials: list[Trial], least: float) -> EngineRefusedError:
         f"{share(least)} that are asked for; take engine: torch, or allow it with "
         f"model.agreement: {lower:g}"
     )
+
+
+def _pixels(task: SceneTask) -> float:
+    """How many the networks will see, at most."""
+    plan = task.plan
+    return plan.chips * prod(plan.lattice.chip_shape(plan.shape)) * plan.passes
 
 
 def _chips(task: SceneTask) -> tuple[Batch, NDArray[np.bool_]] | None:
