@@ -218,6 +218,7 @@ class _Run:
             choice.device,
             made_from.engine.runtime,
             self.plan.resources.models,
+            made_from.engine.runtime.versions,
         )
         stages = [Stage("segment", segment, plan.blocks, parts, counts=True)]
         if plan.refinement is not None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, Literal
@@ -67,11 +68,30 @@ def check_precision(engine: Engine, precision: str) -> None:
         )
 
 
+def check_versions(runtime: Runtime, wanted: Mapping[str, str]) -> None:
+    """Refuse a machine whose engine is not the one that a run was begun with.
+
+    Torch is left out: its builds for CPUs and GPUs have different versions.
+
+    Raises:
+        ModelError: Says what is here, and what is wanted.
+    """
+    if runtime.engine == "torch":
+        return
+    for name, version in wanted.items():
+        found = version_of(name)
+        if found != version:
+            raise ModelError(
+                f"engine {runtime}: {name} {found} is here, the run was begun with {version}: "
+                f"install the same on all workers"
+            )
+
+
 def version_of(package: str) -> str:
     """The version that is installed, or ``"missing"``."""
     try:
-        return version(package)
-    except PackageNotFoundError:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
         return "missing"
 
 

@@ -13,7 +13,6 @@ from geoseg.errors import BlockError, ModelError
 from geoseg.models.base import Batch, ModelCard
 from geoseg.models.card_rules import planes
 from geoseg.models.scaling import bent, linear, temperature
-from geoseg.ops.classify import most_likely
 from geoseg.ops.layers import Answer, Layer
 from geoseg.ops.layers import describe as of_scores
 
@@ -70,7 +69,7 @@ class GraphSegmenter(ABC):
         index, percent = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
         for chip, scores in self._each(batch):
             for rows in _strips(shape[1]):
-                index[chip, rows], percent[chip, rows] = most_likely(scores[:, rows])
+                index[chip, rows], percent[chip, rows] = _most_likely(scores[:, rows])
         return index, percent
 
     def answer(self, batch: Batch, wanted: Sequence[Layer]) -> Answer:
@@ -187,6 +186,16 @@ def first_line(error: Exception) -> str:
 def _strips(height: int) -> Iterator[slice]:
     for start in range(0, height, _ROWS):
         yield slice(start, start + _ROWS)
+
+
+def _most_likely(scores: Floats) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """What :func:`geoseg.ops.classify.most_likely` says, plane by plane: argmax would copy them all."""
+    highest, index = scores[0].copy(), np.zeros(scores.shape[1:], np.uint8)
+    for number, plane in enumerate(scores[1:], start=1):
+        np.copyto(index, np.uint8(number), where=plane > highest)
+        np.maximum(highest, plane, out=highest)
+    highest *= np.float32(100)
+    return index, np.rint(highest, out=highest).astype(np.uint8)
 
 
 def _logits(y: Floats, output: str) -> Floats:

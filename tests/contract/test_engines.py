@@ -12,7 +12,13 @@ from geoseg.models import converted
 from geoseg.models.architectures import build
 from geoseg.models.base import ask
 from geoseg.models.committee import Committee
-from geoseg.models.engines import ENGINES, PRECISIONS, Runtime, is_installed
+from geoseg.models.engines import (
+    ENGINES,
+    PRECISIONS,
+    Runtime,
+    check_versions,
+    is_installed,
+)
 from geoseg.models.exporting import Wish, write_export
 from geoseg.models.registry import ModelPackage, find, open_segmenter
 from geoseg.models.weights_file import save_package
@@ -28,6 +34,7 @@ CARD = replace(
     about={"temperature": 1.3},
     architecture={"name": "geoseg-unet", "widths": [4, 6, 8, 8], "depths": [1, 2, 2]},
 )
+ORT = Runtime("onnxruntime")
 # fp16 is for CUDA: see test_cuda_agrees_with_the_cpu.
 ALL = [Runtime(engine, kind) for engine in ENGINES for kind in PRECISIONS[engine] if kind != "fp16"]
 
@@ -202,6 +209,16 @@ def test_an_engine_that_is_not_there_says_how_to_get_it(package, engine, monkeyp
     monkeypatch.setitem(sys.modules, engine, None)
     with pytest.raises(ModelError, match=r"not installed.*pip install 'geoseg\[(onnx|openvino)\]'"):
         open_segmenter(package, device="cpu", engine=engine)
+
+
+def test_another_version_than_the_runs_is_refused():
+    need(ORT)
+    check_versions(ORT, ORT.versions)
+    check_versions(Runtime(), {"torch": "0.1"})  # builds for CPUs and GPUs differ
+    with pytest.raises(
+        ModelError, match=r"onnxruntime [\d.]+ is here, .* begun with 0\.1: install"
+    ):
+        check_versions(ORT, {"onnxruntime": "0.1"})
 
 
 def test_numbers_that_break_a_network_are_named(package):
