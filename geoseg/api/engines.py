@@ -34,8 +34,11 @@ from geoseg.run.reporter import Reporter
 from geoseg.steps.real_chips import real_chips
 from geoseg.steps.segment import Tiling
 
-CHIPS = 4
-"""How many chips engines are tried on."""
+FEWEST, MOST = 2, 8
+"""How many chips engines are tried on; the first also warms them up."""
+
+ENOUGH = 2_500_000
+"""Pixels that a trial need not exceed: it should take seconds."""
 
 WORTH = 20_000_000
 """Pixels to predict from which a choice is worth a trial; smaller scenes take torch in fp32."""
@@ -75,6 +78,12 @@ class Chosen:
         found = asdict(self)
         return found | {"versions": self.runtime.versions}
 
+    @property
+    def told(self) -> str:
+        """What the log says of it."""
+        trials = f" ({'; '.join(map(str, self.trials))})" if self.trials else ""
+        return f"{self.runtime}, {self.why}{trials}"
+
     @classmethod
     def read(cls, record: Mapping[str, Any], why: str) -> Chosen:
         """The way back of ``record``."""
@@ -98,6 +107,7 @@ class Engines:
         self._choice = plan.workflow.model
         self._members = [member.card for member in plan.committee.members]
         self._made: Chosen | None = None
+        self._small = False
 
     def of(self, task: SceneTask) -> Chosen:
         """What computes a scene: what began it, else what this run has chosen.
@@ -112,10 +122,14 @@ class Engines:
         if kept is not None:
             return kept
         if self._choice.engine == "auto" and _pixels(task) < WORTH:
-            return Chosen(why="too small to gain by another")
+            small = Chosen(why="too small to gain by another")
+            if not self._small:
+                self._reporter.message(f"scene {task.plan.scene.id}: engine: {small.told}")
+            self._small = True
+            return small
         if self._made is None:
             self._made = self._cached(task)
-            self._reporter.message(_told(self._made))
+            self._reporter.message(f"engine: {self._made.told}")
         return self._made
 
     def keep(self, task: SceneTask, chosen: Chosen) -> None:
@@ -228,18 +242,15 @@ def _pixels(task: SceneTask) -> float:
 def _chips(task: SceneTask) -> tuple[Batch, NDArray[np.bool_]] | None:
     """Real chips; None where there are none, or where workers will say what is wrong with files."""
     plan = task.plan
+    count = round(ENOUGH / (prod(plan.lattice.chip_shape(plan.shape)) * plan.passes))
+    count = min(max(count, FEWEST), MOST)
     with closing(open_pixels(plan.scene)) as pixels:
         try:
             return real_chips(
-                pixels, plan.card.bands, plan.blocks, Tiling(plan.lattice), count=CHIPS
+                pixels, plan.card.bands, plan.blocks, Tiling(plan.lattice), count=count
             )
         except (SceneError, RemoteError):
             return None
-
-
-def _told(chosen: Chosen) -> str:
-    trials = f" ({'; '.join(map(str, chosen.trials))})" if chosen.trials else ""
-    return f"engine: {chosen.runtime}, {chosen.why}{trials}"
 
 
 def _read(file: Path, key: str, why: str) -> Chosen | None:
