@@ -44,5 +44,6 @@ def _no_models_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """What somebody has added for themselves must not change what is tested."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("user")))
+        patch.setenv("GEOSEG_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.delenv("GEOSEG_MODELS", raising=False)
         yield

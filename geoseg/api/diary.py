@@ -18,6 +18,7 @@ from geoseg.api.publishing import check_root, output_root, publish
 from geoseg.api.results import SceneResult, Told
 from geoseg.api.stages import MadeFrom
 from geoseg.errors import GeosegError, LockedError, PlanError
+from geoseg.models.engines import Runtime
 from geoseg.models.registry import ModelPackage
 from geoseg.redaction import without_secrets
 from geoseg.run.clock import Clock
@@ -211,6 +212,8 @@ class Diary:
         for member in self.members:
             card = member.card
             models |= {card.name: card.version, f"{card.name} weights": (card.sha256 or "")[:8]}
+        if made_from.engine.runtime != Runtime():
+            models["engine"] = str(made_from.engine.runtime)
         return {
             "inputs": {_named(one["href"]): _content(one) for one in made_from.inputs},
             "model": models,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from geoseg.grid import GeoBox, Window
 from geoseg.io.opening import open_pixels
 from geoseg.io.zarr_store import ZarrRaster
 from geoseg.models.committee import Committee
-from geoseg.models.registry import Precision
+from geoseg.models.engines import Runtime, check_versions
 from geoseg.ops.layers import NO_PERCENT
 from geoseg.plan import ScenePlan
 from geoseg.run.base import BlockWork
@@ -84,17 +85,21 @@ class SegmentJob:
     committee: Committee
     folder: WorkFolder
     device: str
-    precision: Precision
+    runtime: Runtime
     model_threads: int
+    versions: Mapping[str, str]
 
     def open(self) -> BlockWork:
         """Load the model and open the files; happens once on each worker."""
+        check_versions(self.runtime, self.versions)
         segmenter = self.committee.open(
             # One thread for a chip, and as many chips at once: the bits of a map must not depend
             # on how cores are shared out among workers.
             device=self.device,
-            precision=self.precision,
+            precision=self.runtime.precision,
             threads=1,
+            engine=self.runtime.engine,
+            callers=self.model_threads,
         )
         plan = self.plan
         tiling = Tiling(

@@ -12,6 +12,7 @@ from geoseg.api.accounts import Account
 from geoseg.api.after import after_scenes, check_after
 from geoseg.api.combining import combined_settings
 from geoseg.api.diary import Diary, diary_of, say_what_lacks
+from geoseg.api.engines import Chosen, EngineRefusedError, Engines
 from geoseg.api.holding import STATE, held
 from geoseg.api.jobs import RefineJob, SegmentJob, WorkFolder
 from geoseg.api.looking import look_at
@@ -84,6 +85,7 @@ class _Run:
         self.plan, self.reporter, self.force = plan, reporter, force
         self._stack, self._diary = stack, diary
         self._connected: Connected | None = None
+        self._engines = Engines(plan, reporter, force=force)
         self.warnings: list[str] = []
 
     def results(self) -> tuple[SceneResult, ...]:
@@ -92,7 +94,7 @@ class _Run:
         for task in self.plan.tasks:
             try:
                 results.append(self._scene(task))
-            except ClusterError:
+            except (ClusterError, EngineRefusedError):
                 raise  # no scene can do without
             except GeosegError as error:
                 self._diary.failed(task, error)
@@ -112,7 +114,8 @@ class _Run:
         if not task.found.ready:
             self._executor()  # a cluster that does not answer is known before anything is written
         task.found.prepare(self.reporter)
-        made_from = self._made_from(task)
+        engine = self._engines.of(task)
+        made_from = self._made_from(task, engine)
         products = Products(self.plan, task, made_from.inputs, made_from.parts, made_from.products)
         why = diary.why(task, made_from, finished=products.finished(), force=self.force)
         if why is None:
@@ -128,6 +131,7 @@ class _Run:
         status = StatusFile(work.root)
         try:
             reporter = Several([self.reporter, status])
+            self._engines.keep(task, engine)
             record = self._make(task, products, made_from, work, executor, reporter)
         except BaseException as error:
             status.ended("failed" if isinstance(error, Exception) else "stopped", str(error))
@@ -163,7 +167,11 @@ class _Run:
             account = Account.of(segmented.reports(), *(ledger.reports() for ledger in others))
         empty = _nothing_mapped(task, account)
         self._warn(empty, reporter)
-        told = {"numbers": numbers, "warnings": doubts + empty}
+        told = {
+            "numbers": numbers,
+            "warnings": doubts + empty,
+            "engine": made_from.engine.record,
+        }
         record = products.write(work, account, summaries, reporter, moved, told)
         if not self.plan.workflow.output.keep_work:
             work.remove()
@@ -174,14 +182,17 @@ class _Run:
             reporter.warning(doubt)
         self.warnings += doubts
 
-    def _made_from(self, task: SceneTask) -> MadeFrom:
+    def _made_from(self, task: SceneTask, engine: Chosen) -> MadeFrom:
         workflow, plan = self.plan.workflow, task.plan
         keys, committee = workflow.results_key_fields(), self.plan.committee
         inputs = fingerprint.inputs(plan.scene.sources)
         lattice = [plan.lattice.size, plan.lattice.margin, plan.lattice.multiple]
         parts = fingerprint.parts(
             sources=inputs,
-            model={"cards": [repr(member.card) for member in committee.members]},
+            model={
+                "cards": [repr(member.card) for member in committee.members],
+                "engine": engine.part,
+            },
             settings={
                 "segment": keys["segment"],
                 "lattice": lattice,
@@ -192,7 +203,7 @@ class _Run:
                 "combined": combined_settings(plan.scene),
             },
         )
-        return MadeFrom(inputs, parts, fingerprint.digest([parts, keys]))
+        return MadeFrom(inputs, parts, fingerprint.digest([parts, keys]), engine)
 
     def _stages(self, task: SceneTask, work: WorkFolder, made_from: MadeFrom) -> list[Stage]:
         plan, choice = task.plan, self.plan.workflow.model
@@ -205,8 +216,9 @@ class _Run:
             self.plan.committee,
             work,
             choice.device,
-            choice.precision,
+            made_from.engine.runtime,
             self.plan.resources.models,
+            made_from.engine.runtime.versions,
         )
         stages = [Stage("segment", segment, plan.blocks, parts, counts=True)]
         if plan.refinement is not None:

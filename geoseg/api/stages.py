@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from geoseg.api import fingerprint
+from geoseg.api.engines import Chosen
 from geoseg.api.jobs import WorkFolder
 from geoseg.grid import Window
 from geoseg.run.base import Job
@@ -19,6 +20,7 @@ class MadeFrom:
     inputs: list[dict[str, Any]]
     parts: dict[str, str]
     products: str
+    engine: Chosen
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from typing import Final, Literal
 
 from geoseg.errors import ModelError
 from geoseg.models.base import ModelCard, Segmenter
-from geoseg.models.registry import ModelPackage, Precision, open_segmenter
+from geoseg.models.registry import Engine, ModelPackage, Precision, open_segmenter
 from geoseg.ops.resample import support
 
 Symmetries = Literal["none", "flips", "d4"]
@@ -71,13 +71,26 @@ class Committee:
         return joint_card([member.card for member in self.members], self.scales)
 
     def open(
-        self, *, device: str = "auto", precision: Precision = "fp32", threads: int | None = None
+        self,
+        *,
+        device: str = "auto",
+        precision: Precision = "fp32",
+        threads: int | None = None,
+        engine: Engine = "torch",
+        callers: int = 1,
     ) -> Segmenter:
         """Load all weights; see :func:`geoseg.models.registry.open_segmenter`."""
         from geoseg.models.views import CommitteeSegmenter  # noqa: PLC0415 (only where it is used)
 
         opened = [
-            open_segmenter(member, device=device, precision=precision, threads=threads)
+            open_segmenter(
+                member,
+                device=device,
+                precision=precision,
+                threads=threads,
+                engine=engine,
+                callers=callers,
+            )
             for member in self.members
         ]
         if self.answers == 1 and self.scales == SAME_SCALE:

@@ -6,17 +6,18 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from geoseg.errors import ModelError
 from geoseg.models.base import ModelCard, Segmenter
 from geoseg.models.card import load_card
 from geoseg.models.check import check_classes, check_scene, ground_sample_distance
+from geoseg.models.engines import Engine, Precision, check_precision
 from geoseg.models.fields import closest
 from geoseg.models.formats import ONNX, by_name
 
 __all__ = [
     "CARD_FILE",
+    "Engine",
     "ModelPackage",
     "Precision",
     "available",
@@ -36,8 +37,6 @@ SEARCH_PATH = "GEOSEG_MODELS"
 
 _USER = Path("geoseg", "models")
 """Within the user's data folder: looked at next, before the shipped ones."""
-
-Precision = Literal["fp32", "bf16", "fp16"]
 
 _SHIPPED = Path(__file__).parent / "weights"
 
@@ -126,18 +125,28 @@ def open_segmenter(
     device: str = "auto",
     precision: Precision = "fp32",
     threads: int | None = None,
+    engine: Engine = "torch",
+    callers: int = 1,
 ) -> Segmenter:
-    """Load the weights; this is what imports torch.
+    """Load the weights; this is what imports torch, or another engine.
 
     Args:
         package: What to load.
         device: ``"auto"`` (CUDA where there is any), ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
         precision: Of the network's arithmetic; scores are always made in fp32.
-        threads: CPU threads that torch uses for one chip; None leaves them as they are.
+        threads: CPU threads for one chip; None leaves them as they are.
+        engine: What computes. Networks of torch are converted for the others, once; files that are
+            ONNX are run by onnxruntime where it says torch.
+        callers: How many threads may compute chips of their own at once; for OpenVINO, which
+            must know.
 
     Raises:
-        ModelError: Weights are missing, damaged or of another network, or there is no such device.
+        ModelError: Weights are missing, damaged or of another network, there is no such device,
+            or the engine is missing or cannot take the network.
     """
+    check_precision(engine, precision)
+    if engine != "torch":
+        return _converted(package, engine, device, precision, threads, callers)
     if package.weights is not None and by_name(package.weights.name) is ONNX:
         from geoseg.models.onnx_engine import OnnxSegmenter  # noqa: PLC0415 (may be missing)
 
@@ -145,6 +154,31 @@ def open_segmenter(
     from geoseg.models.torch_engine import TorchSegmenter  # noqa: PLC0415 (torch takes seconds)
 
     return TorchSegmenter.load(package, device=device, precision=precision, threads=threads)
+
+
+def _converted(
+    package: ModelPackage,
+    engine: Engine,
+    device: str,
+    precision: Precision,
+    threads: int | None,
+    callers: int,
+) -> Segmenter:
+    from geoseg.models.converted import as_onnx  # noqa: PLC0415 (only where it is used)
+
+    if engine == "onnxruntime":
+        from geoseg.models.onnx_engine import OnnxSegmenter  # noqa: PLC0415 (may be missing)
+
+        return OnnxSegmenter.load(as_onnx(package), device=device, threads=threads)
+    from geoseg.models.openvino_engine import (  # noqa: PLC0415 (may be missing)
+        OpenVinoSegmenter,
+        load_openvino,
+    )
+
+    load_openvino()  # what is missing is said before seconds are spent
+    return OpenVinoSegmenter.load(
+        as_onnx(package), device=device, precision=precision, threads=threads, callers=callers
+    )
 
 
 def check_device(name: str, precision: Precision = "fp32") -> None:

@@ -15,6 +15,9 @@ from geoseg.workflow.section import Section
 _FINEST = 8
 """Largest denominator of a scale: chips begin at multiples of it times the model's stride."""
 
+_ABLE = {"onnxruntime": ("auto", "fp32"), "openvino": ("auto", "fp32", "bf16")}
+"""Precisions of engines that have not all of them."""
+
 
 def expand_model(value: object) -> object:
     """The long way to write a model: text with a slash is a path, other text a name."""
@@ -66,8 +69,12 @@ class ModelChoice(Section):
     """Show each chip in these sizes, e.g. [1.0, 1.25]."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """What computes; auto takes a GPU where there is one."""
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Number format of the network; bf16 and fp16 are faster on GPUs, and change scores a bit."""
+    engine: Literal["auto", "torch", "onnxruntime", "openvino"] = "torch"
+    """What runs the network; auto tries those that are installed on a few chips of the scene."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
+    """Number format of the network; bf16 and fp16 are faster, and change scores a bit."""
+    agreement: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Share of pixels that must get the class of torch in fp32; 0.995 unless the model's card says."""
     batch: Annotated[int, Field(ge=1, le=4096)] | None = None
     """Chips per forward pass; chosen by memory without it. Does not change the result."""
     allow_code: bool = False
@@ -79,6 +86,18 @@ class ModelChoice(Section):
         if len(given) != 1:
             both = " and ".join(given)
             raise UnfitError("expected exactly one of name, path and ensemble", both)
+        return self
+
+    @model_validator(mode="after")
+    def _computable(self) -> Self:
+        able = _ABLE.get(self.engine)
+        if able is not None and self.precision not in able:
+            raise UnfitError(
+                f"engine {self.engine} computes in {' or '.join(able[1:])}", show(self.precision),
+                at=("precision",),
+            )  # fmt: skip
+        if self.engine == "openvino" and self.device == "cuda":
+            raise UnfitError("engine openvino runs on CPUs only", show(self.device), at=("device",))
         return self
 
     @property

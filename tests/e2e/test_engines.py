@@ -1,0 +1,59 @@
+"""Whole runs by another engine than torch: torch's map, said in the record, or refused."""
+
+import json
+
+import numpy as np
+import pytest
+import rasterio
+from packages import BANDS
+from test_run import geoseg, model, untiled, workflow  # noqa: F401 (model is a fixture)
+
+from geoseg.models.engines import is_installed
+
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.skipif(not is_installed("openvino"), reason="OpenVINO is not installed"),
+]
+
+
+def asked(folder, model, **more):  # noqa: F811 (the fixture's value)
+    path = workflow(folder, model)
+    data = json.loads(path.read_text())
+    data["model"] |= {"engine": "openvino", **more}
+    path.write_text(json.dumps(data))
+    return path
+
+
+def test_a_map_by_openvino_is_torchs_and_stays(tmp_path, model):  # noqa: F811
+    from geoseg.io.sample import SampleSource, SampleSpec
+
+    path = asked(tmp_path, model)
+    done = geoseg("run", path, check=0)
+    assert "engine: openvino fp32, as asked, and it agrees" in done.stdout + done.stderr
+    out = tmp_path / "out"
+    record = json.loads((out / "run.json").read_text())["engine"]
+    assert record["runtime"] == {"engine": "openvino", "precision": "fp32"}
+    assert record["trials"][1]["agreement"] > 0.999
+    assert record["versions"]["openvino"]
+    source = SampleSource(SampleSpec(size=(420, 530), seed=3), out / "sample")
+    scores, valid = untiled(source.scenes(BANDS)[0], model)
+    with rasterio.open(out / "classes.tif") as file:
+        found = file.read(1)
+    best = np.sort(scores, axis=0)
+    sure = valid & (best[-1] - best[-2] > 1e-4)
+    assert sure.sum() > 0.99 * valid.sum()
+    np.testing.assert_array_equal(found[sure], (scores.argmax(axis=0) + 1)[sure])
+    again = geoseg("run", path, check=0)
+    assert "up to date" in again.stdout + again.stderr
+
+
+def test_an_engine_that_agrees_too_little_writes_nothing(tmp_path, model):  # noqa: F811
+    import openvino
+
+    if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("this CPU has no bf16")
+    path = asked(tmp_path, model, precision="bf16", agreement=1.0)
+    done = geoseg("run", path, check=2)
+    assert "less than the 100.000 % that are asked for" in done.stderr
+    assert "model.agreement: 0." in done.stderr
+    assert not (tmp_path / "out" / "classes.tif").exists()

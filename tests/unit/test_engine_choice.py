@@ -1,0 +1,262 @@
+"""Which engine computes a run: never one whose map is not torch's, and the same to its end."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from packages import write_package
+
+from geoseg.api.engines import FILE, Chosen, EngineRefusedError, Engines
+from geoseg.api.holding import STATE
+from geoseg.api.planning import plan_workflow
+from geoseg.errors import ModelError, WorkflowError
+from geoseg.grid import Window, blocks
+from geoseg.models import converted
+from geoseg.models.engine_trial import AGREEMENT, Trial, allowance, fastest, share
+from geoseg.models.engines import Runtime, is_installed
+from geoseg.models.registry import find
+from geoseg.ops.tiling import Lattice
+from geoseg.run.reporter import Silent
+from geoseg.steps.real_chips import real_chips
+from geoseg.steps.segment import Tiling
+from geoseg.testing import ArrayPixels, fake_card
+from geoseg.workflow.loading import loads
+
+ONNX = pytest.mark.skipif(not is_installed("onnxruntime"), reason="onnxruntime is not installed")
+TORCH, BF16 = Runtime(), Runtime("openvino", "bf16")
+ORT = Runtime("onnxruntime")
+
+
+class Notes(Silent):
+    """Keeps what it is told."""
+
+    def __init__(self):
+        self.messages, self.warnings = [], []
+
+    def message(self, text):
+        self.messages.append(text)
+
+    def warning(self, text):
+        self.warnings.append(text)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return write_package(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv(converted.CACHE, str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def planned(tmp_path: Path, model: Path, size: int = 160, **choice):
+    """A plan on a small sample whose file is there, and its only scene."""
+    text = json.dumps(
+        {
+            "geoseg": 1,
+            "name": "test",
+            "input": {"kind": "sample", "size": [size, size], "seed": 3},
+            "model": {"path": str(model)} | choice,
+            "tiling": {"size": 112, "margin": 48},
+            "output": {"directory": str(tmp_path / "out")},
+        }
+    )
+    plan = plan_workflow(loads(text))
+    (task,) = plan.tasks
+    task.found.prepare(Silent())
+    return plan, task
+
+
+def choose(plan, task, **options) -> tuple[Chosen, Notes]:
+    notes = Notes()
+    return Engines(plan, notes, **options).of(task), notes
+
+
+def spoil(model: Path, folder: Path) -> None:
+    """Put the network of other weights where that of ``model`` is looked for."""
+    other = find(write_package(folder, mean=(0.5, 0.01, 0.3, 0.0, 0.6, 0.0)))
+    good = find(model)
+    import torch
+
+    from geoseg.models.architectures import build
+    from geoseg.models.weights_file import save_package
+
+    network = build(good.card, seed=5)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(1.5)
+    card = save_package(network, good.card, folder / "spoiled")
+    wrong = converted.as_onnx(replace(other, card=card, folder=folder / "spoiled"))
+    shutil.copyfile(wrong.weights, converted.as_onnx(good).weights)
+
+
+def test_torch_in_fp32_is_taken_without_a_look(tmp_path, model, cache):
+    plan, task = planned(tmp_path, model)
+    chosen, notes = choose(plan, task)
+    assert (chosen.runtime, chosen.trials, notes.messages) == (TORCH, (), [])
+    Engines(plan, notes).keep(task, chosen)
+    assert not (task.directory / STATE / FILE).exists()
+    assert not cache.exists()
+
+
+@ONNX
+def test_a_forced_engine_is_compared_on_real_chips_once(tmp_path, model, cache):
+    plan, task = planned(tmp_path, model, engine="onnxruntime")
+    chosen, notes = choose(plan, task)
+    assert chosen.runtime == ORT
+    assert [trial.runtime for trial in chosen.trials] == [TORCH, ORT]
+    assert chosen.trials[1].agreement > 0.999
+    assert "engine: onnxruntime fp32" in notes.messages[-1]
+    assert "100.000 % agree" in notes.messages[-1]
+    again, notes = choose(plan, task)
+    assert again.runtime == ORT
+    assert "as tried before on this CPU" in notes.messages[0]
+    assert again.trials == chosen.trials
+
+
+@ONNX
+def test_an_engine_with_other_weights_is_refused_with_the_numbers(tmp_path, model, cache):
+    plan, task = planned(tmp_path, model, engine="onnxruntime")
+    spoil(model, tmp_path / "other")
+    wanted = (
+        r"onnxruntime fp32: .* s a chip, [\d.]+ % agree with torch fp32 on chips of the scene, "
+        r"less than the 99.500 % that are asked for; take engine: torch, or allow it with "
+        r"model.agreement: 0\.\d+$"
+    )
+    with pytest.raises(EngineRefusedError, match=wanted) as refused:
+        choose(plan, task)
+    allowed = float(str(refused.value).rpartition(" ")[2])
+    plan, task = planned(tmp_path, model, engine="onnxruntime", agreement=allowed)
+    assert choose(plan, task)[0].runtime == ORT
+
+
+@ONNX
+def test_auto_leaves_out_an_engine_with_other_weights(tmp_path, model, cache, monkeypatch):
+    monkeypatch.setattr("geoseg.api.engines.WORTH", 1)
+    plan, task = planned(tmp_path, model, engine="auto")
+    spoil(model, tmp_path / "other")
+    chosen, _ = choose(plan, task)
+    assert chosen.runtime == TORCH
+    others = chosen.trials[1:]
+    assert others
+    assert all(trial.agreement < AGREEMENT for trial in others)
+
+
+def test_small_scenes_are_not_worth_a_trial(tmp_path, model, cache):
+    plan, task = planned(tmp_path, model, engine="auto")
+    chosen, notes = choose(plan, task)
+    assert (chosen.runtime, chosen.why) == (TORCH, "too small to gain by another")
+    assert "too small to gain by another" in notes.messages[0]
+
+
+def test_a_scene_without_data_cannot_be_compared_on(tmp_path, model, cache):
+    for engine, taken in (("auto", TORCH), ("torch", TORCH), ("openvino", Runtime("openvino"))):
+        plan, task = planned(tmp_path, model, size=64, engine=engine, precision="auto")
+        with rasterio.open(task.plan.scene.sources[0], "r+") as file:
+            file.write(np.full((file.count, 64, 64), file.nodata, file.dtypes[0]))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("geoseg.api.engines.WORTH", 1)
+            chosen, notes = choose(plan, task)
+        assert chosen.runtime == taken
+        assert len(notes.warnings) == (engine == "openvino")
+
+
+def test_what_began_a_map_goes_on_with_it(tmp_path, model, cache):
+    plan, task = planned(tmp_path, model, engine="auto", precision="auto")
+    begun = Chosen(BF16, "the fastest that agrees", (Trial(TORCH, 0.5, 1.0),), 0.995)
+    Engines(plan, Silent()).keep(task, begun)
+    chosen, _ = choose(plan, task)
+    assert chosen == replace(begun, why="as before")
+    assert choose(plan, task, force=True)[0].runtime == TORCH
+    other, task = planned(tmp_path, model, engine="auto", precision="auto", agreement=0.9)
+    assert choose(other, task)[0].runtime == TORCH
+    (task.directory / STATE / FILE).write_text("{")
+    assert choose(plan, task)[0].runtime == TORCH
+
+
+def test_an_engine_that_cannot_is_refused_with_the_reason(tmp_path, model, cache, monkeypatch):
+    import sys
+
+    plan, task = planned(tmp_path, model, engine="openvino")
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(EngineRefusedError, match=r"not installed here: pip install 'geoseg\["):
+        choose(plan, task)
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"engine": "onnxruntime", "precision": "bf16"}, "onnxruntime computes in fp32"),
+        ({"engine": "openvino", "precision": "fp16"}, "openvino computes in fp32 or bf16"),
+        ({"engine": "openvino", "device": "cuda"}, "openvino runs on CPUs only"),
+        ({"agreement": 1.2}, "agreement"),
+        ({"engine": "tensorrt"}, "engine"),
+    ],
+)
+def test_what_does_not_go_together_is_known_before_anything_runs(choice, message, model):
+    data = {"geoseg": 1, "name": "t", "input": {"kind": "sample"}, "output": {"directory": "out"}}
+    with pytest.raises(WorkflowError, match=message):
+        loads(json.dumps(data | {"model": {"path": str(model)} | choice}))
+
+
+def test_the_fastest_that_agrees_wins_and_torch_where_nothing_is_gained():
+    first = Trial(TORCH, 1.0, 1.0)
+    wrong, slow = Trial(BF16, 0.1, 0.99), Trial(ORT, 0.98, 1.0)
+    assert fastest([first, wrong, slow], 0.995) == first
+    assert fastest([first, wrong, slow], 0.99) == wrong
+    assert fastest([first, Trial(ORT, fault="missing"), Trial(BF16, 0.5, None)], 0.5) == first
+
+
+def test_the_strictest_card_decides_unless_the_workflow_does():
+    plain, strict = fake_card("plain"), replace(fake_card("own"), about={"agreement": 0.999})
+    assert allowance([plain]) == AGREEMENT
+    assert allowance([plain, strict]) == 0.999
+    assert allowance([plain, strict], 0.9) == 0.9
+    for bad in (0, 1.5, "all"):
+        with pytest.raises(ModelError, match=r"about: agreement: .*a share above 0, at most 1"):
+            allowance([replace(plain, about={"agreement": bad})])
+
+
+def test_shares_are_never_rounded_up():
+    assert (share(0.9949999), share(1.0)) == ("99.499 %", "100.000 %")
+
+
+def chips_of(valid, count=3, lattice=None):
+    values = np.arange(valid.size, dtype=np.int32).reshape(1, *valid.shape)
+    pixels = ArrayPixels(values, valid=valid)
+    cut = tuple(blocks(valid.shape, 64))
+    tiling = Tiling(lattice or Lattice(32, 8))
+    return real_chips(pixels, ("b1",), cut, tiling, count=count), values[0]
+
+
+def test_trial_chips_are_the_scenes_and_only_what_they_decide_counts():
+    valid = np.ones((130, 150), np.bool_)
+    (batch, counted), values = chips_of(valid)
+    assert batch.values.shape == (3, 1, 32, 32)
+    assert counted.any(axis=(1, 2)).all()
+    assert counted.sum() <= 3 * 16 * 16
+    for chip in batch.values[:, 0]:
+        y, x = divmod(int(chip[0, 0]), 150)
+        np.testing.assert_array_equal(chip, values[Window(y, x, y + 32, x + 32).slices])
+    assert len({int(chip[0, 0, 0]) for chip in batch.values}) == 3
+
+
+def test_trial_chips_of_nodata_are_passed_over():
+    valid = np.zeros((130, 150), np.bool_)
+    assert chips_of(valid)[0] is None
+    valid[60:] = True
+    (batch, counted), _ = chips_of(valid)
+    assert (counted <= batch.valid).all()
+    assert counted.any(axis=(1, 2)).all()
+
+
+def test_a_scene_smaller_than_a_chip_is_one_trial_chip():
+    (batch, counted), _ = chips_of(np.ones((10, 12), np.bool_), lattice=Lattice(32, 8, 8))
+    assert batch.values.shape == (1, 1, 16, 16)
+    assert counted.sum() == 120
