@@ -122,8 +122,12 @@ def runs_counterclockwise(schema: pa.Schema) -> bool:
 
 
 def boxes_known(schema: pa.Schema) -> bool:
-    """Whether the metadata of the batches says that their columns of sides are of the geometries."""
-    return (schema.metadata or {}).get(b"boxes") == b"columns"
+    """Whether batches have columns of sides that are those of the geometries, by their metadata.
+
+    Metadata goes on where columns are left out: both must be there.
+    """
+    said = (schema.metadata or {}).get(b"boxes") == b"columns"
+    return said and set(SIDES) <= set(schema.names)
 
 
 def describe(name: str) -> Column:
