@@ -13,7 +13,7 @@ from rasterio.errors import RasterioError
 
 from geoseg.io.environment import gdal_env, gdal_path, is_remote
 from geoseg.io.traffic import forget
-from geoseg.io.whole_files import fetch
+from geoseg.io.whole_files import fetch, sends_parts
 
 T = TypeVar("T")
 
@@ -65,7 +65,7 @@ def tried(uri: str, read: Callable[[], T], *, cache: int | None = None) -> T:
         except RasterioError as error:
             with gdal_env(remote=True):
                 forget(gdal_path(uri))
-            if _NO_RANGES in str(error):
+            if _sends_no_parts(uri, error):
                 _fetch(uri)
             elif pause is None or _is_final(error):
                 _give_up(error)
@@ -90,6 +90,16 @@ def _give_up(error: RasterioError) -> NoReturn:
     curl = _CURL.search(str(error))
     how = curl[1] if curl else "connections break off, or the file is damaged"
     raise LostError(how) from error
+
+
+def _sends_no_parts(uri: str, error: RasterioError) -> bool:
+    """Whether that is why a read failed.
+
+    GDAL may have said so on a thread of its own, where nobody hears it; then the server is asked.
+    """
+    if any(_NO_RANGES in str(one) for one in _chain(error)):
+        return True
+    return not _is_final(error) and _NO_RASTER not in str(error) and not sends_parts(uri)
 
 
 def _fetch(uri: str) -> None:

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections import defaultdict
 from functools import cache
+from http import HTTPStatus
 from pathlib import Path
 from threading import Lock
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -41,6 +42,20 @@ def fetch(uri: str) -> None:
             raise ConnectionError(f"{found} of {wanted} bytes came")
         use_copy(uri, str(path))
         _FETCHED.add(uri)
+
+
+def sends_parts(uri: str) -> bool:
+    """Whether a server answers a request for the first byte with that; True where nobody knows."""
+    address = uri.removeprefix("/vsicurl/")
+    if not address.startswith(("http://", "https://")):
+        return True
+    request = _request(address)
+    request.add_header("Range", "bytes=0-0")
+    try:
+        with urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310 (HTTP, see above)
+            return bool(answer.status != HTTPStatus.OK)
+    except OSError:
+        return True
 
 
 def _request(address: str) -> Request:

@@ -12,6 +12,7 @@ from geoseg.io.files import FilesSource
 from geoseg.io.reader import ScenePixels
 from geoseg.io.refs import BandRef
 from geoseg.io.traffic import METER
+from geoseg.io.whole_files import sends_parts
 
 COG = {"driver": "COG", "blocksize": 128, "compress": "deflate"}
 FAULTS = {
@@ -76,6 +77,14 @@ def read(scene, window=None):
 @pytest.fixture(scope="module")
 def local(folder):
     return read(scene_at(folder))
+
+
+def test_a_server_is_asked_whether_it_sends_parts(server):
+    """GDAL tells of it on threads of its own, where nobody hears it."""
+    assert sends_parts(f"{server.url}/fine.tif")
+    server.reset(Faults(ranges=False))
+    assert not sends_parts(f"{server.url}/fine.tif")
+    assert sends_parts(f"{server.url}/none.tif"), "what is not there says nothing of parts"
 
 
 @pytest.mark.parametrize("faults", FAULTS.values(), ids=FAULTS)
