@@ -62,7 +62,8 @@ class Warp:
 
     def xml(self) -> str:
         """What GDAL opens."""
-        return _xml(self)
+        # A file that was fetched whole meanwhile is read from its copy.
+        return _xml(self, gdal_path(self.uri))
 
     def _written(self) -> str:
         height, width = self.target.shape
@@ -161,7 +162,7 @@ class Warp:
 
 
 @lru_cache(maxsize=256)
-def _xml(warp: Warp) -> str:
+def _xml(warp: Warp, _path: str) -> str:
     return warp._written()  # noqa: SLF001 (its own class)
 
 

@@ -7,12 +7,13 @@ from range_server import Faults, serving
 from rasters import NORTH_UP, write
 
 from geoseg.errors import RemoteError, SceneError
-from geoseg.grid import Window, full_window
+from geoseg.grid import GeoBox, Window, full_window
 from geoseg.io.files import FilesSource
 from geoseg.io.reader import ScenePixels
 from geoseg.io.refs import BandRef
 from geoseg.io.traffic import METER
-from geoseg.io.whole_files import sends_parts
+from geoseg.io.vrt import Warp
+from geoseg.io.whole_files import fetch, sends_parts
 
 COG = {"driver": "COG", "blocksize": 128, "compress": "deflate"}
 FAULTS = {
@@ -85,6 +86,15 @@ def test_a_server_is_asked_whether_it_sends_parts(server):
     server.reset(Faults(ranges=False))
     assert not sends_parts(f"{server.url}/fine.tif")
     assert sends_parts(f"{server.url}/none.tif"), "what is not there says nothing of parts"
+
+
+def test_what_was_fetched_whole_is_read_from_its_copy_on_other_grids_too(server):
+    uri = f"{server.url}/coarse.tif?case=fetched_later"
+    grid = GeoBox((250, 300), NORTH_UP @ Affine.scale(2), "EPSG:32629")
+    warp = Warp(uri, (1,), "uint16", grid, GeoBox((500, 600), NORTH_UP, "EPSG:32629"), "nearest")
+    assert server.url in warp.xml()
+    fetch(uri)
+    assert server.url not in warp.xml()
 
 
 @pytest.mark.parametrize("faults", FAULTS.values(), ids=FAULTS)
