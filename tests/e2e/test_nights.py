@@ -59,6 +59,9 @@ def test_alerts_are_those_of_a_month_without_trouble(month):
     assert [name for name in calm if calm[name] != troubled[name]] == []
     with rasterio.open(folder / "calm" / "watch" / "alerts" / "alerts.tif") as alerts:
         assert np.count_nonzero(alerts.read(1)) > 0  # there are some
+    told = notices(folder / "calm", "alerts")
+    assert told, "there is something to tell of"
+    assert all(text.startswith("alerts by 202") for text in told.values())
 
 
 def test_the_ledger_says_the_same(month):
