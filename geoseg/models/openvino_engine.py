@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -54,7 +56,7 @@ class OpenVinoSegmenter(GraphSegmenter):
             raise ModelError(
                 f"device {device!r}: OpenVINO is used on CPUs only: wanted auto or cpu"
             )
-        self._core = load_openvino().Core()
+        self._core = _core()
         self._settings = self._configured(precision, threads, callers)
         try:
             self._graph = self._core.read_model(io.BytesIO(data))
@@ -149,6 +151,19 @@ class OpenVinoSegmenter(GraphSegmenter):
         except Exception as error:  # it raises classes of its own
             raise self._not_taken(side, error) from error
         self._check_answer(shape, side)
+
+
+@cache
+def _core() -> Any:
+    """OpenVINO's plugins, loaded once and for as long as the process lasts.
+
+    The thread that loads the CPU plugin gets another stack for its signals, which is freed with
+    the plugin: it would die of the next Ctrl-C. So that is a thread of its own, which ends.
+    """
+    core = load_openvino().Core()
+    with ThreadPoolExecutor(1, thread_name_prefix="openvino") as apart:
+        apart.submit(core.get_property, "CPU", "OPTIMIZATION_CAPABILITIES").result()
+    return core
 
 
 def load_openvino() -> Any:

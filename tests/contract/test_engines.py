@@ -1,5 +1,7 @@
 """One model, every engine and precision that is here: the same contract, and torch's map."""
 
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 
@@ -229,3 +231,30 @@ def test_numbers_that_break_a_network_are_named(package):
     broken = replace(batch, values=values, valid=np.ones_like(batch.valid))
     with pytest.raises(BlockError, match=r"the network gave NaN for chip 0 .* to inf"):
         model.classify(broken)
+
+
+SIGNALLED = """
+import gc, os, signal, sys
+from pathlib import Path
+from geoseg.models.registry import find, open_segmenter
+from geoseg.testing import random_batch
+
+package = find(Path(sys.argv[1]))
+held = [open_segmenter(package, device="cpu", engine="openvino", threads=1) for _ in range(3)]
+for one in held:
+    one.scores(random_batch(package.card, (64, 96)))
+signal.signal(signal.SIGINT, lambda *_: print("in good order"))
+del one
+while held:
+    held.pop(0)  # the first that was made goes first
+    gc.collect()
+fill = [bytearray(20_000) for _ in range(200)]
+os.kill(os.getpid(), signal.SIGINT)
+"""
+
+
+def test_a_process_that_has_let_networks_go_still_heeds_ctrl_c(package):
+    need(Runtime("openvino"))
+    words = [sys.executable, "-c", SIGNALLED, str(package.folder)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout.strip()) == (0, "in good order"), done.stderr
