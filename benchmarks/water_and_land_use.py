@@ -225,7 +225,7 @@ def cover(out: Path, data: Path) -> None:
         x, y = file.transform @ (np.median(cols), np.median(rows))
         crs = file.crs
     parts = {"West": (-1e6, -1e6, 0, 1e6), "East": (0, -1e6, 1e6, 1e6)}
-    from shapely.geometry import box  # noqa: PLC0415
+    from shapely.geometry import box  # noqa: PLC0415 (only this part needs it)
 
     units = geopandas.GeoDataFrame(
         {"unit": list(parts)},

@@ -1,5 +1,7 @@
 """The whole way of a scene, for callers who do not care about the floors below."""
 
+# ruff: noqa: PLC0415 (import geoseg takes milliseconds: what a function needs waits until it is called)
+
 from __future__ import annotations
 
 import os
@@ -50,7 +52,7 @@ def plan(workflow: AnyWorkflow, *, overrides: Sequence[str] = ()) -> RunPlan:
     Raises:
         InputError: Workflow, scenes, area and model do not fit together.
     """
-    from geoseg.api.planning import plan_workflow  # noqa: PLC0415 (rasterio and the like)
+    from geoseg.api.planning import plan_workflow
 
     return plan_workflow(_read(workflow, overrides))
 
@@ -79,8 +81,8 @@ def run(
         BlockError: A block failed, and the workflow says to stop at that.
         StoppedError: SIGINT or SIGTERM came; what is done is kept.
     """
-    from geoseg.api.nights import run_workflow  # noqa: PLC0415 (distributed takes a second)
-    from geoseg.run.reporter import Silent  # noqa: PLC0415
+    from geoseg.api.nights import run_workflow
+    from geoseg.run.reporter import Silent
 
     read = _read(workflow, overrides)
     return run_workflow(read, reporter or Silent(), force=force, now=now)
@@ -113,7 +115,7 @@ def predict(
     Raises:
         GeosegError: As :func:`run`.
     """
-    from geoseg.workflow import from_data  # noqa: PLC0415 (its models take time to make)
+    from geoseg.workflow import from_data
 
     paths = [scenes] if isinstance(scenes, str | os.PathLike) else list(scenes)
     one = len(paths) == 1 and not set(os.fspath(paths[0])) & set("*?[{")
@@ -154,7 +156,7 @@ def add_model(
         ModelError: There is no such model, it is not what it should be, or its name is taken;
             nothing was written.
     """
-    from geoseg.api.adding import add  # noqa: PLC0415 (torch)
+    from geoseg.api.adding import add
 
     return add(what, source=None if source is None else Path(source), force=force, told=told)
 
@@ -183,8 +185,8 @@ def train(
         LockedError: Another training holds the output.
         StoppedError: SIGINT or SIGTERM came; what is done is kept.
     """
-    from geoseg.api.training.run import train_workflow  # noqa: PLC0415 (rasterio, matplotlib)
-    from geoseg.run.reporter import Silent  # noqa: PLC0415
+    from geoseg.api.training.run import train_workflow
+    from geoseg.run.reporter import Silent
 
     read = _read_training(workflow, overrides)
     return train_workflow(read, reporter or Silent(), force=force)
@@ -201,8 +203,8 @@ def plan_training(
     Raises:
         InputError: Workflow, scenes, labels and model do not fit together.
     """
-    from geoseg.api.training.planning import plan_training as look  # noqa: PLC0415 (rasterio)
-    from geoseg.run.reporter import Silent  # noqa: PLC0415
+    from geoseg.api.training.planning import plan_training as look
+    from geoseg.run.reporter import Silent
 
     return look(_read_training(workflow, overrides), reporter or Silent())
 
@@ -242,8 +244,8 @@ def evaluate(
     Raises:
         InputError: A file cannot be used, a class has no counterpart, or nothing can be compared.
     """
-    from geoseg.api.evaluation import Truth, evaluate_map  # noqa: PLC0415 (rasterio and the like)
-    from geoseg.run.reporter import Silent  # noqa: PLC0415
+    from geoseg.api.evaluation import Truth, evaluate_map
+    from geoseg.run.reporter import Silent
 
     return evaluate_map(
         Path(prediction),
@@ -278,8 +280,8 @@ def design_sample(
     Raises:
         InputError: The raster cannot be used, or the design cannot be done.
     """
-    from geoseg.api.designing import Design, draw_sample  # noqa: PLC0415 (rasterio)
-    from geoseg.run.reporter import Silent  # noqa: PLC0415
+    from geoseg.api.designing import Design, draw_sample
+    from geoseg.run.reporter import Silent
 
     return draw_sample(Path(raster), Path(out), design or Design(), reporter=reporter or Silent())
 
@@ -306,9 +308,9 @@ def estimate_areas(
     Raises:
         InputError: A file cannot be used, or a class has too few points.
     """
-    from geoseg.api.adjusting import adjust_areas  # noqa: PLC0415 (rasterio)
-    from geoseg.api.evaluation import Truth  # noqa: PLC0415
-    from geoseg.run.reporter import Silent  # noqa: PLC0415
+    from geoseg.api.adjusting import adjust_areas
+    from geoseg.api.evaluation import Truth
+    from geoseg.run.reporter import Silent
 
     return adjust_areas(
         points if isinstance(points, Truth) else Truth(Path(points)),
@@ -322,7 +324,7 @@ def estimate_areas(
 def _read_training(
     workflow: str | os.PathLike[str] | TrainingWorkflow, overrides: Sequence[str]
 ) -> TrainingWorkflow:
-    from geoseg.workflow import TrainingWorkflow, load_training  # noqa: PLC0415
+    from geoseg.workflow import TrainingWorkflow, load_training
 
     if isinstance(workflow, TrainingWorkflow):
         return workflow
@@ -330,7 +332,7 @@ def _read_training(
 
 
 def _read(workflow: AnyWorkflow, overrides: Sequence[str]) -> Workflow:
-    from geoseg.workflow import Workflow, load  # noqa: PLC0415
+    from geoseg.workflow import Workflow, load
 
     return workflow if isinstance(workflow, Workflow) else load(workflow, overrides=overrides)
 

@@ -1,5 +1,7 @@
 """Alerts from Python: maps into a store, products out of it, what it holds."""
 
+# ruff: noqa: PLC0415 (numba and rasterio wait until a function is called)
+
 from __future__ import annotations
 
 import os
@@ -47,9 +49,9 @@ def update_alerts(
             was written.
         LockedError: Another update is at work on the store.
     """
-    from geoseg.api.alerts import update  # noqa: PLC0415 (numba and rasterio)
-    from geoseg.io.dated_map import DatedMap, find_map  # noqa: PLC0415
-    from geoseg.workflow.alerts import Watching  # noqa: PLC0415
+    from geoseg.api.alerts import update
+    from geoseg.io.dated_map import DatedMap, find_map
+    from geoseg.workflow.alerts import Watching
 
     found = [m if isinstance(m, DatedMap) else find_map(os.fspath(m)) for m in maps]
     names = (forest,) if isinstance(forest, str) else tuple(forest)
@@ -78,8 +80,8 @@ def export_alerts(
     Raises:
         InputError: There is no such store, or nothing was ever observed.
     """
-    from geoseg.api.alert_products import export  # noqa: PLC0415 (numba and rasterio)
-    from geoseg.workflow.vector import smallest_area  # noqa: PLC0415
+    from geoseg.api.alert_products import export
+    from geoseg.workflow.vector import smallest_area
 
     area = smallest_area(min_area)
     return export(Path(store), Path(out), min_area=area, workers=workers, reporter=reporter)
@@ -91,6 +93,6 @@ def show_alerts(store: AnyPath, *, workers: int | None = None) -> Held:
     Raises:
         InputError: There is no such store.
     """
-    from geoseg.api.alert_table import held_by  # noqa: PLC0415 (numba and rasterio)
+    from geoseg.api.alert_table import held_by
 
     return held_by(Path(store), workers=workers)

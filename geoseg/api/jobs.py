@@ -200,7 +200,7 @@ class TraceJob:
     def open(self) -> BlockWork:
         """Open the stores; compiling the kernels is done by the first worker that needs them."""
         # Imported here, as numba would cost the segment stage a second on every worker.
-        from geoseg.steps.vectorize import TraceBlock  # noqa: PLC0415
+        from geoseg.steps.vectorize import TraceBlock  # noqa: PLC0415 (see above)
 
         return TraceBlock(
             self.source.open(),

@@ -37,7 +37,7 @@ def check_labels(
         InputError: A file cannot be read, or a limit is none.
     """
     from geoseg.api.label_check import Wishes, check_label_files  # noqa: PLC0415 (numba, rasterio)
-    from geoseg.run.reporter import Silent  # noqa: PLC0415
+    from geoseg.run.reporter import Silent  # noqa: PLC0415 (with its progress)
 
     return check_label_files(
         dict(parts), wishes or Wishes(), reporter=reporter or Silent(), workers=workers
@@ -66,7 +66,7 @@ def compare_labels(
     """
     from geoseg.api.evaluation import Truth  # noqa: PLC0415 (rasterio and the like)
     from geoseg.api.label_agreement import Terms, agree  # noqa: PLC0415 (numba)
-    from geoseg.run.reporter import Silent  # noqa: PLC0415
+    from geoseg.run.reporter import Silent  # noqa: PLC0415 (with its progress)
 
     return agree(
         one if isinstance(one, Truth) else Truth(Path(one)),

@@ -111,7 +111,7 @@ def earlier_maps(patterns: Sequence[str], directory: str, reporter: Reporter) ->
     for pattern in patterns:
         absolute = Path(pattern).expanduser().absolute().as_posix()
         # pathlib walks from a folder; a pattern may have wildcards in any part.
-        paths = [Path(path) for path in sorted(glob(absolute, recursive=True))]  # noqa: PTH207
+        paths = [Path(path) for path in sorted(glob(absolute, recursive=True))]  # noqa: PTH207 (patterns may be absolute, which Path.glob refuses)
         maps = [path for path in paths if path.is_file() or (path / "classes.tif").is_file()]
         if not maps:
             reporter.message(f"maps: nothing matches {pattern}")

@@ -27,7 +27,7 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
     """Run a command and return its exit code."""
     import typer  # noqa: PLC0415 (half of what --help takes)
 
-    from geoseg.cli.commands import InterruptedCommand, app  # noqa: PLC0415
+    from geoseg.cli.commands import InterruptedCommand, app  # noqa: PLC0415 (after start_fast)
 
     # Some releases of typer bring their own click: its base class of errors is found by way of
     # one that typer always shows.

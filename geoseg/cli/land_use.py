@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from geoseg.cli.options import AsJson, LogJson, Quiet, print_json, reporter
+from geoseg.cli.options import AsJson, LogJson, Maps, Quiet, print_json, reporter
 from geoseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -32,14 +32,6 @@ class Rule(StrEnum):
     hmm = "hmm"
 
 
-Maps = Annotated[
-    list[Path],
-    typer.Argument(
-        help="Rasters of classes with dates, or folders of products; then the folder to write to.",
-        metavar="MAP... OUT",
-        show_default=False,
-    ),
-]
 Change = Annotated[
     list[str] | None,
     typer.Option(

@@ -23,6 +23,14 @@ Settings = Annotated[
         show_default=False,
     ),
 ]
+Maps = Annotated[
+    list[Path],
+    typer.Argument(
+        help="Rasters of classes with dates, or folders of products; then the folder to write to.",
+        metavar="MAP... OUT",
+        show_default=False,
+    ),
+]
 LogJson = Annotated[bool, typer.Option("--log-json", help="Tell progress as JSON lines.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Tell nothing but errors.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -37,6 +45,6 @@ def reporter(*, log_json: bool, quiet: bool) -> Reporter:
 
 def print_json(value: Any) -> None:
     """``value`` on stdout, for programs."""
-    import json  # noqa: PLC0415
+    import json  # noqa: PLC0415 (only where JSON is asked for)
 
     typer.echo(json.dumps(value, indent=2, default=str))

@@ -9,19 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from geoseg.cli.options import AsJson, LogJson, Quiet, print_json, reporter
+from geoseg.cli.options import AsJson, LogJson, Maps, Quiet, print_json, reporter
 
 if TYPE_CHECKING:
     from geoseg.api.water import WaterResult
 
-Maps = Annotated[
-    list[Path],
-    typer.Argument(
-        help="Rasters of classes with dates, or folders of products; then the folder to write to.",
-        metavar="MAP... OUT",
-        show_default=False,
-    ),
-]
 Flood = Annotated[
     list[str] | None,
     typer.Option(

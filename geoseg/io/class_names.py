@@ -82,7 +82,7 @@ def _dbase_table(path: Path) -> Labels | None:
     if not file.is_file():
         return None
     import pyogrio  # noqa: PLC0415 (brings pandas; such tables are rare)
-    from pyogrio.errors import DataLayerError, DataSourceError  # noqa: PLC0415
+    from pyogrio.errors import DataLayerError, DataSourceError  # noqa: PLC0415 (pyogrio, for tables only)
 
     try:
         meta, _, _, columns = pyogrio.raw.read(file, read_geometry=False)

@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
-from rasterio.errors import RasterioError
 
 from geoseg.errors import SceneError
 from geoseg.grid import GeoBox, Window
 from geoseg.io.class_raster import NO_CLASS, ClassRaster, read_legend
-from geoseg.io.environment import gdal_env
+from geoseg.io.headers import read_header
 from geoseg.io.names import date_from_tags, date_in
 from geoseg.io.on_grid import OnGrid
 from geoseg.legend import Legend
@@ -156,7 +154,8 @@ def find_map(
         raise SceneError(
             f"{path}: has no classes.tif; wanted is a folder of products, or a raster of classes"
         )
-    grid, legend, tags = ClassRaster(classes).grid, read_legend(classes), _tags(classes)
+    grid, legend = ClassRaster(classes).grid, read_legend(classes)
+    tags = read_header(str(classes)).tags
     item = _item(classes.parent) if classes.name == "classes.tif" else {}
     found = DatedMap(
         str(tags.get("GEOSEG_SCENE") or item.get("id") or _name(classes)),
@@ -192,15 +191,6 @@ def _name(classes: Path) -> str:
 
 def _named_date(classes: Path) -> datetime | None:
     return date_in(classes.stem) or date_in(classes.parent.name)
-
-
-def _tags(path: Path) -> Mapping[str, str]:
-    try:
-        with gdal_env(), rasterio.open(path) as source:
-            tags: Mapping[str, str] = source.tags()
-    except RasterioError as error:
-        raise SceneError(f"{path}: cannot be opened: {error}") from error
-    return tags
 
 
 def _item(folder: Path) -> Mapping[str, Any]:

@@ -116,7 +116,7 @@ def read_polygons(path: str | Path, layer: str) -> Iterator[pa.RecordBatch]:
     """
     import pyogrio  # noqa: PLC0415 (writing does without it)
 
-    from geoseg.io.gdal_failures import FAILURES  # noqa: PLC0415
+    from geoseg.io.gdal_failures import FAILURES  # noqa: PLC0415 (loads pyogrio, which writing does without)
 
     try:
         with pyogrio.open_arrow(path, layer=layer, use_pyarrow=True) as (meta, reader):

@@ -127,7 +127,7 @@ def _make_fixed(connection: sqlite3.Connection, reference: _Reference) -> int:
     width = 7 if wide else 6
     _run(connection, "geopackage.sql", more=", definition_12_063 TEXT NOT NULL" if wide else "")
     connection.executemany(
-        f"INSERT INTO gpkg_spatial_ref_sys VALUES ({', '.join('?' * width)})",  # noqa: S608
+        f"INSERT INTO gpkg_spatial_ref_sys VALUES ({', '.join('?' * width)})",  # noqa: S608 (placeholders only)
         [row[:width] for row in rows],
     )
     extensions: list[tuple[str, str | None, str, str, str]] = [

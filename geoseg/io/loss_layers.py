@@ -10,13 +10,10 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
-from rasterio.errors import RasterioError
 
 from geoseg.errors import InputError, SceneError
 from geoseg.grid import GeoBox, Window
-from geoseg.io.environment import gdal_env
 from geoseg.io.headers import read_header
 from geoseg.io.on_grid import OnGrid
 from geoseg.ops.alerts.encoding import GFW_EPOCH, HIGH_CONFIDENCE, LEVELS
@@ -231,7 +228,7 @@ def find_loss(path: Path, encoding: str = "auto") -> LossLayer:
         return _own_change(folder)
     if path.is_dir():
         raise InputError(f"{path}: has neither alerts (state.tif, dates.tif) nor loss_gain.tif")
-    if _tags(path).get("ENCODING", "").startswith("GFW"):
+    if read_header(str(path)).tags.get("ENCODING", "").startswith("GFW"):
         return _told(path, "gfw")
     if "lossyear" in path.stem.casefold():
         return _told(path, "lossyear")
@@ -264,7 +261,7 @@ def _told(path: Path, encoding: str) -> LossLayer:
 def _own_alerts(folder: Path) -> LossLayer:
     path = folder / "alerts.tif" if (folder / "alerts.tif").is_file() else folder / "state.tif"
     item = _json(folder / "item.json").get("properties") or {}
-    last = _tags(folder / "state.tif").get("GEOSEG_LAST_DAY")
+    last = read_header(str(folder / "state.tif")).tags.get("GEOSEG_LAST_DAY")
     span = _day(item.get("start_datetime") or item.get("datetime")), _day(last)
     outlines = folder / "alerts.gpkg"
     found = (outlines, "alerts", "alert_id", "end") if outlines.is_file() else None
@@ -287,15 +284,6 @@ def _own_change(folder: Path) -> LossLayer:
 
 def _nodata(path: Path) -> float | None:
     return read_header(str(path)).nodata[0]
-
-
-def _tags(path: Path) -> Mapping[str, str]:
-    try:
-        with gdal_env(), rasterio.open(path) as source:
-            tags: Mapping[str, str] = source.tags()
-    except RasterioError as error:
-        raise SceneError(f"{path}: cannot be opened: {error}") from error
-    return tags
 
 
 def _json(path: Path) -> Mapping[str, Any]:

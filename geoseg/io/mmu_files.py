@@ -161,7 +161,7 @@ class CodeBlocks:
         return out
 
     def _read_part(self, block: Window, part: Window) -> NDArray[Any]:
-        import numcodecs  # noqa: PLC0415
+        import numcodecs  # noqa: PLC0415 (only where there is a minimum unit)
 
         path, (height, width) = _path(self.folder, "codes", block), block.shape
         if part.shape[0] == 1 and part.y0 in (0, height - 1):

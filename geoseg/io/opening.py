@@ -12,6 +12,6 @@ def open_pixels(scene: Scene) -> Pixels:
     if scene.combined is None:
         return ScenePixels(scene)
     # Imported here, as numba costs a second, which most scenes do not need.
-    from geoseg.io.composite import CombinedPixels  # noqa: PLC0415
+    from geoseg.io.composite import CombinedPixels  # noqa: PLC0415 (numba, for composites only)
 
     return CombinedPixels(scene)

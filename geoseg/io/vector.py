@@ -112,11 +112,11 @@ def write_vector(
         )
         return {LAND_USE: count}
     if path.suffix == ".parquet":
-        from geoseg.io.geoparquet import write_geoparquet  # noqa: PLC0415
+        from geoseg.io.geoparquet import write_geoparquet  # noqa: PLC0415 (each format loads its own libraries)
 
         count = write_geoparquet(path, watched, grid_crs=grid, tags=tags)
     elif path.suffix == ".fgb":
-        from geoseg.io.web_files import write_flatgeobuf  # noqa: PLC0415
+        from geoseg.io.web_files import write_flatgeobuf  # noqa: PLC0415 (likewise)
 
         count = write_flatgeobuf(
             path, watched, layer=LAND_USE, grid_crs=grid, tags=tags, title=title

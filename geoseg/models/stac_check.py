@@ -43,8 +43,8 @@ def _deepest(validator: Any, item: Mapping[str, Any]) -> Iterator[Any]:
 
 def _core(item: Mapping[str, Any]) -> Iterator[str]:
     import pystac  # noqa: PLC0415 (cards are read without it)
-    from pystac.errors import STACError  # noqa: PLC0415
-    from pystac.validation.stac_validator import JsonSchemaSTACValidator  # noqa: PLC0415
+    from pystac.errors import STACError  # noqa: PLC0415 (pystac waits until a card is checked)
+    from pystac.validation.stac_validator import JsonSchemaSTACValidator  # noqa: PLC0415 (likewise)
 
     try:
         JsonSchemaSTACValidator().validate_core(
