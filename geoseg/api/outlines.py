@@ -119,7 +119,7 @@ def outline(
     plan = outlining(vector, names, grid, title=stem(raster))
     percent = _percent_bands(vector, beside, grid, names)
     if beside.confidence is not None:
-        PercentRaster(beside.confidence, grid)
+        PercentRaster(beside.confidence, grid)  # refused before anything is begun
     check_out(out, raster)
     teller = reporter or Silent()
     give_back_arrays()
@@ -130,11 +130,7 @@ def outline(
         codes, moved = _reassigned(source, percent, plan, machine, names)
         traced = stack.enter_context(closing(machine.trace(codes, beside.confidence)))
         polygons = Polygons(traced, grid, measure_grid(grid), legend=names, wanted=plan.wanted)
-        tags: dict[str, Any] = {
-            "raster": Path(raster.partition("?")[0] if is_remote(raster) else raster).name,
-            "software": fingerprint.software(),
-            "polygons": {"settings": vector.model_dump(mode="json"), "balance": moved},
-        }
+        tags = _tags(raster, vector, moved)
 
         def note_areas() -> None:
             # Known after the last polygon, before formats write what they say of themselves.
@@ -142,18 +138,21 @@ def outline(
 
         passing = stack.enter_context(closing(Passing(polygons, at_end=note_areas)))
         write_polygons(
-            passing,
-            out,
-            grid=grid,
-            classes=chosen,
-            tags=tags,
-            title=stem(raster),
-            themes=plan.themes,
-            styled="present",
-        )
+            passing, out, grid=grid, classes=chosen, tags=tags, title=stem(raster),
+            themes=plan.themes, styled="present",
+        )  # fmt: skip
     left = f", {polygons.dropped} smaller ones left out" if polygons.dropped else ""
     teller.done(f"{out}: {polygons.kept} polygons{left}")
     return Outlined(polygons.kept, polygons.dropped, tags["polygons"])
+
+
+def _tags(raster: str, vector: Vector, moved: dict[str, Any] | None) -> dict[str, Any]:
+    """What a file says of how it was made."""
+    return {
+        "raster": Path(raster.partition("?")[0] if is_remote(raster) else raster).name,
+        "software": fingerprint.software(),
+        "polygons": {"settings": vector.model_dump(mode="json"), "balance": moved},
+    }
 
 
 def _percent_bands(

@@ -21,7 +21,7 @@ from geoseg.ops.plot_risk import MAX_GAP, Risk, Seen
 from geoseg.run.lock import hold
 from geoseg.run.reporter import Reporter, Silent
 from geoseg.run.threads import each_block
-from geoseg.steps.plots import Tally
+from geoseg.steps.plots import MOST_LAYERS, Tally
 from geoseg.workflow.deforestation import Preset, preset_called
 
 AnyPath = str | os.PathLike[str]
@@ -167,6 +167,8 @@ def _wishes(wanted: PlotOptions, preset: Preset) -> PlotWishes:
 def _layers(paths: Sequence[Path], encodings: Sequence[str]) -> list[LossLayer]:
     if not paths:
         raise InputError("no layer of loss; say at least one with --loss")
+    if len(paths) > MOST_LAYERS:
+        raise InputError(f"{len(paths)} layers of loss; at most {MOST_LAYERS} are told apart")
     if len(encodings) not in (1, len(paths)):
         raise InputError(
             f"{len(paths)} layers of loss and {len(encodings)} encodings; say one for each, or one "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import shapely
@@ -21,6 +21,10 @@ OTHER, FOREST, LOSS, UNCONFIRMED, UNDATED, EARLIER, UNSEEN = range(7)
 """What a pixel of a picture shows."""
 
 _LATE: Final = np.iinfo(np.int32).max
+
+
+MOST_LAYERS: Final = 63
+"""Layers of loss: a pixel has a bit for each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +128,20 @@ _SUMS: Final = (
 )  # fmt: skip
 
 
+class _Gathered(NamedTuple):
+    """What layers of loss say together ``(y, x)``; days, percent and layers of what surely counts."""
+
+    seen: NDArray[np.bool_]
+    late: NDArray[np.bool_]  # surely since the cut-off
+    maybe: NDArray[np.bool_]
+    earlier: NDArray[np.bool_]
+    sure: NDArray[np.bool_]
+    after: NDArray[np.int32]
+    by: NDArray[np.int32]
+    percent: NDArray[np.uint8]
+    layers: NDArray[np.int64]
+
+
 @dataclass(frozen=True, slots=True)
 class Ground:
     """The layers of a check on one grid; reads windows of it. For several threads.
@@ -142,11 +160,31 @@ class Ground:
 
     def read(self, window: Window) -> Pixels:
         """All layers together; where several show a loss, the earliest that surely counts."""
-        shape = window.shape
-        cut = -_LATE if self.cut_off is None else self.cut_off
-        forest, known = np.ones(shape, np.bool_), np.ones(shape, np.bool_)
+        forest, known = np.ones(window.shape, np.bool_), np.ones(window.shape, np.bool_)
         if self.forest is not None:
             forest, known = self.forest.read(window)
+        found = self._gathered(window)
+        late, maybe = found.late, found.maybe
+        loss = late & forest & known
+        return Pixels(
+            found.seen,
+            forest,
+            known,
+            loss,
+            found.sure & loss,
+            (maybe & ~late & (forest | ~known)) | (late & ~known),
+            found.earlier & ~late & ~maybe,
+            late & known & ~forest,
+            found.after,
+            found.by,
+            found.percent,
+            found.layers,
+        )
+
+    def _gathered(self, window: Window) -> _Gathered:
+        """What the layers say together, whatever was forest."""
+        shape = window.shape
+        cut = -_LATE if self.cut_off is None else self.cut_off
         seen, late, maybe, earlier, sure = (np.zeros(shape, np.bool_) for _ in range(5))
         after = np.full(shape, _LATE, np.int32)
         by = np.full(shape, _LATE, np.int32)
@@ -167,24 +205,7 @@ class Ground:
             fresh = told & ((percent == NO_PERCENT) | (one.percent > percent))
             percent[fresh] = one.percent[fresh]
             layers[lost & ~(one.by <= cut)] |= 1 << number
-        loss = late & forest & known
-        undated = (maybe & ~late & (forest | ~known)) | (late & ~known)
-        rest = earlier & ~late & ~maybe
-        outside = late & known & ~forest
-        return Pixels(
-            seen,
-            forest,
-            known,
-            loss,
-            sure & loss,
-            undated,
-            rest,
-            outside,
-            after,
-            by,
-            percent,
-            layers,
-        )
+        return _Gathered(seen, late, maybe, earlier, sure, after, by, percent, layers)
 
 
 @dataclass(frozen=True, slots=True)
