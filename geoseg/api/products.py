@@ -25,6 +25,7 @@ from geoseg.api.planning import RunPlan, SceneTask
 from geoseg.api.polygons import Stored, store_polygons, write_polygons
 from geoseg.io.atomic import write_bytes
 from geoseg.io.cog import write_class_cog
+from geoseg.io.columns import attributes
 from geoseg.io.decimate import decimated_pixels, decimated_raster
 from geoseg.io.opening import open_pixels
 from geoseg.io.product_item import (
@@ -260,7 +261,11 @@ class Products:
         finally:
             pixels.close()
         if "project" in paths:
-            layers = self._project_layers(paths, colors, stretch_limits(image, valid), seen)
+            fields = () if polygons is None else attributes(polygons.schema)
+            layers = [
+                *self._polygon_layers(paths, fields),
+                *self._map_layers(paths, colors, stretch_limits(image, valid), seen),
+            ]
             write_project(paths["project"], layers, grid=scene.grid, title=self._title)
         if "quicklook" not in paths:
             return
@@ -277,23 +282,29 @@ class Products:
         note = f"model {card.name} {card.version}; areas are counted from pixels"
         write_quicklook(paths["quicklook"], picture, title=self._title, note=note)
 
-    def _project_layers(
+    def _polygon_layers(
+        self, paths: Mapping[str, Path], fields: Sequence[str]
+    ) -> list[ProjectLayer]:
+        made = self.outlining
+        if "geopackage" not in paths or made is None:
+            return []
+        layers = []
+        for theme in made.themes:
+            style = polygon_style(theme.classes(self._classes), fields)
+            name = theme.name.replace("_", " ").capitalize()
+            path = str(paths["geopackage"])
+            layers.append(ProjectLayer(name, path, style, theme.name, "Polygons"))
+        return layers
+
+    def _map_layers(
         self,
         paths: Mapping[str, Path],
         colors: Sequence[str],
         limits: Sequence[tuple[float, float]],
         seen: Mapping[str, Any],
     ) -> list[ProjectLayer]:
-        layers = []
-        made = self.outlining
-        if "geopackage" in paths and made is not None:
-            path = str(paths["geopackage"])
-            for theme in made.themes:
-                style = polygon_style(theme.classes(self._classes), ())
-                name = theme.name.replace("_", " ").capitalize()
-                layers.append(ProjectLayer(name, path, style, theme.name, "Polygons"))
         classes = class_style(self._legend)
-        layers.append(ProjectLayer("Classes", str(paths["classes"]), classes, group="Maps"))
+        layers = [ProjectLayer("Classes", str(paths["classes"]), classes, group="Maps")]
         layers += self._layers.project_layers(self.task.directory)
         layers += observation_layers(self._scene, self.task.directory, seen)
         layers += scene_layers(self._scene, colors, limits)

@@ -136,6 +136,7 @@ def test_the_project_opens_in_qgis_as_it_was_meant(out, tmp_path, wanted):
     assert (classes["renderer"], classes["classes"]) == ("paletted", CLASSES)
     assert (polygons["renderer"], polygons["by"]) == ("categorizedSymbol", "class_code")
     assert polygons["classes"] == CLASSES
+    assert polygons["aliases"]["confidence_mean"] == "Confidence (%)"
     assert polygons["invalid"] == 0
     np.testing.assert_array_equal(drawn(classes), wanted)
     scene = drawn(layers["Scene"])

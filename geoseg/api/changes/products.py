@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +22,7 @@ from geoseg.api.polygons import Stored, keep_polygons, write_polygons
 from geoseg.api.products import POLYGONS
 from geoseg.io.atomic import write_bytes
 from geoseg.io.cog import write_class_cog, write_percent_cog
+from geoseg.io.columns import attributes
 from geoseg.io.product_item import ItemAsset, Processing, class_asset, percent_asset, write_item
 from geoseg.io.qgis_project import ProjectLayer, write_project
 from geoseg.io.qml import (
@@ -94,7 +95,7 @@ class ChangeProducts:
         write_picture(paths["quicklook"], self.pair, compared, title=self._title, note=note)
         write_project(
             paths["project"],
-            self._layers(paths),
+            self._layers(paths, attributes(stored.schema)),
             grid=self.pair.grid,
             title=self._title,
             abstract=NOTE,
@@ -197,10 +198,10 @@ class ChangeProducts:
             words.append(f"patches from {wanted.min_area}")
         return ", ".join(words) or "everything that differs"
 
-    def _layers(self, paths: Mapping[str, Path]) -> list[ProjectLayer]:
+    def _layers(self, paths: Mapping[str, Path], fields: Sequence[str]) -> list[ProjectLayer]:
         pair, layers = self.pair, []
         if "geopackage" in paths:
-            style = polygon_style(self._transitions, ())
+            style = polygon_style(self._transitions, fields)
             layers.append(
                 ProjectLayer("Change", str(paths["geopackage"]), style, LAYER, "Polygons")
             )
