@@ -30,3 +30,11 @@ def test_public_names_resolve():
 
     for name in geoseg.__all__:
         assert getattr(geoseg, name)
+
+
+def test_public_names_stay_what_they_are_when_a_floor_of_that_name_is_imported():
+    code = (
+        "import geoseg; first = geoseg.run; import geoseg.run.base, geoseg.api.pipeline;"
+        "from geoseg.run.base import Stop; assert callable(geoseg.run) and geoseg.run is first"
+    )
+    subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
