@@ -19,8 +19,8 @@ but the cluster itself.
 from __future__ import annotations
 
 import argparse
-import json
 import os
+import resource
 import socket
 import statistics
 import subprocess
@@ -38,8 +38,7 @@ import psutil
 
 from geoseg.api.pipeline import run_plan
 from geoseg.api.planning import RunPlan, plan_workflow
-from geoseg.api.simulating import DISPATCH_SECONDS
-from geoseg.api.simulating import _scene as scene_cost
+from geoseg.api.simulating import DISPATCH_SECONDS, scene_cost
 from geoseg.api.task_times import times_of_run
 from geoseg.grid import Window
 from geoseg.ops.forecast import simulate_run
@@ -101,7 +100,9 @@ def cpu(processes: list[psutil.Process]) -> float:
 
 
 @contextmanager
-def processes(workers: int, threads: int) -> Iterator[tuple[str, psutil.Process, list[psutil.Process]]]:
+def processes(
+    workers: int, threads: int
+) -> Iterator[tuple[str, psutil.Process, list[psutil.Process]]]:
     """A scheduler and workers, each a process of its own: its address, and them."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -123,7 +124,9 @@ def processes(workers: int, threads: int) -> Iterator[tuple[str, psutil.Process,
             process.wait()
 
 
-def measured(executor: OnDask, blocks: list[Window], room: Path, others: list[list[psutil.Process]]) -> list[float]:
+def measured(
+    executor: OnDask, blocks: list[Window], room: Path, others: list[list[psutil.Process]]
+) -> list[float]:
     """Run blocks of nothing; CPU seconds of this process and of ``others``, then wall seconds."""
     groups = [[psutil.Process()], *others]
     with Ledger.open(room / "ledger.jsonl", "f", {}) as ledger:
@@ -152,11 +155,9 @@ def scheduling(count: int) -> None:
         print(f"  gained: client {gained[0] / 1e6:.1f} MB, scheduler {gained[1] / 1e6:.1f} MB")
         begun = time.process_time()
         with Ledger.open(room / "ledger.jsonl", "f", {}) as ledger:
-            left = [b for b in blocks if b not in ledger.done] if count < 2000 else None
             todo = len(set(blocks) - ledger.done)
             loaded = time.process_time() - begun
             reports = sum(1 for _ in ledger.reports())
-        assert not left
         spent = time.process_time() - begun
         size = (room / "ledger.jsonl").stat().st_size / count
         print(
@@ -175,6 +176,107 @@ def scheduling(count: int) -> None:
         print(f"; gained {gained / 1e6:.1f} MB")
 
 
+@dataclass(frozen=True)
+class Took:
+    """One run: seconds on the wall, of all and of its stages; CPU seconds of workers and others."""
+
+    whole: float
+    segment: float
+    workers: float
+    others: float
+
+    @property
+    def cores(self) -> float:
+        """Cores that the other programs left."""
+        return max(0.2, CORES - self.others / self.whole)
+
+
+def one_run(plan: RunPlan, workers: int) -> Took:
+    """Run a plan with so many workers, whose models have one thread each."""
+    plan = replace(plan, resources=replace(plan.resources, workers=workers, models=1))
+    busy, own, children = _busy(), time.process_time(), _children()
+    begun = time.perf_counter()
+    result = run_plan(plan, Silent(), force=True)
+    whole, children = time.perf_counter() - begun, _children() - children
+    others = _busy() - busy - (time.process_time() - own) - children
+    seconds = result.scenes[0].record["seconds"]["segment"]["wall"]
+    return Took(whole, seconds, children, others)
+
+
+def _busy() -> float:
+    """CPU seconds of all programs of this machine so far."""
+    t = psutil.cpu_times()
+    return float(sum(t) - t.idle - getattr(t, "iowait", 0.0))
+
+
+def _children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def workers(size: int, times: int) -> None:
+    """One worker and two, in turn; and what was forecast for both from the runs of one."""
+    with tempfile.TemporaryDirectory() as name:
+        out = Path(name, "out")
+        text = WORKFLOW.format(size=size, sample=Path(name, "sample"), out=out, workers=2)
+        plan = plan_workflow(loads(text))
+        plan.tasks[0].found.prepare(Silent())
+        scene = plan.tasks[0].plan
+        print(f"{size} x {size}: {len(scene.blocks)} blocks of {scene.block} px")
+        one_run(plan, 2)  # kernels are compiled, files are in the page cache
+        took: dict[int, list[Took]] = {1: [], 2: []}
+        records = []
+        for _ in range(times):
+            for count, list_of in took.items():
+                list_of.append(one_run(plan, count))
+                if count == 1:
+                    records.append(times_of_run(out, scene))
+        median = {n: _median(list_of) for n, list_of in took.items()}
+        for n, t in median.items():
+            print(
+                f"  {n} worker(s): segment {t.segment:.1f} s, whole run {t.whole:.1f} s, CPU of "
+                f"workers {t.workers:.1f} s; other programs had {t.others / t.whole:.2f} cores"
+            )
+        one, two = median[1], median[2]
+        print(f"  1 -> 2 workers: segment {one.segment / two.segment:.2f} x, "
+              f"whole run {one.whole / two.whole:.2f} x")  # fmt: skip
+        record = sorted(records, key=lambda r: r.infer)[len(records) // 2]
+        cost = scene_cost(scene, record, 0.0, 1)
+        for n, t in median.items():
+            for what, cores in (("idle", float(CORES)), ("left", min(t.cores, CORES))):
+                pool = Pool(n, 3, 1, cores, n, dispatch=DISPATCH_SECONDS)
+                found = simulate_run([cost], pool, start=record.start)
+                segment = found.stages["segment"]
+                print(
+                    f"  forecast, {n} worker(s), {cores:.2f} cores ({what}): segment "
+                    f"{segment:.1f} s ({segment / t.segment - 1:+.0%}), whole run "
+                    f"{found.wall:.1f} s ({found.wall / t.whole - 1:+.0%})"
+                )
+
+
+def _median(runs: list[Took]) -> Took:
+    values = ([getattr(t, f) for t in runs] for f in ("whole", "segment", "workers", "others"))
+    return Took(*(statistics.median(v) for v in values))
+
+
+def sleeps(count: int, seconds: float) -> None:
+    """Blocks that sleep on one and two workers, against the forecast."""
+    blocks, walls = many(count), []
+    for n in (1, 2):
+        with connect(ClusterSpec(workers=n, threads=3, dashboard=False)) as connected:
+            job, began = Nothing("sleeps", seconds), time.perf_counter()
+            done = sum(1 for _ in OnDask(connected.client).run(job, blocks))
+            walls.append(time.perf_counter() - began)
+        assert done == count
+        pool = Pool(n, 3, 1, float(CORES), n, dispatch=DISPATCH_SECONDS)
+        found = simulate_stage([BlockCost(latency=seconds)] * count, pool).wall
+        print(
+            f"{count} blocks of {seconds} s on {n} worker(s) with 3 lanes: {walls[-1]:.2f} s, "
+            f"forecast {found:.2f} s ({found / walls[-1] - 1:+.0%})"
+        )
+    print(f"1 -> 2 workers: {walls[0] / walls[1]:.2f} x")
+
+
 def main() -> None:
     """Measure what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -185,6 +287,10 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.what == "scheduling":
         scheduling(asked.blocks)
+    elif asked.what == "workers":
+        workers(asked.size, asked.times)
+    else:
+        sleeps(120, 0.5)
 
 
 if __name__ == "__main__":

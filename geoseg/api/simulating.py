@@ -199,12 +199,13 @@ def _scenes(plan: RunPlan, wanted: Wanted, times: TaskTimes) -> list[SceneCost]:
         if wanted.runs > len(plan.tasks):
             raise PlanError(f"--runs: {wanted.runs} runs share {len(plan.tasks)} scenes")
         every = plan.tasks[:: wanted.runs]
-        return [_scene(task.plan, times, wanted.latency, 1) for task in every]
+        return [scene_cost(task.plan, times, wanted.latency, 1) for task in every]
     count = -(-wanted.scenes // wanted.runs)
-    return [_scene(plan.tasks[0].plan, times, wanted.latency, count)]
+    return [scene_cost(plan.tasks[0].plan, times, wanted.latency, count)]
 
 
-def _scene(plan: ScenePlan, times: TaskTimes, latency: float, count: int) -> SceneCost:
+def scene_cost(plan: ScenePlan, times: TaskTimes, latency: float, count: int) -> SceneCost:
+    """What ``count`` scenes of this plan take, with ``latency`` seconds for each request."""
     # Each band is asked for on its own; what one band's window takes in requests is not known.
     waits = latency * (len(plan.card.bands) + len(plan.scene.masks))
     per_pixel = times.infer * plan.predictions_per_pixel

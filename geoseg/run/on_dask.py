@@ -226,22 +226,21 @@ class _Running:
         """The outcome of a block, or None where it was not begun or is tried again."""
         this = self._tries.pop(future)
         # Not by the future's status, which is "lost" for a while when any worker dies.
-        answer = self._answers.pop(future.key, None)
-        error = None if answer is not None else self._fetched(future)
+        found: Any = self._answers.pop(str(future.key), None)
+        if found is None:
+            found = self._fetched(future)
         future.release()
-        if answer is not None:
-            return self._judge(this, answer)
-        if isinstance(error, Answer):
-            return self._judge(this, error)
-        if isinstance(error, CancelledError):
+        if isinstance(found, Answer):
+            return self._judge(this, found)
+        if isinstance(found, CancelledError):
             raise ClusterLostError(
-                f"cluster: the scheduler forgot the blocks that ran ({message(error)}); what is "
+                f"cluster: the scheduler forgot the blocks that ran ({message(found)}); what is "
                 f"done is kept, run again to go on"
             )
-        if isinstance(error, KilledWorker):
+        if isinstance(found, KilledWorker):
             return self._killed(this)
         # Not from the block itself, which answers: a worker could not even take the task.
-        return self._judge(this, Answer(failure(this.block, error), again=True))
+        return self._judge(this, Answer(failure(this.block, found), again=True))
 
     def _fetched(self, future: Future[Any]) -> Any:
         """The answer, or the error, of a task whose answer did not come along."""
