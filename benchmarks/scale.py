@@ -214,10 +214,10 @@ def _children() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def workers(size: int, times: int) -> None:
+def workers(size: int, times: int, keep: Path | None) -> None:
     """One worker and two, in turn; and what was forecast for both from the runs of one."""
     with tempfile.TemporaryDirectory() as name:
-        out = Path(name, "out")
+        out = keep or Path(name, "out")
         text = WORKFLOW.format(size=size, sample=Path(name, "sample"), out=out, workers=2)
         plan = plan_workflow(loads(text))
         plan.tasks[0].found.prepare(Silent())
@@ -284,11 +284,12 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=100_000)
     parser.add_argument("--size", type=int, default=5490)
     parser.add_argument("--times", type=int, default=3)
+    parser.add_argument("--keep", type=Path, help="folder for the products of the last run")
     asked = parser.parse_args()
     if asked.what == "scheduling":
         scheduling(asked.blocks)
     elif asked.what == "workers":
-        workers(asked.size, asked.times)
+        workers(asked.size, asked.times, asked.keep)
     else:
         sleeps(120, 0.5)
 
