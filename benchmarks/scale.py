@@ -39,10 +39,11 @@ import psutil
 from geoseg.api.pipeline import run_plan
 from geoseg.api.planning import RunPlan, plan_workflow
 from geoseg.api.simulating import DISPATCH_SECONDS, scene_cost
-from geoseg.api.task_times import times_of_run
+from geoseg.api.task_times import TaskTimes, times_of_run
 from geoseg.grid import Window
 from geoseg.ops.forecast import simulate_run
 from geoseg.ops.simulation import BlockCost, Pool, simulate_stage
+from geoseg.plan import ScenePlan
 from geoseg.run.cluster import ClusterSpec, connect
 from geoseg.run.ledger import Ledger
 from geoseg.run.loop import run_blocks
@@ -153,17 +154,28 @@ def scheduling(count: int) -> None:
         each = [f"{seconds / count * 1000:.3f}" for seconds in (scheduler, client, work, wall)]
         print("separate: scheduler {}, client {}, workers {}; {} on the wall".format(*each))
         print(f"  gained: client {gained[0] / 1e6:.1f} MB, scheduler {gained[1] / 1e6:.1f} MB")
-        begun = time.process_time()
-        with Ledger.open(room / "ledger.jsonl", "f", {}) as ledger:
-            todo = len(set(blocks) - ledger.done)
-            loaded = time.process_time() - begun
-            reports = sum(1 for _ in ledger.reports())
-        spent = time.process_time() - begun
-        size = (room / "ledger.jsonl").stat().st_size / count
-        print(
-            f"  ledger: {size:.0f} bytes a block; opened in {loaded:.1f} s, {todo} blocks to do; "
-            f"{reports:,} reports read in {spent - loaded:.1f} s"
-        )
+        resuming(blocks, room)
+    local(blocks)
+
+
+def resuming(blocks: list[Window], room: Path) -> None:
+    """Going on from the ledger of a run that did them all."""
+    begun = time.process_time()
+    with Ledger.open(room / "ledger.jsonl", "f", {}) as ledger:
+        todo = len(set(blocks) - ledger.done)
+        loaded = time.process_time() - begun
+        reports = sum(1 for _ in ledger.reports())
+    spent = time.process_time() - begun
+    size = (room / "ledger.jsonl").stat().st_size / len(blocks)
+    print(
+        f"  ledger: {size:.0f} bytes a block; opened in {loaded:.1f} s, {todo} blocks to do; "
+        f"{reports:,} reports read in {spent - loaded:.1f} s"
+    )
+
+
+def local(blocks: list[Window]) -> None:
+    """The same with the scheduler in this process."""
+    count, own = len(blocks), psutil.Process()
     with tempfile.TemporaryDirectory() as name:
         with connect(ClusterSpec(workers=2, threads=3, dashboard=False)) as connected:
             executor, room = OnDask(connected.client), Path(name)
@@ -241,17 +253,22 @@ def workers(size: int, times: int, keep: Path | None) -> None:
         print(f"  1 -> 2 workers: segment {one.segment / two.segment:.2f} x, "
               f"whole run {one.whole / two.whole:.2f} x")  # fmt: skip
         record = sorted(records, key=lambda r: r.infer)[len(records) // 2]
-        cost = scene_cost(scene, record, 0.0, 1)
-        for n, t in median.items():
-            for what, cores in (("idle", float(CORES)), ("left", min(t.cores, CORES))):
-                pool = Pool(n, 3, 1, cores, n, dispatch=DISPATCH_SECONDS)
-                found = simulate_run([cost], pool, start=record.start)
-                segment = found.stages["segment"]
-                print(
-                    f"  forecast, {n} worker(s), {cores:.2f} cores ({what}): segment "
-                    f"{segment:.1f} s ({segment / t.segment - 1:+.0%}), whole run "
-                    f"{found.wall:.1f} s ({found.wall / t.whole - 1:+.0%})"
-                )
+        forecasts(scene, record, median)
+
+
+def forecasts(scene: ScenePlan, times: TaskTimes, took: dict[int, Took]) -> None:
+    """What would have been said before the runs, of an idle machine and of what was left of it."""
+    cost = scene_cost(scene, times, 0.0, 1)
+    for n, t in took.items():
+        for what, cores in (("idle", float(CORES)), ("left", min(t.cores, CORES))):
+            pool = Pool(n, 3, 1, cores, n, dispatch=DISPATCH_SECONDS)
+            found = simulate_run([cost], pool, start=times.start)
+            segment = found.stages["segment"]
+            print(
+                f"  forecast, {n} worker(s), {cores:.2f} cores ({what}): segment "
+                f"{segment:.1f} s ({segment / t.segment - 1:+.0%}), whole run "
+                f"{found.wall:.1f} s ({found.wall / t.whole - 1:+.0%})"
+            )
 
 
 def _median(runs: list[Took]) -> Took:

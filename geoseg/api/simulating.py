@@ -18,8 +18,8 @@ from geoseg.run.resources import available_cores
 from geoseg.workflow import Workflow
 from geoseg.workflow.schema import Cluster
 
-DISPATCH_SECONDS = 0.0008
-"""Of the scheduler for a block (measured: ``benchmarks/scale.py scheduling``)."""
+DISPATCH_SECONDS = 0.001
+"""Of the scheduler for a block, at most (measured: ``benchmarks/scale.py scheduling``)."""
 
 GPU_CORES = 8
 """Cores beside a GPU, where it is not said how many there are."""

@@ -140,8 +140,8 @@ def _slowness(record: Mapping[str, Any]) -> float:
 def _unexplained(segment: Mapping[str, float], machine: Mapping[str, Any]) -> float:
     """Seconds that the stage took beside its blocks: opening the job, on all workers at once."""
     count = int(segment["blocks"])
-    cost = BlockCost(*(segment[lane] / count for lane in ("read",)))
-    cost = BlockCost(cost.read, 0.0, segment["infer"] / count, segment["write"] / count)
+    read, infer, write = (segment[lane] / count for lane in ("read", "infer", "write"))
+    cost = BlockCost(read=read, infer=infer, write=write)
     lanes = machine["workers"], machine["lanes"], machine["models"]
     alone = Pool(*lanes, cores=1e6, together=machine["workers"])
     return max(0.0, float(segment["wall"]) - simulate_stage([cost] * count, alone).wall)
