@@ -79,7 +79,7 @@ def do_block(plugin: str, window: tuple[int, int, int, int]) -> Answer:
     """The task of one block; answers in a few hundred bytes and never raises.
 
     The answer also goes along with the message that the task has ended. Asking for results takes
-    the scheduler three messages more for each block, half of all its time.
+    the scheduler three messages more for each block, about a quarter of its time.
     """
     worker = get_worker()
     held = _plugin(worker, plugin)
