@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from geoseg.api.planning import RunPlan
     from geoseg.api.results import RunResult
     from geoseg.api.scores import Evaluation
+    from geoseg.api.simulating import Simulation, Wanted
     from geoseg.api.training.planning import TrainingPlan
     from geoseg.api.training.run import TrainingResult
     from geoseg.models.registry import ModelPackage
@@ -37,6 +38,7 @@ __all__ = [
     "plan_training",
     "predict",
     "run",
+    "simulate",
     "train",
     "vectorize",
 ]
@@ -86,6 +88,31 @@ def run(
 
     read = _read(workflow, overrides)
     return run_workflow(read, reporter or Silent(), force=force, now=now)
+
+
+def simulate(
+    workflow: AnyWorkflow,
+    wanted: Wanted | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    measured: str | os.PathLike[str] | None = None,
+) -> Simulation:
+    """Say how long a run would take, and what would hold it up; writes nothing that stays.
+
+    Args:
+        workflow: A YAML file, or a workflow that was read.
+        wanted: Workers, GPUs, latency, failures, scenes; as the workflow has it without.
+        overrides: Settings like ``cluster.workers=2``, for a file.
+        measured: Output folder of a finished run, which says what tasks take; without it, a few
+            blocks of the first scene are read and predicted.
+
+    Raises:
+        InputError: Workflow, scenes, model and what is asked do not fit together.
+    """
+    from geoseg.api.simulating import simulate_plan
+
+    folder = None if measured is None else Path(measured)
+    return simulate_plan(_read(workflow, overrides), wanted, measured=folder)
 
 
 def predict(

@@ -76,6 +76,18 @@ class WorkFolder:
             file.unlink()
 
 
+def make_stores(plan: ScenePlan, work: WorkFolder) -> None:
+    """The arrays of a scene, empty or as an interrupted run left them."""
+    legend = plan.card.legend
+    fills = dict.fromkeys(("classes", work.final), legend.nodata)
+    percents = "confidence", *plane_names(plan.layers, legend.values)
+    fills |= dict.fromkeys(percents, NO_PERCENT)
+    if plan.observations or plan.scene.combined is not None:
+        fills[OBSERVATIONS] = 0
+    for name, fill in fills.items():
+        ZarrRaster.create(work.rasters, plan.scene.grid, block=plan.block, fill=fill, name=name)
+
+
 @dataclass(frozen=True, slots=True)
 class SegmentJob:
     """Classes and confidence of every block of a scene. Implements :class:`run.base.Job`."""

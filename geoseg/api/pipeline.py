@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 from geoseg.api import fingerprint
@@ -14,7 +15,7 @@ from geoseg.api.combining import combined_settings
 from geoseg.api.diary import Diary, diary_of, say_what_lacks
 from geoseg.api.engines import Chosen, EngineRefusedError, Engines
 from geoseg.api.holding import STATE, held
-from geoseg.api.jobs import RefineJob, SegmentJob, WorkFolder
+from geoseg.api.jobs import RefineJob, SegmentJob, WorkFolder, make_stores
 from geoseg.api.looking import look_at
 from geoseg.api.places import check_folder
 from geoseg.api.planning import RunPlan, SceneTask
@@ -24,16 +25,14 @@ from geoseg.api.stages import MadeFrom, Stage
 from geoseg.api.tracing import Tracing
 from geoseg.errors import ClusterError, GeosegError
 from geoseg.io.atomic import remove_leftovers
-from geoseg.io.zarr_store import ZarrRaster
-from geoseg.ops.layers import NO_PERCENT
 from geoseg.run.base import Executor
 from geoseg.run.clock import Clock
 from geoseg.run.cluster import ClusterSpec, Connected, connect
 from geoseg.run.loop import Summary, run_blocks
 from geoseg.run.on_dask import OnDask
 from geoseg.run.reporter import Reporter, Several
+from geoseg.run.resources import available_cores
 from geoseg.run.status import StatusFile
-from geoseg.steps.segment import OBSERVATIONS, plane_names
 
 
 def run_plan(
@@ -85,6 +84,7 @@ class _Run:
         self.plan, self.reporter, self.force = plan, reporter, force
         self._stack, self._diary = stack, diary
         self._connected: Connected | None = None
+        self._begun, self._start = perf_counter(), 0.0
         self._engines = Engines(plan, reporter, force=force)
         self.warnings: list[str] = []
 
@@ -107,6 +107,7 @@ class _Run:
 
     def _scene(self, task: SceneTask) -> SceneResult:
         scene, diary = task.plan.scene, self._diary
+        self._begun, self._start = perf_counter(), 0.0
         if not self.force and diary.removed(task):
             self.reporter.message(f"scene {scene.id}: was removed to make room, stays away")
             return SceneResult(scene.id, task.directory, fresh=False)
@@ -154,6 +155,7 @@ class _Run:
         self._warn(doubts, reporter)
         stages = self._stages(task, work, made_from)
         self._begin(task, work, stages[0], reporter)
+        machine = self._machine()
         summaries = {stage.name: _do(stage, executor, work, reporter) for stage in stages}
         moved = None
         if products.outlining is not None:
@@ -171,11 +173,25 @@ class _Run:
             "numbers": numbers,
             "warnings": doubts + empty,
             "engine": made_from.engine.record,
+            "machine": machine,
         }
         record = products.write(work, account, summaries, reporter, moved, told)
         if not self.plan.workflow.output.keep_work:
             work.remove()
         return record
+
+    def _machine(self) -> dict[str, Any]:
+        """Who works, and the seconds until work began: for the workers, and for all else."""
+        found, resources = self._connected, self.plan.resources
+        workers = resources.workers if found is None else found.workers
+        return {
+            "workers": workers,
+            "lanes": resources.lanes if found is None else found.threads // workers,
+            "models": resources.models,
+            "cores": available_cores(),
+            "start": round(self._start, 3),
+            "before": round(perf_counter() - self._begun - self._start, 3),
+        }
 
     def _warn(self, doubts: list[str], reporter: Reporter) -> None:
         for doubt in doubts:
@@ -236,20 +252,12 @@ class _Run:
             if changed:
                 reporter.message(f"{', '.join(changed)} changed since the last run: starting anew")
             work.remove()
-        legend = task.plan.card.legend
-        fills = dict.fromkeys(("classes", work.final), legend.nodata)
-        percents = "confidence", *plane_names(task.plan.layers, legend.values)
-        fills |= dict.fromkeys(percents, NO_PERCENT)
-        if task.plan.observations or task.plan.scene.combined is not None:
-            fills[OBSERVATIONS] = 0
-        for name, fill in fills.items():
-            ZarrRaster.create(
-                work.rasters, task.plan.scene.grid, block=task.plan.block, fill=fill, name=name
-            )
+        make_stores(task.plan, work)
 
     def _executor(self) -> Executor:
         """The cluster, started when the first scene needs it."""
         if self._connected is None:
+            begun = perf_counter()
             plan, cluster = self.plan, self.plan.workflow.cluster
             spec = ClusterSpec(
                 kind=cluster.kind,
@@ -260,6 +268,7 @@ class _Run:
                 dashboard=cluster.dashboard,
             )
             self._connected = self._stack.enter_context(connect(spec, blocks=plan.blocks))
+            self._start = perf_counter() - begun
             self.reporter.started(
                 scenes=len(plan.tasks),
                 blocks=plan.blocks,

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 from geoseg.api import fingerprint
@@ -127,7 +128,7 @@ class Products:
         ``moved`` is what small regions took from class to class before they were outlined, ``told``
         what was seen of the scene before it was mapped.
         """
-        paths = self.paths()
+        paths, begun = self.paths(), perf_counter()
         # An item that stands from an earlier run must not vouch for a mixture of old and new.
         paths["item"].unlink(missing_ok=True)
         reporter.stage("products", blocks=len(paths), pixels=0)
@@ -143,6 +144,7 @@ class Products:
         if polygons is not None:
             record["polygons"] |= self._shaped(polygons, moved)
         self._tell_traffic(record["remote"], reporter)
+        record["seconds"]["products"] = {"wall": round(perf_counter() - begun, 3)}
         write_bytes(paths["run"], (json.dumps(record, indent=2, default=str) + "\n").encode())
         self._write_item(paths)
         reporter.advance(blocks=max(0, len(paths) - 3 - len(means)), pixels=0)

@@ -29,6 +29,7 @@ from geoseg.cli.options import (
     print_json,
     reporter,
 )
+from geoseg.cli.plan import plan
 from geoseg.cli.plots import plots
 from geoseg.cli.train import train
 from geoseg.cli.vectorize import vectorize
@@ -64,6 +65,7 @@ app.add_typer(labels, name="labels")
 app.add_typer(catalog, name="catalog")
 app.command("change")(change)
 app.command("diff")(diff)
+app.command("plan")(plan)
 app.command("plots")(plots)
 app.add_typer(alerts, name="alerts")
 app.command("train")(train)
@@ -117,19 +119,6 @@ def run(
     show_result(result)
     nothing_new = exit_code and not any(scene.fresh for scene in result.scenes)
     raise typer.Exit(3 if nothing_new and not result.failed else result.exit_code)
-
-
-@app.command()
-def plan(workflow: WorkflowFile, settings: Settings = None, as_json: AsJson = False) -> None:
-    """Say what a run would do: scenes, blocks, chips, bytes and memory. Reads no pixel."""
-    from geoseg.api import plan as plan_workflow
-    from geoseg.cli.show import plan_json, show_plan
-
-    planned = plan_workflow(workflow, overrides=settings or [])
-    if as_json:
-        print_json(plan_json(planned))
-    else:
-        show_plan(planned)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -21,6 +22,9 @@ from geoseg.run.opened import Answer, failure, message
 POLL_SECONDS = 0.02
 CHECK_SECONDS = 5.0
 LEAST_WINDOW = 64
+PORTIONS = 4
+"""The window is filled again when a part of it is free, this one of so many."""
+
 MOST_UNOPENED = 16
 """How often one block may meet a worker that cannot open the job before it fails."""
 
@@ -63,10 +67,10 @@ class OnDask:
             raise ClusterError(f"cluster: no worker offers {resources}; start some that do")
         threads = sum(fact.threads for fact in facts.values())
         window = self.window or max(LEAST_WINDOW, 4 * threads)
-        plugin = JobPlugin(job)
+        plugin = JobPlugin(job, f"geoseg-answers-{self.client.id}")
         try:
             self._hand_over(plugin)
-            running = _Running(self, plugin.name, resources, window, stop or Stop())
+            running = _Running(self, plugin, resources, window, stop or Stop())
             try:
                 yield from running.outcomes(blocks)
             finally:
@@ -123,29 +127,30 @@ class _Running:
     def __init__(
         self,
         executor: OnDask,
-        plugin: str,
+        plugin: JobPlugin,
         resources: dict[str, float],
         window: int,
         stop: Stop,
     ) -> None:
         self._client, self._stop = executor.client, stop
         self._retries, self._patience = executor.retries, executor.patience
-        self._plugin, self._resources, self._window = plugin, resources, window
+        self._plugin, self._resources, self._window = plugin.name, resources, window
+        self._answers: dict[str, Answer] = {}
         self._tries: dict[Future[Any], _Try] = {}
-        self._completed = as_completed(
-            with_results=True, raise_errors=False, loop=self._client.loop
-        )
+        self._completed = as_completed(loop=self._client.loop)
         self._suspects: list[_Try] = []
         self._unfit: set[str] = set()
         self._fit: list[str] = []
         self._hopeless: Failed | None = None
         self._told = False
+        # Never unsubscribed: a late answer would find nobody, which the client does not take well.
+        self._client.subscribe_topic(plugin.topic, self._hear)
 
     def outcomes(self, blocks: Iterable[Window]) -> Iterator[Outcome]:
         waiting = iter(blocks)
         while self._fill(waiting):
-            for future, result in self._ended():
-                outcome = self._settle(future, result)
+            for future in self._ended():
+                outcome = self._settle(future)
                 if outcome is not None:
                     yield outcome
         if self._hopeless is not None and not self._stop.asked:
@@ -164,8 +169,10 @@ class _Running:
         if self._stop.asked:
             self._tell_workers()
             return bool(self._tries)
-        if self._hopeless is None:
-            self._submit([_Try(b) for b in islice(waiting, self._window - len(self._tries))])
+        room = self._window - len(self._tries)
+        # In portions: each message has a price of its own for the scheduler.
+        if self._hopeless is None and room >= max(1, self._window // PORTIONS):
+            self._submit([_Try(b) for b in islice(waiting, room)])
         if not self._tries and self._suspects:
             self._submit([self._suspects.pop()])
         return bool(self._tries)
@@ -188,7 +195,7 @@ class _Running:
         self._tries.update(zip(futures, tries, strict=True))
         self._completed.update(futures)
 
-    def _ended(self) -> list[tuple[Future[Any], Any]]:
+    def _ended(self) -> list[Future[Any]]:
         """Wait for answers, with an eye on the cluster."""
         checked, alone_since = time.monotonic(), None
         while not self._completed.has_ready():
@@ -210,23 +217,37 @@ class _Running:
                 )
         return list(self._completed.next_batch(block=False))
 
-    def _settle(self, future: Future[Any], result: Any) -> Outcome | None:
+    def _hear(self, event: tuple[float, tuple[str, bytes]]) -> None:
+        """An answer came along with the news that its task has ended, or before; any thread's."""
+        key, answer = event[1]
+        self._answers[key] = pickle.loads(answer)  # noqa: S301 (of our own workers, as all results)
+
+    def _settle(self, future: Future[Any]) -> Outcome | None:
         """The outcome of a block, or None where it was not begun or is tried again."""
         this = self._tries.pop(future)
-        future.release()
         # Not by the future's status, which is "lost" for a while when any worker dies.
-        if isinstance(result, Answer):
-            return self._judge(this, result)
-        error = result[1] if isinstance(result, tuple) else result
-        if isinstance(error, CancelledError):
+        found: Any = self._answers.pop(str(future.key), None)
+        if found is None:
+            found = self._fetched(future)
+        future.release()
+        if isinstance(found, Answer):
+            return self._judge(this, found)
+        if isinstance(found, CancelledError):
             raise ClusterLostError(
-                f"cluster: the scheduler forgot the blocks that ran ({message(error)}); what is "
+                f"cluster: the scheduler forgot the blocks that ran ({message(found)}); what is "
                 f"done is kept, run again to go on"
             )
-        if isinstance(error, KilledWorker):
+        if isinstance(found, KilledWorker):
             return self._killed(this)
         # Not from the block itself, which answers: a worker could not even take the task.
-        return self._judge(this, Answer(failure(this.block, error), again=True))
+        return self._judge(this, Answer(failure(this.block, found), again=True))
+
+    def _fetched(self, future: Future[Any]) -> Any:
+        """The answer, or the error, of a task whose answer did not come along."""
+        try:
+            return future.result(timeout=self._patience)
+        except (Exception, CancelledError) as error:  # noqa: BLE001 (whatever distributed raises)
+            return error
 
     def _judge(self, this: _Try, answer: Answer) -> Outcome | None:
         if answer.unopened and isinstance(answer.outcome, Failed):
