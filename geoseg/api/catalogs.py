@@ -95,7 +95,7 @@ def show(catalog: str, query: StacQuery) -> list[dict[str, Any]]:
         CatalogError: It cannot be read, or nothing in it matches.
     """
     archive = find_archive(catalog)
-    return [_shown(item, archive) for item in search(catalog, query)]
+    return [_shown(item, archive, catalog) for item in search(catalog, query)]
 
 
 def check(catalog: str, query: StacQuery, *, files: bool = True) -> Iterator[tuple[str, list[str]]]:
@@ -109,7 +109,7 @@ def check(catalog: str, query: StacQuery, *, files: bool = True) -> Iterator[tup
     if archive is not None and files:
         archive.check_access([item.collection_id or "" for item in items])
     for item in items:
-        yield item.id, list(item_problems(item, archive, files=files))
+        yield item.id, list(item_problems(item, archive, files=files, catalog=catalog))
 
 
 def build(
@@ -229,7 +229,7 @@ def _archive(archive: Archive) -> dict[str, Any]:
     }
 
 
-def _shown(item: pystac.Item, archive: Archive | None) -> dict[str, Any]:
+def _shown(item: pystac.Item, archive: Archive | None, catalog: str) -> dict[str, Any]:
     offered = offered_bands(item, archive)
     bands = [name for name in offered if name not in MASK_NAMES]
     masks = {n: place for n, place in offered.items() if n in MASK_NAMES}
@@ -237,7 +237,7 @@ def _shown(item: pystac.Item, archive: Archive | None) -> dict[str, Any]:
     used = None if archive is None else archive.mask(item.collection_id)
     told["mask"] = None if used is None else used.method
     try:
-        scene = item_scene(item, bands, archive=archive)
+        scene = item_scene(item, bands, archive=archive, catalog=catalog)
     except SceneError as error:
         hrefs = {n: asset_href(item, key, archive) for n, (key, _) in offered.items()}
         return told | {"problem": str(error), "bands": {n: {"href": h} for n, h in hrefs.items()}}

@@ -23,6 +23,8 @@ from geoseg.io.headers import Header, read_header
 from geoseg.io.known import known_units, named_bands, with_known_numbers
 from geoseg.io.names import COMMON, MASK_NAMES, STAND_INS, Sensor, common_name, sensor_of
 from geoseg.io.refs import BandRef, MaskRef, Nodata, Overrides, in_utc
+from geoseg.io.stac_http import is_http
+from geoseg.io.trust import objection
 from geoseg.scene import Band, Mask, Scene, Units
 
 _PICTURES = {"thumbnail", "overview", "visual", "metadata"}
@@ -56,16 +58,18 @@ def item_scene(
     mask: MaskRef | None = None,
     overrides: Overrides | None = None,
     archive: Archive | None = None,
+    catalog: str | None = None,
 ) -> Scene:
     """The scene of ``item``, with the bands called ``wanted``.
 
-    ``archive`` is where the item is from, which may know more of it than it says.
+    ``archive`` is where the item is from, which may know more of it than it says; ``catalog`` what
+    the user wrote to find it, which decides where it may point to.
 
     Raises:
         SceneError: A band or the mask is missing, or a file cannot be used.
     """
     full = item if archive is None else archive.complete(item)
-    reader = _ItemReader(full, bands, mask, overrides or Overrides(), archive)
+    reader = _ItemReader(full, bands, mask, overrides or Overrides(), archive, catalog)
     return reader.scene(wanted)
 
 
@@ -102,11 +106,16 @@ def raster_keys(item: pystac.Item) -> list[str]:
     return [key for key, asset in item.assets.items() if _is_raster(key, asset)]
 
 
-def asset_href(item: pystac.Item, key: str, archive: Archive | None = None) -> str:
+def asset_href(
+    item: pystac.Item, key: str, archive: Archive | None = None, *, catalog: str | None = None
+) -> str:
     """What to open for an asset.
 
+    ``catalog`` is where the item was found, as the user wrote it; None: the user wrote the item.
+
     Raises:
-        SceneError: Its address is relative, and nothing says to what.
+        SceneError: Its address is relative, and nothing says to what; or a catalog points to where
+            it may not, see :func:`geoseg.io.trust.objection`.
     """
     asset = item.assets[key]
     href = (asset.get_absolute_href() or asset.href).removeprefix("file://")
@@ -114,6 +123,12 @@ def asset_href(item: pystac.Item, key: str, archive: Archive | None = None) -> s
         raise SceneError(
             f"scene {item.id}: asset {key} is at {href}, and nothing says where the item itself is"
         )
+    if catalog is not None:
+        asked = catalog if archive is None else archive.url
+        fetched = "://" in asked or is_http(item.get_self_href() or "")
+        why = objection(href, asked=asked, local=not fetched)
+        if why is not None:
+            raise SceneError(f"scene {item.id}: asset {key} is at {href[:200]}, {why}")
     return href if archive is None else archive.address(href, item.collection_id)
 
 
@@ -127,7 +142,9 @@ class _ItemReader:
         mask: MaskRef | None,
         overrides: Overrides,
         archive: Archive | None,
+        catalog: str | None,
     ) -> None:
+        self._catalog = catalog
         self._item, self._bands, self._mask, self._overrides = item, bands, mask, overrides
         self._archive = archive
         self._sensor = _sensor(item)
@@ -270,7 +287,7 @@ class _ItemReader:
         return self._headers[uri]
 
     def _href(self, key: str) -> str:
-        return asset_href(self._item, key, self._archive)
+        return asset_href(self._item, key, self._archive, catalog=self._catalog)
 
 
 def _offers_by_key(

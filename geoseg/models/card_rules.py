@@ -15,6 +15,15 @@ OUTPUTS: Final = ("logits", "probabilities", "logit", "probability")
 """What a network may give; the last two are one plane, of the second of two classes."""
 ONE_PLANE: Final = OUTPUTS[2:]
 
+MOST_BANDS: Final = 1024
+LARGEST_STRIDE: Final = 1024
+LARGEST_SIZE: Final = 2**15
+LARGEST_REACH: Final = 2**20
+LARGEST_ACTIVATION: Final = 2**24
+"""Bytes for a pixel."""
+LARGEST_PARAMETER: Final = 2**16
+LONGEST_PARAMETER: Final = 256
+
 _NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_.\-]+[a-zA-Z0-9]\Z")
 _SEMVER = re.compile(r"\d+\.\d+\.\d+([-+][0-9A-Za-z.+-]+)?\Z")
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
@@ -49,6 +58,7 @@ def check_card(card: ModelCard, where: str) -> None:
     known = card.scaling == STANDARDISE or card.units == "reflectance"
     at.demand(known, "units", card.units, f"reflectance, for the scaling {card.scaling}")
     at.demand(card.stride >= 1, "stride", card.stride, "a whole number from 1")
+    _check_bounds(at, card)
     multiple = f"a multiple of the stride {card.stride}"
     at.demand(card.size > 0 == card.size % card.stride, "size", card.size, multiple)
     at.demand(card.margin >= 0 == card.margin % card.stride, "margin", card.margin, multiple)
@@ -72,6 +82,28 @@ def check_card(card: ModelCard, where: str) -> None:
     if card.sha256 is not None:
         at.demand(_SHA256.match(card.sha256), "sha256", card.sha256, "64 hexadecimal digits")
         at.demand(card.weights is not None, "weights", card.weights, "a file for the sha256")
+
+
+def _check_bounds(at: At, card: ModelCard) -> None:
+    """Refuse numbers beyond all networks there are: memory would be taken for what they say."""
+    bounds = (
+        ("bands", len(card.bands), MOST_BANDS),
+        ("stride", card.stride, LARGEST_STRIDE),
+        ("size", card.size, LARGEST_SIZE),
+        ("reach", card.reach or 0, LARGEST_REACH),
+        ("activation_bytes", card.activation_bytes, LARGEST_ACTIVATION),
+    )
+    for name, found, most in bounds:
+        at.demand(found <= most, name, found, f"at most {most}")
+    for key, value in card.architecture.items():
+        numbers = value if isinstance(value, list | tuple) else [value]
+        small = all(not isinstance(n, int) or abs(n) <= LARGEST_PARAMETER for n in numbers)
+        at.demand(
+            small and len(numbers) <= LONGEST_PARAMETER,
+            f"architecture.{key}",
+            value,
+            f"numbers up to {LARGEST_PARAMETER}, no more than {LONGEST_PARAMETER} of them",
+        )
 
 
 def is_time(text: str) -> bool:
