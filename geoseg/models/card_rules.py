@@ -10,6 +10,7 @@ from typing import Final
 from geoseg.models.base import ModelCard
 from geoseg.models.fields import At
 from geoseg.models.scaling import SCALINGS, STANDARDISE
+from geoseg.models.zoo import ARCHITECTURES
 
 OUTPUTS: Final = ("logits", "probabilities", "logit", "probability")
 """What a network may give; the last two are one plane, of the second of two classes."""
@@ -21,6 +22,7 @@ LARGEST_SIZE: Final = 2**15
 LARGEST_REACH: Final = 2**20
 LARGEST_ACTIVATION: Final = 2**24
 """Bytes for a pixel."""
+LONGEST_NAME: Final = 200
 LARGEST_PARAMETER: Final = 2**16
 LONGEST_PARAMETER: Final = 256
 
@@ -78,6 +80,7 @@ def check_card(card: ModelCard, where: str) -> None:
     at.demand(0 < low <= high < math.inf, "gsd", card.gsd, "metres [from, to]")
     if card.weights is not None:
         plain = card.weights not in ("", ".", "..") and not set(card.weights) & set("/\\")
+        plain = plain and card.weights.isprintable() and len(card.weights.encode()) <= LONGEST_NAME
         at.demand(plain, "weights", card.weights, "a file name in the card's own folder")
     if card.sha256 is not None:
         at.demand(_SHA256.match(card.sha256), "sha256", card.sha256, "64 hexadecimal digits")
@@ -104,6 +107,12 @@ def _check_bounds(at: At, card: ModelCard) -> None:
             value,
             f"numbers up to {LARGEST_PARAMETER}, no more than {LONGEST_PARAMETER} of them",
         )
+
+
+def check_architecture(card: ModelCard, where: str) -> None:
+    """Refuse an architecture that no network has; for weights that come without their network."""
+    name, known = card.architecture.get("name"), ", ".join(ARCHITECTURES)
+    At(where, "", None).demand(name in ARCHITECTURES, "architecture.name", name, f"one of {known}")
 
 
 def is_time(text: str) -> bool:

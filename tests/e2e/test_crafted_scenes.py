@@ -219,7 +219,7 @@ def a_zero_byte_in_a_path(desk):
 @case("in/sc", "its name is not UTF-8; rename it")
 def a_name_in_latin_1(desk):
     desk.workflow()
-    os.rename(b"in/scene.tif", b"in/sc\xe9ne.tif")
+    os.rename(b"in/scene.tif", b"in/sc\xe9ne.tif")  # noqa: PTH104 (paths of bytes)
     return desk.workflow(input={"path": "in/*.tif"})
 
 
