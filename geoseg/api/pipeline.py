@@ -28,7 +28,7 @@ from geoseg.io.zarr_store import ZarrRaster
 from geoseg.ops.layers import NO_PERCENT
 from geoseg.run.base import Executor
 from geoseg.run.clock import Clock
-from geoseg.run.cluster import ClusterSpec, Connected, connect
+from geoseg.run.cluster import Certificates, ClusterSpec, Connected, connect
 from geoseg.run.loop import Summary, run_blocks
 from geoseg.run.on_dask import OnDask
 from geoseg.run.reporter import Reporter, Several
@@ -258,6 +258,9 @@ class _Run:
                 memory=None if cluster.memory is None else cluster.memory.bytes,
                 address=cluster.address,
                 dashboard=cluster.dashboard,
+                tls=None
+                if cluster.tls is None
+                else Certificates(cluster.tls.ca, cluster.tls.cert, cluster.tls.key),
             )
             self._connected = self._stack.enter_context(connect(spec, blocks=plan.blocks))
             self.reporter.started(
