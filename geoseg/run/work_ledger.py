@@ -16,7 +16,7 @@ from typing import Any, Self
 import psutil
 
 from geoseg.errors import ProductError
-from geoseg.redaction import without_secrets
+from geoseg.redaction import masked
 from geoseg.run.clock import Clock
 from geoseg.run.noted import Notice, NoticeState, PastRun, RunState, Work, WorkState
 from geoseg.run.reasons import About, Reason, changed
@@ -113,7 +113,7 @@ class WorkLedger:
             self.workflow, kind, name, state, json.dumps(dict(parts), sort_keys=True), digest,
             told.get("date"), told.get("place"),
             json.dumps(told.get("facts", {}), sort_keys=True, default=str),
-            without_secrets(told.get("text", "")), self._run, self.clock.stamp(),
+            masked(told.get("text", "")), self._run, self.clock.stamp(),
         )  # fmt: skip
         with self.transaction():
             # One row for each set of settings, not for each scene.
@@ -181,7 +181,7 @@ class WorkLedger:
         """Note how the run that began has ended."""
         self._do(
             "UPDATE runs SET state = ?, ended = ?, text = ?, counts = ? WHERE id = ?",
-            state, self.clock.stamp(), without_secrets(text), json.dumps(dict(counts)), self._run,
+            state, self.clock.stamp(), masked(text), json.dumps(dict(counts)), self._run,
         )  # fmt: skip
 
     def runs(self, *states: RunState) -> list[PastRun]:
@@ -214,8 +214,8 @@ class WorkLedger:
         self._do(
             "INSERT OR IGNORE INTO notices (workflow, event, key, state, text, details, queued) "
             "VALUES (?, ?, ?, 'waiting', ?, ?, ?)",
-            self.workflow, event, key, without_secrets(text),
-            without_secrets(json.dumps(details or {}, sort_keys=True, default=str)),
+            self.workflow, event, key, masked(text),
+            masked(json.dumps(details or {}, sort_keys=True, default=str)),
             self.clock.stamp(),
         )  # fmt: skip
 
