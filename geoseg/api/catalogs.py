@@ -16,6 +16,7 @@ from geoseg.errors import CatalogError, GeosegError, InputError, SceneError
 from geoseg.grid import GeoBox
 from geoseg.io.archive import Archive, archive_names, find_archive, load_archive
 from geoseg.io.area import AreaRef, lonlat_bounds
+from geoseg.io.asset_address import asset_href
 from geoseg.io.atomic import write_bytes
 from geoseg.io.contact_sheet import CELL, Thumbnail, write_sheet
 from geoseg.io.decimate import decimated_pixels
@@ -26,7 +27,7 @@ from geoseg.io.scene_files import scenes_below
 from geoseg.io.stac import StacSource
 from geoseg.io.stac_build import build_item, write_catalog
 from geoseg.io.stac_check import item_problems
-from geoseg.io.stac_item import asset_facts, asset_href, item_scene, offered_bands
+from geoseg.io.stac_item import asset_facts, item_scene, offered_bands
 from geoseg.io.stac_query import StacQuery, Time
 from geoseg.scene import natural_colors
 from geoseg.workflow.faults import UnfitError

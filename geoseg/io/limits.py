@@ -47,7 +47,7 @@ _LOOK = 4096
 _SUBDATASETS = ("NETCDF:", "HDF5:", "HDF4:", "GTIFF_DIR:", "GPKG:")
 
 
-@ensure_env
+@ensure_env  # type: ignore[untyped-decorator]  # rasterio is untyped
 def open_raster(uri: str, *, sharing: bool = True) -> DatasetReader:
     """Open a raster of somebody's; the place for all files that are not our own.
 

@@ -13,10 +13,11 @@ from pystac.validation import validate_dict
 
 from geoseg.errors import SceneError
 from geoseg.io.archive import Archive
+from geoseg.io.asset_address import asset_href
 from geoseg.io.footprint import footprint
 from geoseg.io.grids import same_grid
 from geoseg.io.headers import Header, read_header
-from geoseg.io.stac_item import asset_facts, asset_href, raster_keys
+from geoseg.io.stac_item import asset_facts, raster_keys
 from geoseg.io.stac_query import boxes_touch
 
 _FURTHEST = 0.01  # degrees that a footprint may be larger than its item's bbox says

@@ -19,12 +19,11 @@ from geoseg.errors import SceneError
 from geoseg.grid import GeoBox
 from geoseg.io.archive import Archive
 from geoseg.io.assemble import Place, assemble, choose
+from geoseg.io.asset_address import asset_href
 from geoseg.io.headers import Header, read_header
 from geoseg.io.known import known_units, named_bands, with_known_numbers
 from geoseg.io.names import COMMON, MASK_NAMES, STAND_INS, Sensor, common_name, sensor_of
 from geoseg.io.refs import BandRef, MaskRef, Nodata, Overrides, in_utc
-from geoseg.io.stac_http import is_http
-from geoseg.io.trust import objection
 from geoseg.scene import Band, Mask, Scene, Units
 
 _PICTURES = {"thumbnail", "overview", "visual", "metadata"}
@@ -104,32 +103,6 @@ def asset_facts(item: pystac.Item, key: str) -> AssetFacts:
 def raster_keys(item: pystac.Item) -> list[str]:
     """Keys of the assets that are rasters to compute with, not pictures."""
     return [key for key, asset in item.assets.items() if _is_raster(key, asset)]
-
-
-def asset_href(
-    item: pystac.Item, key: str, archive: Archive | None = None, *, catalog: str | None = None
-) -> str:
-    """What to open for an asset.
-
-    ``catalog`` is where the item was found, as the user wrote it; None: the user wrote the item.
-
-    Raises:
-        SceneError: Its address is relative, and nothing says to what; or a catalog points to where
-            it may not, see :func:`geoseg.io.trust.objection`.
-    """
-    asset = item.assets[key]
-    href = (asset.get_absolute_href() or asset.href).removeprefix("file://")
-    if "://" not in href and not PurePosixPath(href).is_absolute():
-        raise SceneError(
-            f"scene {item.id}: asset {key} is at {href}, and nothing says where the item itself is"
-        )
-    if catalog is not None:
-        asked = catalog if archive is None else archive.url
-        fetched = "://" in asked or is_http(item.get_self_href() or "")
-        why = objection(href, asked=asked, local=not fetched)
-        if why is not None:
-            raise SceneError(f"scene {item.id}: asset {key} is at {href[:200]}, {why}")
-    return href if archive is None else archive.address(href, item.collection_id)
 
 
 class _ItemReader:

@@ -40,8 +40,7 @@ class Target:
 def _workflows(_room: Path) -> list[bytes]:
     shipped = Path(__file__).parents[2] / "workflows"
     tricky = (
-        b"geoseg: 1\nname: &n a\ninput: {kind: files, path: [*n, *n]}\nmodel: *n\n"
-        b"output: {directory: out/{scene}}\n",
+        b"geoseg: 1\nname: &n a\ninput: {kind: files, path: [*n, *n]}\nmodel: *n\noutput: *n\n",
         b"a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\nd: [*c, *c]\n",
         b'"geoseg": 0x1\n"name": "\\u00e9\\x41"\n? [complex]\n: 1e-3\n',
         b"%YAML 1.1\n---\ngeoseg: !!int 1\nname: !!python/object/apply:os.system [ls]\n",
