@@ -238,9 +238,18 @@ def _grid(uri: str, dataset: DatasetReader, crs: str | None) -> GeoBox:
     transform = dataset.transform
     if transform.is_identity:
         raise SceneError(f"{uri}: {_not_mapped(dataset)}")
-    if transform.is_degenerate or not all(isfinite(number) for number in transform[:6]):
+    if not _maps(transform, dataset.shape):
         raise SceneError(f"{uri}: its geotransform {tuple(transform[:6])} has pixels without area")
     return GeoBox((dataset.height, dataset.width), transform, _crs(uri, dataset, crs))
+
+
+def _maps(transform: Affine, shape: tuple[int, int]) -> bool:
+    """Whether pixels have places, and places pixels: damaged files have numbers beyond all."""
+    if transform.is_degenerate or not all(isfinite(number) for number in transform[:6]):
+        return False
+    back = ~transform
+    there = back @ (transform @ (shape[1], shape[0]))
+    return all(isfinite(number) for number in (*back[:6], *there))
 
 
 def _not_mapped(dataset: DatasetReader) -> str:
