@@ -60,7 +60,7 @@ def _property(name: str, key: str, value: object, *said: str) -> None:
 _property("a_negative_stride", "geoseg:stride", -8, "geoseg:stride", "-8", "a whole number from 1")
 _property("a_stride_as_wide_as_a_country", "geoseg:stride", 10**9, "stride", "at most 1024")
 _property("a_negative_margin", "geoseg:margin", -1, "geoseg:margin", "a whole number from 0")
-_property("memory_of_a_petabyte", "geoseg:activation_bytes", 10**15, "at most 16777216")
+_property("memory_of_a_petabyte", "geoseg:activation_bytes", 10**15, "at most 1073741824")
 _property("half_a_pixel_of_reach", "geoseg:reach", 1.5, "geoseg:reach", "a whole number")
 _property("units_that_are_unknown", "geoseg:units", "percent", "'reflectance' or 'dn'")
 _property("a_name_that_is_a_path", "mlm:name", "../../etc/x", "name", "beginning with a letter")
