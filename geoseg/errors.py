@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from geoseg.redaction import without_secrets
+from geoseg.redaction import masked
 
 
 class GeosegError(Exception):
@@ -37,7 +37,7 @@ class GeosegError(Exception):
     exit_code = 1
 
     def __init__(self, *args: object) -> None:
-        super().__init__(*(without_secrets(a) if isinstance(a, str) else a for a in args))
+        super().__init__(*(masked(a) if isinstance(a, str) else a for a in args))
 
 
 class InputError(GeosegError):

@@ -1,8 +1,10 @@
-"""Addresses as they may be shown and stored: without passwords, tokens and signatures."""
+"""Text as it may be shown and stored: without passwords, keys, tokens and signatures."""
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Mapping
 from urllib.parse import quote, unquote
 
 _ADDRESS = re.compile(r"(?:[a-zA-Z][a-zA-Z0-9+.-]*://|/vsi[a-z0-9_]+\?)[^\s'\"<>]+")
@@ -19,6 +21,51 @@ _SECRET = re.compile(
 )
 _LONG = 32
 """Values from that length on are no numbers, dates or names of assets, but most likely secrets."""
+
+HIDDEN = "…"
+"""What stands where a secret was."""
+_SHORTEST = 8
+"""Values of variables below that length are words that may stand anywhere."""
+# Variables whose values are secrets; not those that name files (..._FILE) or the current folder.
+_VARIABLE = re.compile(
+    r"(?:^|_)(?:SECRET|SECRET_?KEY|SECRET_ACCESS_KEY|ACCESS_KEY|ACCESS_KEY_ID|API_?KEY|ACCOUNT_KEY|"
+    r"PRIVATE_KEY|TOKEN|PASSWORD|PASSWD|USERPWD|PROXYUSERPWD|SAS|SAS_TOKEN|SIGNATURE|HEADERS|"
+    r"CONNECTION_STRING|CREDENTIALS)$",
+    re.IGNORECASE,
+)
+# What gives itself away: AWS's key ids, tokens of Hugging Face and GitHub, JWT, private keys.
+_KNOWN = re.compile(
+    r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bhf_[A-Za-z0-9]{20,}|\bgh[pousr]_[A-Za-z0-9]{20,}"
+    r"|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)",
+    re.DOTALL,
+)
+# Authorization: Bearer abc, "password": "abc", AccountKey=abc; but not ${NAME}, and no number or
+# null of JSON, which stays JSON.
+_TOLD = re.compile(
+    r"(?P<name>(?:authorization|password|passwd|userpwd|secret|(?:access|api|account|auth)[_-]?"
+    r"(?:key|token)|sessiontoken|session_token|x-api-key|sas_token|set-cookie)[\w-]*[\"']?\s*[:=]\s*"
+    r"[\"']?(?:bearer |basic |token )?)"
+    r"(?P<value>(?!null\b|true\b|false\b|-?\d[\d.eE+-]*(?:[\s,}\]]|$)|\$)"
+    r"[^\s\\\"',;&{}()\[\]]{4,})",
+    re.IGNORECASE,
+)
+
+
+def masked(text: str, environ: Mapping[str, str] = os.environ) -> str:
+    """``text`` without all that looks like a secret, for messages, logs, reports and records.
+
+    Beside what :func:`without_secrets` takes out of addresses: the values of environment variables
+    that are called like secrets, keys and tokens that give themselves away by their form, and what
+    follows words like ``password:`` and ``Authorization: Bearer``. Hashes must not be made of it, as
+    two texts may become one.
+    """
+    text = without_secrets(text)
+    for name, value in environ.items():
+        if len(value) >= _SHORTEST and value in text and _VARIABLE.search(name):
+            text = text.replace(value, HIDDEN)
+    text = _KNOWN.sub(HIDDEN, text)
+    return _TOLD.sub(lambda match: match["name"] + HIDDEN, text)
 
 
 def without_secrets(text: str) -> str:

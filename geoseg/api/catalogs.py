@@ -16,6 +16,7 @@ from geoseg.errors import CatalogError, GeosegError, InputError, SceneError
 from geoseg.grid import GeoBox
 from geoseg.io.archive import Archive, archive_names, find_archive, load_archive
 from geoseg.io.area import AreaRef, lonlat_bounds
+from geoseg.io.asset_address import asset_href
 from geoseg.io.atomic import write_bytes
 from geoseg.io.contact_sheet import CELL, Thumbnail, write_sheet
 from geoseg.io.decimate import decimated_pixels
@@ -26,7 +27,7 @@ from geoseg.io.scene_files import scenes_below
 from geoseg.io.stac import StacSource
 from geoseg.io.stac_build import build_item, write_catalog
 from geoseg.io.stac_check import item_problems
-from geoseg.io.stac_item import asset_facts, asset_href, item_scene, offered_bands
+from geoseg.io.stac_item import asset_facts, item_scene, offered_bands
 from geoseg.io.stac_query import StacQuery, Time
 from geoseg.scene import natural_colors
 from geoseg.workflow.faults import UnfitError
@@ -95,7 +96,7 @@ def show(catalog: str, query: StacQuery) -> list[dict[str, Any]]:
         CatalogError: It cannot be read, or nothing in it matches.
     """
     archive = find_archive(catalog)
-    return [_shown(item, archive) for item in search(catalog, query)]
+    return [_shown(item, archive, catalog) for item in search(catalog, query)]
 
 
 def check(catalog: str, query: StacQuery, *, files: bool = True) -> Iterator[tuple[str, list[str]]]:
@@ -109,7 +110,7 @@ def check(catalog: str, query: StacQuery, *, files: bool = True) -> Iterator[tup
     if archive is not None and files:
         archive.check_access([item.collection_id or "" for item in items])
     for item in items:
-        yield item.id, list(item_problems(item, archive, files=files))
+        yield item.id, list(item_problems(item, archive, files=files, catalog=catalog))
 
 
 def build(
@@ -229,7 +230,7 @@ def _archive(archive: Archive) -> dict[str, Any]:
     }
 
 
-def _shown(item: pystac.Item, archive: Archive | None) -> dict[str, Any]:
+def _shown(item: pystac.Item, archive: Archive | None, catalog: str) -> dict[str, Any]:
     offered = offered_bands(item, archive)
     bands = [name for name in offered if name not in MASK_NAMES]
     masks = {n: place for n, place in offered.items() if n in MASK_NAMES}
@@ -237,7 +238,7 @@ def _shown(item: pystac.Item, archive: Archive | None) -> dict[str, Any]:
     used = None if archive is None else archive.mask(item.collection_id)
     told["mask"] = None if used is None else used.method
     try:
-        scene = item_scene(item, bands, archive=archive)
+        scene = item_scene(item, bands, archive=archive, catalog=catalog)
     except SceneError as error:
         hrefs = {n: asset_href(item, key, archive) for n, (key, _) in offered.items()}
         return told | {"problem": str(error), "bands": {n: {"href": h} for n, h in hrefs.items()}}

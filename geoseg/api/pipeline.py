@@ -27,7 +27,7 @@ from geoseg.errors import ClusterError, GeosegError
 from geoseg.io.atomic import remove_leftovers
 from geoseg.run.base import Executor
 from geoseg.run.clock import Clock
-from geoseg.run.cluster import ClusterSpec, Connected, connect
+from geoseg.run.cluster import Certificates, ClusterSpec, Connected, connect
 from geoseg.run.loop import Summary, run_blocks
 from geoseg.run.on_dask import OnDask
 from geoseg.run.reporter import Reporter, Several
@@ -266,6 +266,9 @@ class _Run:
                 memory=None if cluster.memory is None else cluster.memory.bytes,
                 address=cluster.address,
                 dashboard=cluster.dashboard,
+                tls=None
+                if cluster.tls is None
+                else Certificates(cluster.tls.ca, cluster.tls.cert, cluster.tls.key),
             )
             self._connected = self._stack.enter_context(connect(spec, blocks=plan.blocks))
             self._start = perf_counter() - begun

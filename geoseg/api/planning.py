@@ -15,7 +15,9 @@ from geoseg.grid import Window
 from geoseg.io.area import area_touches
 from geoseg.io.target_grid import where_data_can_be
 from geoseg.models.base import ModelCard
+from geoseg.models.card_rules import check_architecture
 from geoseg.models.committee import Committee
+from geoseg.models.formats import SAFETENSORS
 from geoseg.models.intact import check_weights
 from geoseg.models.registry import check_classes, check_scene, find
 from geoseg.ops.tiling import Lattice
@@ -94,7 +96,9 @@ def _committee(choice: ModelChoice) -> Committee:
         package = find(asked.name or Path(asked.path or "").absolute())
         package = replace(package, allow_code=choice.allow_code)
         if package.weights is not None:
-            check_weights(package.weights, package.card.sha256)
+            found = check_weights(package.weights, package.card.sha256)
+            if found is SAFETENSORS:
+                check_architecture(package.card, f"model {package.card.name!r}")
         members.append(package)
     return Committee(tuple(members), choice.tta, choice.scales)
 

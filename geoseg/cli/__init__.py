@@ -10,7 +10,7 @@ from typing import cast
 
 from geoseg.cli.starting import leave_fast, start_fast
 from geoseg.errors import GeosegError, StoppedError
-from geoseg.redaction import without_secrets
+from geoseg.redaction import masked
 
 
 def main() -> None:
@@ -78,4 +78,4 @@ def _stopped(error: BaseException | None, *, debug: bool) -> int:
 
 
 def _say(text: str) -> None:
-    print(without_secrets(text), file=sys.stderr)  # noqa: T201 (this is the command line)
+    print(masked(text), file=sys.stderr)  # noqa: T201 (this is the command line)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
@@ -20,6 +19,7 @@ from geoseg.io.class_names import Labels, read_labels
 from geoseg.io.environment import gdal_path
 from geoseg.io.handles import Handles
 from geoseg.io.headers import Header, check_whole, read_header
+from geoseg.io.limits import open_raster
 from geoseg.io.patterns import stem
 from geoseg.io.remote import LostError, tried
 from geoseg.legend import LandClass, Legend
@@ -107,7 +107,7 @@ def read_legend(raster: str | Path) -> Legend:
     uri = str(raster)
 
     def read() -> tuple[float | None, Labels]:
-        with rasterio.open(gdal_path(uri)) as source:
+        with open_raster(uri) as source:
             return source.nodata, read_labels(Path(uri), source)
 
     try:
@@ -191,7 +191,7 @@ def _look(uri: str) -> _Look:
     """Open a file for a moment; one that cannot be opened looks like nothing special."""
 
     def looked() -> _Look:
-        with rasterio.open(gdal_path(uri)) as source:
+        with open_raster(uri) as source:
             check_whole(uri, source)  # what is cut off has lost its CRS, too
             # Of files with control points or RPCs more is to be said, while reading the header.
             bent = bool(source.gcps[0]) or source.rpcs is not None

@@ -10,6 +10,8 @@ from threading import Lock
 import rasterio
 from rasterio.io import DatasetReader
 
+from geoseg.io.limits import open_raster
+
 
 class Handles:
     """Keeps files open between reads.
@@ -33,7 +35,9 @@ class Handles:
             dataset = idle.pop() if idle else None
         if dataset is None:
             # sharing would hand the same GDAL dataset to several threads.
-            dataset = rasterio.open(name, sharing=False)
+            own = name.startswith("<")  # XML that we have written, of a file that was looked at
+            opened = rasterio.open if own else open_raster
+            dataset = opened(name, sharing=False)
         try:
             yield dataset
         except BaseException:

@@ -9,7 +9,6 @@ from math import isfinite
 from pathlib import Path
 from typing import TypeVar
 
-import rasterio
 from affine import Affine
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
@@ -18,7 +17,8 @@ from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
 from geoseg.errors import RemoteError, SceneError
-from geoseg.io.environment import gdal_path, is_remote
+from geoseg.io.environment import is_remote
+from geoseg.io.limits import check_file, check_header, open_raster
 from geoseg.io.names import common_names, sensor_of
 from geoseg.io.refs import BandRef
 from geoseg.io.remote import LostError, http_status, said, tried
@@ -124,8 +124,7 @@ def read_header(uri: str, *, crs: str | None = None, placeless: bool = False) ->
             where it lies.
         RemoteError: A server does not deliver it now.
     """
-    if not is_remote(uri) and not Path(uri).exists():
-        raise SceneError(f"{uri}: no such file")
+    check_file(uri)
     try:
         return _opened(uri, lambda file: _header(uri, file, crs, placeless=placeless))
     except RasterioError as error:
@@ -143,7 +142,8 @@ def _opened(uri: str, read: Callable[[DatasetReader], T]) -> T:
     """
 
     def opened() -> T:
-        with rasterio.open(gdal_path(uri)) as dataset:
+        with open_raster(uri) as dataset:
+            check_header(uri, dataset)
             return read(dataset)
 
     with warnings.catch_warnings():
@@ -163,6 +163,8 @@ def _unreadable(uri: str, error: RasterioError) -> str:
     told = str(error).replace(f"'{uri}' ", "").removeprefix(f"{path.name}: ").rstrip(".")
     if path.is_file() and not path.stat().st_size:
         return "the file is empty; get it again"
+    if "not recognized" in told and is_remote(uri) and path.suffix.lower() == ".vrt":
+        return "a VRT on a server may point anywhere: download it, or name its files"
     if "not recognized" in told:
         return "neither GeoTIFF nor JPEG 2000, nor any other format of GDAL"
     if told.startswith("TIFF"):
@@ -236,9 +238,18 @@ def _grid(uri: str, dataset: DatasetReader, crs: str | None) -> GeoBox:
     transform = dataset.transform
     if transform.is_identity:
         raise SceneError(f"{uri}: {_not_mapped(dataset)}")
-    if transform.is_degenerate or not all(isfinite(number) for number in transform[:6]):
+    if not _maps(transform, dataset.shape):
         raise SceneError(f"{uri}: its geotransform {tuple(transform[:6])} has pixels without area")
     return GeoBox((dataset.height, dataset.width), transform, _crs(uri, dataset, crs))
+
+
+def _maps(transform: Affine, shape: tuple[int, int]) -> bool:
+    """Whether pixels have places, and places pixels: damaged files have numbers beyond all."""
+    if transform.is_degenerate or not all(isfinite(number) for number in transform[:6]):
+        return False
+    back = ~transform
+    there = back @ (transform @ (shape[1], shape[0]))
+    return all(isfinite(number) for number in (*back[:6], *there))
 
 
 def _not_mapped(dataset: DatasetReader) -> str:

@@ -66,6 +66,9 @@ class LayerSpec:
     def file(self, scene: Scene) -> Path:
         """The file of a scene."""
         stem = Path(scene.sources[0]).stem
+        if "{scene}" in self.path and (set(scene.id) & set("/\\\0") or scene.id == ".."):
+            # Ids come from catalogs, which must not choose a folder of this machine.
+            raise InputError(f"scene {scene.id!r}: its id cannot be part of the name of a file")
         text = self.path.replace("{scene}", scene.id).replace("{stem}", stem)
         return Path(text).expanduser().absolute()
 

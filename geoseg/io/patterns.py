@@ -29,7 +29,11 @@ def find(pattern: str) -> list[tuple[str | None, str]]:
     if is_remote(pattern):
         return [(None, pattern)]
     absolute = Path(pattern).expanduser().absolute().as_posix()
-    if Path(absolute).exists():
+    try:
+        there = Path(absolute).exists()
+    except OSError as error:  # a name that is too long, a folder that may not be looked into
+        raise SceneError(f"{pattern[:200]}: cannot be opened: {error.strerror}") from error
+    if there:
         return [(None, absolute)]
     # pathlib walks from a folder; a pattern may have wildcards in any part.
     paths = sorted(glob(absolute.replace(SCENE, "*"), recursive=True))  # noqa: PTH207 (see above)
@@ -38,7 +42,16 @@ def find(pattern: str) -> list[tuple[str | None, str]]:
     if not matches:
         missing = NothingFoundError if _TOKENS.search(pattern) else SceneError
         raise missing(f"{pattern}: {_nothing(pattern)}")
+    for _, path in matches:
+        if not _is_text(path):
+            shown = path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+            raise SceneError(f"{shown}: its name is not UTF-8; rename it")
     return [(match.groupdict().get("scene"), path) for match, path in matches]
+
+
+def _is_text(path: str) -> bool:
+    """Whether a name can be written into a record: Linux takes any bytes for one."""
+    return not any("\ud800" <= char <= "\udfff" for char in path)
 
 
 def _nothing(pattern: str) -> str:

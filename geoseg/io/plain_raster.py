@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.crs import CRS
@@ -18,6 +17,7 @@ from rasterio.io import DatasetReader
 
 from geoseg.errors import SceneError
 from geoseg.grid import Window
+from geoseg.io.limits import open_raster
 
 _OPENING = threading.Lock()  # what warnings are ignored belongs to the process
 
@@ -51,7 +51,7 @@ class PlainRaster:
             with _OPENING, warnings.catch_warnings():
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)
                 try:
-                    self._local.source = rasterio.open(self.path, sharing=False)
+                    self._local.source = open_raster(str(self.path), sharing=False)
                 except RasterioError as error:
                     raise SceneError(
                         f"{self.path}: not a raster that can be read ({error})"

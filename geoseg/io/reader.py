@@ -296,6 +296,8 @@ def _stored(dataset: DatasetReader, indexes: tuple[int, ...], part: Window) -> N
         return np.zeros((len(indexes), 0, 0), dtype)
     if indexes == (0,):
         return dataset.read_masks(1, window=_to_rasterio(part))[None]  # type: ignore[no-any-return]  # rasterio is untyped
+    if len({dataset.dtypes[index - 1] for index in indexes}) > 1:  # as a VRT may have them
+        return np.stack([dataset.read(index, window=_to_rasterio(part)) for index in indexes])
     return dataset.read(list(indexes), window=_to_rasterio(part))  # type: ignore[no-any-return]  # rasterio is untyped
 
 

@@ -91,6 +91,7 @@ class StacSource:
             mask=mask,
             overrides=self.overrides,
             archive=archive,
+            catalog=self.catalog,
         )
 
     def items(self) -> list[pystac.Item]:
@@ -135,7 +136,7 @@ def read_items(catalog: str, query: StacQuery) -> Iterator[pystac.Item]:
         CatalogError: It cannot be read, or its server finds nothing.
     """
     archive = find_archive(catalog)
-    io = PatientIO()
+    io = PatientIO(catalog if archive is None else archive.url)
     if is_parquet(catalog):
         # A table says nothing where all of it is filtered out: then it is read to know why.
         found = parquet_items(catalog, query, io)

@@ -13,23 +13,30 @@ from pystac.validation import validate_dict
 
 from geoseg.errors import SceneError
 from geoseg.io.archive import Archive
+from geoseg.io.asset_address import asset_href
 from geoseg.io.footprint import footprint
 from geoseg.io.grids import same_grid
 from geoseg.io.headers import Header, read_header
-from geoseg.io.stac_item import asset_facts, asset_href, raster_keys
+from geoseg.io.stac_item import asset_facts, raster_keys
 from geoseg.io.stac_query import boxes_touch
 
 _FURTHEST = 0.01  # degrees that a footprint may be larger than its item's bbox says
 
 
 def item_problems(
-    item: pystac.Item, archive: Archive | None = None, *, files: bool = True
+    item: pystac.Item,
+    archive: Archive | None = None,
+    *,
+    files: bool = True,
+    catalog: str | None = None,
 ) -> Iterator[str]:
     """What is wrong with an item, one line each.
 
     Args:
         item: The item.
         archive: Where it is from, which may know more of it than it says.
+        catalog: Where it was found, as the user wrote it; see
+            :func:`geoseg.io.stac_item.asset_href`.
         files: Open every raster and compare it with what the item says of it.
     """
     yield from _invalid(item)
@@ -38,7 +45,7 @@ def item_problems(
         yield "no asset is a raster"
     for key in raster_keys(full) if files else ():
         try:
-            header = read_header(asset_href(full, key, archive))
+            header = read_header(asset_href(full, key, archive, catalog=catalog))
         except SceneError as error:
             yield f"asset {key}: {error}"
             continue

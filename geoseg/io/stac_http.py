@@ -14,6 +14,7 @@ from pystac_client.stac_api_io import StacApiIO
 from urllib3.util.retry import Retry
 
 from geoseg.errors import CatalogError
+from geoseg.io.guarded_http import LARGEST, GuardedAdapter, NotFollowedError
 
 TIMEOUT = (10.0, 60.0)
 """Seconds to wait for a connection, and for an answer."""
@@ -31,11 +32,15 @@ _LONGEST = 160
 class PatientIO(StacApiIO):
     """Reads JSON from disk and from servers; never a schema.
 
+    ``asked`` is the catalog that the user wrote. What it links to must be as public as
+    :func:`geoseg.io.trust.objection` wants it, and no file of this machine where it is none.
+
     Objects are pystac's own, not those of pystac-client, which would ask servers of static
     catalogs for what they do not have.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, asked: str = "") -> None:
+        self._asked = asked
         retry = Retry(
             total=RETRIES,
             backoff_factor=BACKOFF,
@@ -45,6 +50,8 @@ class PatientIO(StacApiIO):
             raise_on_status=False,
         )
         super().__init__(timeout=TIMEOUT, max_retries=retry)
+        for scheme in ("http://", "https://"):
+            self.session.mount(scheme, GuardedAdapter(asked, max_retries=retry))
 
     def read_text(self, source: Any, *args: Any, **kwargs: Any) -> str:
         """The text at ``source``, a path, an address or a link (with its method and body).
@@ -54,10 +61,13 @@ class PatientIO(StacApiIO):
         """
         href = str(getattr(source, "target", source))
         if not is_http(href):
-            return _from_disk(href).decode("utf-8", "strict")
+            return self._from_disk(href).decode("utf-8", "strict")
         try:
             return str(super().read_text(source, *args, **kwargs))
         except APIError as error:
+            why = error.__context__
+            if isinstance(why, NotFollowedError):
+                raise CatalogError(f"{href}: is not followed: {why}") from error
             raise CatalogError(f"{href}: cannot be read ({_reason(error)})") from error
 
     def read_bytes(self, href: str) -> bytes:
@@ -67,9 +77,11 @@ class PatientIO(StacApiIO):
             CatalogError: It is not there, or the server does not answer.
         """
         if not is_http(href):
-            return _from_disk(href)
+            return self._from_disk(href)
         try:
             answer = self.session.get(href, timeout=TIMEOUT)
+        except NotFollowedError as error:
+            raise CatalogError(f"{href}: is not followed: {error}") from error
         except OSError as error:  # all of requests' errors are
             raise CatalogError(f"{href}: cannot be read ({_reason(error)})") from error
         if not answer.ok:
@@ -90,9 +102,31 @@ class PatientIO(StacApiIO):
         except json.JSONDecodeError as error:
             where = f"line {error.lineno}, column {error.colno}: {error.msg}"
             raise CatalogError(f"{href}: not JSON ({where})") from error
+        except (RecursionError, ValueError) as error:
+            why = "nested too deep" if isinstance(error, RecursionError) else str(error)
+            raise CatalogError(f"{href}: not JSON that can be read ({why})") from error
         if not isinstance(content, dict):
             raise CatalogError(f"{href}: not a STAC catalog (it holds no keys and values)")
         return content
+
+    def _from_disk(self, href: str) -> bytes:
+        if "://" in self._asked:
+            raise CatalogError(
+                f"{href[:200]}: is not followed: {self._asked} points to it, which is on another "
+                f"machine"
+            )
+        path = Path(href.removeprefix("file://"))
+        try:
+            if path.exists() and not path.is_file():
+                raise CatalogError(f"{href}: cannot be read (not a file)")
+            with path.open("rb") as file:
+                data = file.read(LARGEST + 1)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise CatalogError(f"{href}: cannot be read ({reason})") from error
+        if len(data) > LARGEST:
+            raise CatalogError(f"{href}: is larger than {LARGEST // 2**20} MB, which is no catalog")
+        return data
 
     def stac_object_from_dict(self, *args: Any, **kwargs: Any) -> pystac.STACObject:
         """The object that ``content`` describes."""
@@ -102,13 +136,6 @@ class PatientIO(StacApiIO):
 def is_http(href: str) -> bool:
     """Whether ``href`` is an address."""
     return href.startswith(("http://", "https://"))
-
-
-def _from_disk(href: str) -> bytes:
-    try:
-        return Path(href.removeprefix("file://")).read_bytes()
-    except OSError as error:
-        raise CatalogError(f"{href}: cannot be read ({error.strerror})") from error
 
 
 def _reason(error: Exception) -> str:

@@ -19,6 +19,7 @@ from geoseg.errors import SceneError
 from geoseg.grid import GeoBox
 from geoseg.io.archive import Archive
 from geoseg.io.assemble import Place, assemble, choose
+from geoseg.io.asset_address import asset_href
 from geoseg.io.headers import Header, read_header
 from geoseg.io.known import known_units, named_bands, with_known_numbers
 from geoseg.io.names import COMMON, MASK_NAMES, STAND_INS, Sensor, common_name, sensor_of
@@ -56,16 +57,18 @@ def item_scene(
     mask: MaskRef | None = None,
     overrides: Overrides | None = None,
     archive: Archive | None = None,
+    catalog: str | None = None,
 ) -> Scene:
     """The scene of ``item``, with the bands called ``wanted``.
 
-    ``archive`` is where the item is from, which may know more of it than it says.
+    ``archive`` is where the item is from, which may know more of it than it says; ``catalog`` what
+    the user wrote to find it, which decides where it may point to.
 
     Raises:
         SceneError: A band or the mask is missing, or a file cannot be used.
     """
     full = item if archive is None else archive.complete(item)
-    reader = _ItemReader(full, bands, mask, overrides or Overrides(), archive)
+    reader = _ItemReader(full, bands, mask, overrides or Overrides(), archive, catalog)
     return reader.scene(wanted)
 
 
@@ -102,21 +105,6 @@ def raster_keys(item: pystac.Item) -> list[str]:
     return [key for key, asset in item.assets.items() if _is_raster(key, asset)]
 
 
-def asset_href(item: pystac.Item, key: str, archive: Archive | None = None) -> str:
-    """What to open for an asset.
-
-    Raises:
-        SceneError: Its address is relative, and nothing says to what.
-    """
-    asset = item.assets[key]
-    href = (asset.get_absolute_href() or asset.href).removeprefix("file://")
-    if "://" not in href and not PurePosixPath(href).is_absolute():
-        raise SceneError(
-            f"scene {item.id}: asset {key} is at {href}, and nothing says where the item itself is"
-        )
-    return href if archive is None else archive.address(href, item.collection_id)
-
-
 class _ItemReader:
     """Reads one item, and each header that is needed once."""
 
@@ -127,7 +115,9 @@ class _ItemReader:
         mask: MaskRef | None,
         overrides: Overrides,
         archive: Archive | None,
+        catalog: str | None,
     ) -> None:
+        self._catalog = catalog
         self._item, self._bands, self._mask, self._overrides = item, bands, mask, overrides
         self._archive = archive
         self._sensor = _sensor(item)
@@ -270,7 +260,7 @@ class _ItemReader:
         return self._headers[uri]
 
     def _href(self, key: str) -> str:
-        return asset_href(self._item, key, self._archive)
+        return asset_href(self._item, key, self._archive, catalog=self._catalog)
 
 
 def _offers_by_key(

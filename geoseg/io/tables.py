@@ -117,16 +117,21 @@ def _add_all(path: str | Path, made: Path, tables: Mapping[str, pa.Table]) -> No
 
 def _add(connection: sqlite3.Connection, name: str, table: pa.Table) -> None:
     """A table of attributes, as OGC 12-128r17, 2.4 has it."""
-    kinds = ", ".join(f'"{field.name}" {_KINDS[str(field.type)]}' for field in table.schema)
+    kinds = ", ".join(f"{_quoted(field.name)} {_KINDS[str(field.type)]}" for field in table.schema)
     connection.execute(
-        f'CREATE TABLE "{name}" (fid INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, {kinds})'
+        f"CREATE TABLE {_quoted(name)} (fid INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, {kinds})"
     )
     connection.execute(
         "INSERT INTO gpkg_contents (table_name, data_type, identifier, description, last_change) "
         "VALUES (?, 'attributes', ?, '', ?)",
         (name, name, _CHANGED),
     )
-    named = ", ".join(f'"{column}"' for column in table.column_names)
+    named = ", ".join(map(_quoted, table.column_names))
     marks = ", ".join("?" * table.num_columns)
     rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
-    connection.executemany(f'INSERT INTO "{name}" ({named}) VALUES ({marks})', rows)  # noqa: S608 - our own names
+    connection.executemany(f"INSERT INTO {_quoted(name)} ({named}) VALUES ({marks})", rows)  # noqa: S608 (names are quoted)
+
+
+def _quoted(name: str) -> str:
+    """``name`` as SQL takes it, whatever is in it."""
+    return '"' + name.replace('"', '""') + '"'

@@ -22,6 +22,8 @@ from geoseg.ops.calibration import Calibration
 _STYLE: Any = {
     "svg.hashsalt": "geoseg",
     "font.size": 9,
+    # Class names are text, whatever dollar signs they have.
+    "text.parse_math": False,
     "font.family": "DejaVu Sans",
     "axes.spines.top": False,
     "axes.spines.right": False,

@@ -8,12 +8,15 @@ import tempfile
 from collections import defaultdict
 from functools import cache
 from http import HTTPStatus
+from http.client import HTTPMessage
 from pathlib import Path
 from threading import Lock
+from typing import IO, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
-from urllib.request import Request, urlopen
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from geoseg.io.environment import use_copy
+from geoseg.io.trust import private
 
 _TIMEOUT = 30
 _LOCKS: defaultdict[str, Lock] = defaultdict(Lock)
@@ -34,7 +37,7 @@ def fetch(uri: str) -> None:
         folder = Path(tempfile.mkdtemp(dir=_room().name))
         # Its name tells of the bands, its suffix of the format.
         path = folder / (Path(urlsplit(address).path).name or "file")
-        with urlopen(_request(address), timeout=_TIMEOUT) as answer, path.open("wb") as file:  # noqa: S310 (of an address that GDAL has found to be HTTP)
+        with _open(_request(address)) as answer, path.open("wb") as file:
             shutil.copyfileobj(answer, file, 2**20)
             wanted = answer.headers.get("Content-Length")
         found = path.stat().st_size
@@ -52,10 +55,27 @@ def sends_parts(uri: str) -> bool:
     request = _request(address)
     request.add_header("Range", "bytes=0-0")
     try:
-        with urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310 (HTTP, see above)
+        with _open(request) as answer:
             return bool(answer.status != HTTPStatus.OK)
     except OSError:
         return True
+
+
+class _Redirects(HTTPRedirectHandler):
+    """Follows where a server sends us, but not from elsewhere into a private network."""
+
+    def redirect_request(
+        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> Request | None:
+        why = private(newurl, asked=req.full_url)
+        if why is not None:
+            raise ConnectionError(f"it sends us to {urlsplit(newurl).hostname}, {why}")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _open(request: Request) -> Any:
+    """The answer; of an address that GDAL has found to be HTTP."""
+    return build_opener(_Redirects).open(request, timeout=_TIMEOUT)
 
 
 def _request(address: str) -> Request:

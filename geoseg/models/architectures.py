@@ -26,6 +26,10 @@ _NOT_ASKED = {"self", "encoder_name", "encoder_weights", "in_channels", "classes
 _NOT_ASKED |= {"aux_params", "kwargs"}
 
 
+_MOST_WEIGHTS: Final = 1e9
+"""Of the own network: 4 GB."""
+
+
 def build(card: ModelCard, *, seed: int = 0) -> nn.Module:
     """The network that ``card.architecture`` describes, with random weights; nothing is downloaded.
 
@@ -104,6 +108,12 @@ def _own(card: ModelCard, name: str, parameters: Mapping[str, Any]) -> nn.Module
         shapes[key] = tuple(found)
     widths: Any = shapes["widths"]
     depths: Any = shapes["depths"]
+    count = sum(9 * b * (a + d * b) for a, b, d in zip(widths, widths[1:], depths, strict=False))
+    if count > _MOST_WEIGHTS:
+        raise ModelError(
+            f"model {card.name!r}: architecture {name}: widths {list(widths)} and depths "
+            f"{list(depths)} make {count:.1e} weights; wanted at most {_MOST_WEIGHTS:.0e}"
+        )
     classes = planes(card)
     return GeosegUNet(len(card.bands), classes, widths=widths, depths=depths)
 

@@ -10,10 +10,21 @@ from typing import Final
 from geoseg.models.base import ModelCard
 from geoseg.models.fields import At
 from geoseg.models.scaling import SCALINGS, STANDARDISE
+from geoseg.models.zoo import ARCHITECTURES
 
 OUTPUTS: Final = ("logits", "probabilities", "logit", "probability")
 """What a network may give; the last two are one plane, of the second of two classes."""
 ONE_PLANE: Final = OUTPUTS[2:]
+
+MOST_BANDS: Final = 1024
+LARGEST_STRIDE: Final = 1024
+LARGEST_SIZE: Final = 2**15
+LARGEST_REACH: Final = 2**20
+LARGEST_ACTIVATION: Final = 2**30
+"""Bytes for a pixel."""
+LONGEST_NAME: Final = 200
+LARGEST_PARAMETER: Final = 2**16
+LONGEST_PARAMETER: Final = 256
 
 _NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_.\-]+[a-zA-Z0-9]\Z")
 _SEMVER = re.compile(r"\d+\.\d+\.\d+([-+][0-9A-Za-z.+-]+)?\Z")
@@ -49,6 +60,7 @@ def check_card(card: ModelCard, where: str) -> None:
     known = card.scaling == STANDARDISE or card.units == "reflectance"
     at.demand(known, "units", card.units, f"reflectance, for the scaling {card.scaling}")
     at.demand(card.stride >= 1, "stride", card.stride, "a whole number from 1")
+    _check_bounds(at, card)
     multiple = f"a multiple of the stride {card.stride}"
     at.demand(card.size > 0 == card.size % card.stride, "size", card.size, multiple)
     at.demand(card.margin >= 0 == card.margin % card.stride, "margin", card.margin, multiple)
@@ -68,10 +80,39 @@ def check_card(card: ModelCard, where: str) -> None:
     at.demand(0 < low <= high < math.inf, "gsd", card.gsd, "metres [from, to]")
     if card.weights is not None:
         plain = card.weights not in ("", ".", "..") and not set(card.weights) & set("/\\")
+        plain = plain and card.weights.isprintable() and len(card.weights.encode()) <= LONGEST_NAME
         at.demand(plain, "weights", card.weights, "a file name in the card's own folder")
     if card.sha256 is not None:
         at.demand(_SHA256.match(card.sha256), "sha256", card.sha256, "64 hexadecimal digits")
         at.demand(card.weights is not None, "weights", card.weights, "a file for the sha256")
+
+
+def _check_bounds(at: At, card: ModelCard) -> None:
+    """Refuse numbers beyond all networks there are: memory would be taken for what they say."""
+    bounds = (
+        ("bands", len(card.bands), MOST_BANDS),
+        ("stride", card.stride, LARGEST_STRIDE),
+        ("size", card.size, LARGEST_SIZE),
+        ("reach", card.reach or 0, LARGEST_REACH),
+        ("activation_bytes", card.activation_bytes, LARGEST_ACTIVATION),
+    )
+    for name, found, most in bounds:
+        at.demand(found <= most, name, found, f"at most {most}")
+    for key, value in card.architecture.items():
+        numbers = value if isinstance(value, list | tuple) else [value]
+        small = all(not isinstance(n, int) or abs(n) <= LARGEST_PARAMETER for n in numbers)
+        at.demand(
+            small and len(numbers) <= LONGEST_PARAMETER,
+            f"architecture.{key}",
+            value,
+            f"numbers up to {LARGEST_PARAMETER}, no more than {LONGEST_PARAMETER} of them",
+        )
+
+
+def check_architecture(card: ModelCard, where: str) -> None:
+    """Refuse an architecture that no network has; for weights that come without their network."""
+    name, known = card.architecture.get("name"), ", ".join(ARCHITECTURES)
+    At(where, "", None).demand(name in ARCHITECTURES, "architecture.name", name, f"one of {known}")
 
 
 def is_time(text: str) -> bool:

@@ -12,6 +12,9 @@ from typing import Any, Final
 
 from geoseg.errors import ModelError
 
+LARGEST_CARD: Final = 10_000_000
+"""Bytes of a card."""
+
 
 class _Nothing:
     def __repr__(self) -> str:
@@ -137,7 +140,11 @@ def read_json(path: Path) -> Any:
         raise ModelError(f"{path}: {constant} is not a number that JSON knows")
 
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            data = file.read(LARGEST_CARD + 1)
+        if len(data) > LARGEST_CARD:
+            raise ModelError(f"{path}: larger than {LARGEST_CARD // 10**6} MB, which is no card")
+        text = data.decode("utf-8")
         return json.loads(text, object_pairs_hook=once, parse_constant=refuse)
     except json.JSONDecodeError as error:
         raise ModelError(f"{path}:{error.lineno}:{error.colno}: not JSON: {error.msg}") from error

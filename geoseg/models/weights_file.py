@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as pack_tensors
@@ -36,6 +37,12 @@ def load_weights(network: nn.Module, path: Path, sha256: str | None) -> None:
         raise not_safetensors(path, error) from error
     wanted = network_state(network)
     check_tensors(path, tensors, wanted)
+    for name in wanted:
+        if not bool(torch.isfinite(tensors[name]).all()):
+            raise ModelError(
+                f"{path}: {name} holds NaN or infinity: its training went wrong; get it again, or "
+                f"train it anew"
+            )
     network.load_state_dict({name: tensors[name] for name in wanted}, strict=False)
 
 

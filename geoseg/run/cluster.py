@@ -10,10 +10,11 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import dask
-from distributed import Client, LocalCluster, Nanny
+from distributed import Client, LocalCluster, Nanny, Security
 
 from geoseg.errors import ClusterError
 from geoseg.run.on_dask import survey
@@ -25,6 +26,43 @@ DASHBOARD_PORT = 8787
 DASHBOARD_TRIES = 100
 PATIENCE_SECONDS = 0.5
 """For workers to end by themselves after an error; then they are killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """PEM files: of the authority that signed all of a cluster's certificates, and our own two."""
+
+    ca: str
+    cert: str
+    key: str
+
+    def security(self) -> Security:
+        """As distributed wants it; nothing is said in the clear.
+
+        Raises:
+            ClusterError: A file is missing, or is not what it should be.
+        """
+        for what in ("ca", "cert", "key"):
+            if not Path(getattr(self, what)).is_file():
+                raise ClusterError(f"cluster.tls.{what}: {getattr(self, what)}: no such file")
+        security = Security(
+            tls_ca_file=self.ca,
+            tls_client_cert=self.cert,
+            tls_client_key=self.key,
+            tls_scheduler_cert=self.cert,
+            tls_scheduler_key=self.key,
+            tls_worker_cert=self.cert,
+            tls_worker_key=self.key,
+            require_encryption=True,
+        )
+        try:
+            security.get_connection_args("client")
+        except (OSError, ValueError) as error:  # ssl's own errors are OSErrors
+            raise ClusterError(
+                f"cluster.tls: {self.ca}, {self.cert} and {self.key} are no PEM files that belong "
+                f"together ({getattr(error, 'reason', None) or error})"
+            ) from error
+        return security
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +80,7 @@ class ClusterSpec:
         dashboard: True: at 8787 or the next free port; a number: at that port; False: none.
             Local only.
         timeout: Seconds to wait for the scheduler, and then for its first worker.
+        tls: Certificates; all connections are encrypted where there are any.
     """
 
     kind: Literal["local", "address"] = "local"
@@ -51,6 +90,7 @@ class ClusterSpec:
     address: str | None = None
     dashboard: bool | int = True
     timeout: float = 20.0
+    tls: Certificates | None = None
 
     def __post_init__(self) -> None:
         if self.kind == "address" and not self.address:
@@ -115,6 +155,7 @@ def _local(spec: ClusterSpec, blocks: int | None) -> Iterator[Client]:
             memory_limit=spec.memory or 0,
             local_directory=room,
             silence_logs=False,
+            **_encrypted(spec),
             preload=["geoseg.run.on_worker"],
         )
         stack.enter_context(cluster)
@@ -129,6 +170,11 @@ def _local(spec: ClusterSpec, blocks: int | None) -> Iterator[Client]:
             raise
 
 
+def _encrypted(spec: ClusterSpec) -> dict[str, Any]:
+    """Options of a cluster of our own, and none where nothing is to be encrypted."""
+    return {} if spec.tls is None else {"security": spec.tls.security(), "protocol": "tls"}
+
+
 def _hush() -> None:
     """That workers end is no news any more; what is quiet now, :func:`_quiet_logs` undoes."""
     logging.getLogger("distributed.nanny").setLevel(logging.CRITICAL)
@@ -140,8 +186,9 @@ async def _end(nannies: list[Nanny]) -> None:
 
 @contextmanager
 def _remote(spec: ClusterSpec) -> Iterator[Client]:
+    security = None if spec.tls is None else spec.tls.security()
     try:
-        client = Client(spec.address, timeout=spec.timeout, set_as_default=False)
+        client = Client(spec.address, timeout=spec.timeout, set_as_default=False, security=security)
     except (OSError, ValueError) as error:
         raise ClusterError(
             f"cluster: no scheduler answers at {spec.address} within {spec.timeout:g} s; start one "

@@ -9,7 +9,7 @@ from threading import Lock
 
 from geoseg.errors import GeosegError, InputError
 from geoseg.grid import Window
-from geoseg.redaction import without_secrets
+from geoseg.redaction import masked
 from geoseg.run.base import BlockWork, Done, Failed, Job, Outcome
 
 
@@ -110,7 +110,7 @@ def message(error: BaseException) -> str:
     """What the user reads of ``error``: our own errors speak for themselves."""
     if isinstance(error, GeosegError):
         return str(error)
-    text = without_secrets(str(error).strip())
+    text = masked(str(error).strip())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
@@ -120,4 +120,4 @@ def failure(block: Window, error: BaseException) -> Failed:
 
 
 def _trace(error: BaseException) -> str:
-    return without_secrets("".join(traceback.format_exception(error)))
+    return masked("".join(traceback.format_exception(error)))

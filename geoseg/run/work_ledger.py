@@ -16,7 +16,7 @@ from typing import Any, Self
 import psutil
 
 from geoseg.errors import ProductError
-from geoseg.redaction import without_secrets
+from geoseg.redaction import masked
 from geoseg.run.clock import Clock
 from geoseg.run.noted import Notice, NoticeState, PastRun, RunState, Work, WorkState
 from geoseg.run.reasons import About, Reason, changed
@@ -113,7 +113,7 @@ class WorkLedger:
             self.workflow, kind, name, state, json.dumps(dict(parts), sort_keys=True), digest,
             told.get("date"), told.get("place"),
             json.dumps(told.get("facts", {}), sort_keys=True, default=str),
-            without_secrets(told.get("text", "")), self._run, self.clock.stamp(),
+            masked(told.get("text", "")), self._run, self.clock.stamp(),
         )  # fmt: skip
         with self.transaction():
             # One row for each set of settings, not for each scene.
@@ -143,7 +143,7 @@ class WorkLedger:
             self.workflow, kind, name,
         )  # fmt: skip
         return [
-            Work(kind, name, state, json.loads(parts), date, place, json.loads(facts), *rest)
+            Work(kind, name, state, self._told(parts), date, place, self._told(facts), *rest)
             for kind, name, state, parts, date, place, facts, *rest in rows
         ]
 
@@ -153,7 +153,7 @@ class WorkLedger:
             "WHERE workflow = ? AND kind = ? AND name = ?",
             self.workflow, kind, name,
         )  # fmt: skip
-        about: dict[str, dict[str, str]] = json.loads(rows[0][0]) if rows else {}
+        about: dict[str, dict[str, str]] = self._told(rows[0][0]) if rows else {}
         return about
 
     # -- runs ---------------------------------------------------------------------------------
@@ -181,7 +181,7 @@ class WorkLedger:
         """Note how the run that began has ended."""
         self._do(
             "UPDATE runs SET state = ?, ended = ?, text = ?, counts = ? WHERE id = ?",
-            state, self.clock.stamp(), without_secrets(text), json.dumps(dict(counts)), self._run,
+            state, self.clock.stamp(), masked(text), json.dumps(dict(counts)), self._run,
         )  # fmt: skip
 
     def runs(self, *states: RunState) -> list[PastRun]:
@@ -191,7 +191,7 @@ class WorkLedger:
             self.workflow,
         )
         runs = [
-            PastRun(run, state, began, ended, json.loads(counts), text)
+            PastRun(run, state, began, ended, self._told(counts), text)
             for run, state, began, ended, counts, text in rows
         ]
         return [run for run in runs if not states or run.state in states]
@@ -214,8 +214,8 @@ class WorkLedger:
         self._do(
             "INSERT OR IGNORE INTO notices (workflow, event, key, state, text, details, queued) "
             "VALUES (?, ?, ?, 'waiting', ?, ?, ?)",
-            self.workflow, event, key, without_secrets(text),
-            without_secrets(json.dumps(details or {}, sort_keys=True, default=str)),
+            self.workflow, event, key, masked(text),
+            masked(json.dumps(details or {}, sort_keys=True, default=str)),
             self.clock.stamp(),
         )  # fmt: skip
 
@@ -228,7 +228,7 @@ class WorkLedger:
             self.workflow,
         )
         return [
-            Notice(event, key, text, json.loads(details), queued, tuple(json.loads(told)), tries)
+            Notice(event, key, text, self._told(details), queued, tuple(self._told(told)), tries)
             for state, event, key, text, details, queued, told, tries in rows
             if state in wanted
         ]
@@ -276,6 +276,11 @@ class WorkLedger:
 
     def _read(self, sql: str, *values: Any) -> list[Any]:
         return self._do(sql, *values) if self.exists else []
+
+    def _told(self, text: str) -> Any:
+        """What JSON in the ledger says."""
+        with _explained(self.path):
+            return json.loads(text)
 
     def _do(self, sql: str, *values: Any) -> list[Any]:
         connection = self._connect()
@@ -341,5 +346,9 @@ def _explained(path: Path) -> Iterator[None]:
         damaged = "malformed" in str(error) or "not a database" in str(error)
         advice = "; move it away: finished products are found again" if damaged else ""
         raise ProductError(f"{path}: cannot be used as ledger: {error}{advice}") from error
+    except (ValueError, TypeError) as error:  # of JSON that was damaged
+        raise ProductError(
+            f"{path}: is damaged ({error}); move it away: finished products are found again"
+        ) from error
     except OSError as error:
         raise ProductError(f"{path}: cannot be used as ledger: {error.strerror}") from error

@@ -24,7 +24,7 @@ from geoseg.workflow.template import parse_template
 from geoseg.workflow.units import Area, Duration, Length, Size
 
 T = TypeVar("T")
-_SLUG = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+_SLUG = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 _BAND = r"[A-Za-z][A-Za-z0-9_]*"
 _PIXELS = re.compile(r"\s*([0-9]{1,9})\s*px\s*", re.IGNORECASE)
 _WKT = (
@@ -104,6 +104,8 @@ def _scene_path(value: object) -> str:
 
 def _directory(value: object) -> str:
     path = _path(value)
+    if "://" in path or path.startswith("/vsi"):
+        raise UnfitError("expected a folder of this machine, or one that is mounted", show(path))
     for _ in parse_template(path):
         pass
     return path

@@ -23,6 +23,7 @@ from geoseg.workflow.fields import (
     AutoPixels,
     Dashboard,
     DirectoryTemplate,
+    FilePath,
     Memory,
     OrElse,
     SomeAutoPixels,
@@ -124,6 +125,17 @@ def _address(value: object) -> str:
     return value
 
 
+class Tls(Section):
+    """Certificates with which client, scheduler and workers prove to each other who they are."""
+
+    ca: FilePath
+    """PEM file of the authority that has signed all certificates of the cluster."""
+    cert: FilePath
+    """PEM file of this client's certificate."""
+    key: FilePath
+    """PEM file of its private key."""
+
+
 class Cluster(Section):
     """Where the work is done."""
 
@@ -139,6 +151,8 @@ class Cluster(Section):
     """Address of a running scheduler."""
     dashboard: Dashboard = True
     """Serve Dask's dashboard; a number is its port."""
+    tls: Tls | None = None
+    """Encrypt all that client, scheduler and workers say to each other; addresses are tls://... then."""
 
     @model_validator(mode="after")
     def _suits_kind(self) -> Self:
@@ -146,6 +160,12 @@ class Cluster(Section):
             raise UnfitError("required where kind is address", at=("address",))
         if self.kind == "local" and self.address is not None:
             raise UnfitError("only used with kind: address", at=("address",))
+        encrypted = (self.address or "").startswith("tls://")
+        if self.tls is None and encrypted:
+            raise UnfitError("required where the address begins with tls://", at=("tls",))
+        if self.tls is not None and self.address is not None and not encrypted:
+            advice = "expected an address like tls://10.0.0.5:8786, as tls is given"
+            raise UnfitError(advice, show(self.address), at=("address",))
         for key in ("workers", "memory"):
             if self.kind == "address" and getattr(self, key) is not None:
                 raise UnfitError("a running cluster has its own; use kind: local", at=(key,))

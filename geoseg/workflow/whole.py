@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import PrivateAttr
 
-from geoseg.redaction import without_secrets
+from geoseg.redaction import masked
 from geoseg.workflow.fields import FilePath, Slug, Text, one_of
 from geoseg.workflow.section import Section
 from geoseg.workflow.source import Path
@@ -45,7 +45,7 @@ class Whole(Section):
         settings: dict[str, Any] = self.model_dump(mode="json", exclude={"extends"})
         for path, origin in self._origins.items():
             _replace(settings, path, origin)
-        safe: dict[str, Any] = json.loads(without_secrets(json.dumps(settings)))
+        safe: dict[str, Any] = json.loads(masked(json.dumps(settings)))
         return safe
 
 

@@ -15,9 +15,10 @@ from geoseg.errors import CatalogError, SceneError
 from geoseg.grid import full_window
 from geoseg.io import archive as archive_module
 from geoseg.io.archive import archive_names, find_archive, load_archive
+from geoseg.io.asset_address import asset_href
 from geoseg.io.headers import read_header
 from geoseg.io.reader import ScenePixels
-from geoseg.io.stac_item import asset_href, item_scene, offered_bands
+from geoseg.io.stac_item import item_scene, offered_bands
 
 ITEMS = ROOT / "tests" / "data" / "stac_items"
 KNOWN = [(name, key) for name in archive_names() for key in load_archive(name).collections]

@@ -54,15 +54,21 @@ CARD = ModelCard(
 )
 
 words = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
-json_values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3),
-    max_leaves=6,
-)
+
+
+def json_values(integers):
+    return st.recursive(
+        st.none()
+        | st.booleans()
+        | integers
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3),
+        max_leaves=6,
+    )
+
+
+any_json, small_json = json_values(st.integers()), json_values(st.integers(-(2**16), 2**16))
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 positive = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
 own_words = {"title", "description", "license", "created", "parameters"}
@@ -78,12 +84,12 @@ abouts = st.builds(
             "parameters": st.integers(0, 10**12),
         },
     ),
-    st.dictionaries(words.filter(lambda word: word not in own_words), json_values, max_size=3),
+    st.dictionaries(words.filter(lambda word: word not in own_words), any_json, max_size=3),
 )
 architectures = st.builds(
     lambda name, others: {**others, "name": name},
     words,
-    st.dictionaries(st.from_regex(r"[0-9a-zA-Z_.-]+", fullmatch=True), json_values, max_size=3),
+    st.dictionaries(st.from_regex(r"[0-9a-zA-Z_.-]+", fullmatch=True), small_json, max_size=3),
 )
 
 
@@ -102,7 +108,8 @@ def cards(draw):
     bands = tuple(draw(st.lists(words, min_size=1, max_size=4, unique=True)))
     per_band = {"min_size": len(bands), "max_size": len(bands)}
     stride, margin = draw(st.integers(1, 64)), draw(st.integers(0, 10))
-    plain = words.filter(lambda word: word not in (".", "..") and not set(word) & set("/\\"))
+    shown = st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1, max_size=8)
+    plain = shown.filter(lambda word: word not in (".", "..") and not set(word) & set("/\\"))
     weights = draw(st.none() | plain)
     sha256 = None
     if weights is not None:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from affine import Affine
@@ -224,3 +226,10 @@ def test_rotated_labels(tmp_path):
     )
     inside = (x >= 0) & (x < 50) & (y >= 0) & (y < 40)
     assert ((found == WATER_INDEX) == inside).mean() > 0.999
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "..", "a/b", "a\\b", "a\0b"])
+def test_ids_do_not_choose_folders(tmp_path, name):
+    found = replace(scene(tmp_path / "a.tif"), id=name)
+    with pytest.raises(InputError, match="its id cannot be part of the name of a file"):
+        LayerSpec("labels", "labels/{scene}.tif").file(found)

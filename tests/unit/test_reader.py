@@ -395,3 +395,23 @@ def test_names_with_characters_that_xml_needs(tmp_path):
         tmp_path / "a & b <c> 'ü'.tif", np.full((2, 2), 7, np.uint8), transform=NORTH_UP @ TWICE
     )
     assert (read(scene_of(a=band_of(fine), b=band_of(path))).values[1] == 7).all()
+
+
+def test_bands_of_several_dtypes_in_one_file(tmp_path):
+    """As a VRT may have them; rasterio reads them one by one only."""
+    small = write(tmp_path / "a.tif", np.arange(64, dtype=np.uint8).reshape(8, 8))
+    large = write(tmp_path / "b.tif", np.full((8, 8), 0.5, np.float32))
+    bands = "".join(
+        f'<VRTRasterBand dataType="{kind}" band="{n}"><SimpleSource><SourceFilename>{path}'
+        f"</SourceFilename><SourceBand>1</SourceBand></SimpleSource></VRTRasterBand>"
+        for n, kind, path in ((1, "Byte", small), (2, "Float32", large))
+    )
+    path = tmp_path / "c.vrt"
+    path.write_text(
+        f'<VRTDataset rasterXSize="8" rasterYSize="8"><SRS>{UTM}</SRS>'
+        f"<GeoTransform>500000,10,0,5900000,0,-10</GeoTransform>{bands}</VRTDataset>"
+    )
+    patch = read(scene_of(a=band_of(str(path), 1), b=band_of(str(path), 2)))
+    assert patch.values.dtype == np.float32
+    assert np.array_equal(patch.values[0].ravel(), np.arange(64))
+    assert (patch.values[1] == 0.5).all()
