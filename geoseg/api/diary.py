@@ -12,6 +12,7 @@ from typing import Any
 
 from geoseg.api import fingerprint
 from geoseg.api.combining import date_text
+from geoseg.api.holes import WHOLE, Holes
 from geoseg.api.notices import deliver
 from geoseg.api.planning import SceneTask
 from geoseg.api.publishing import check_root, output_root, publish
@@ -101,12 +102,22 @@ class Diary:
         """Why a scene must be mapped; None where its products are ``finished``, unless forced."""
         if finished:
             return Reason("forced", "as was asked for (--force)") if force else None
+        scene = task.plan.scene.id
         reason = self.ledger.need(
-            SCENE, task.plan.scene.id, self._parts(made_from), about=self._about(made_from)
+            SCENE, scene, self._parts(made_from), about=self._about(made_from)
         )
+        work = self.ledger.work(SCENE, scene)
+        if reason is None and work is not None and work.facts.get("failed_blocks"):
+            return Reason("failed", f"{work.facts['failed_blocks']} blocks failed before")
         return reason or Reason("missing", "products are missing or damaged")
 
-    def made(self, task: SceneTask, made_from: MadeFrom, record: Mapping[str, Any] | None) -> None:
+    def made(
+        self,
+        task: SceneTask,
+        made_from: MadeFrom,
+        record: Mapping[str, Any] | None,
+        holes: Holes = WHOLE,
+    ) -> None:
         """Note that a scene's products are there: made now, or found (``record`` is None then)."""
         scene, parts, about = task.plan.scene, self._parts(made_from), self._about(made_from)
         if record is None and self._is_noted(scene.id, parts):
@@ -123,12 +134,19 @@ class Diary:
                     self.ledger.forget(SCENE, other.name)  # its products were replaced by these
             self.ledger.note(
                 SCENE, scene.id, parts, about=about, date=when, place=place,
-                facts={"fingerprint": made_from.products},
+                facts={
+                    "fingerprint": holes.marked(made_from.products),
+                    "failed_blocks": len(holes.failed),
+                },
             )  # fmt: skip
             shares = ", ".join(f"{name} {area:,.1f} ha" for name, area in areas.items())
             text = f"scene {scene.id} ({date_text(scene) or 'no date'}) mapped: {shares}"
             told = {"scene": scene.id, "date": when, "areas_ha": areas}
-            self.ledger.tell("products", f"{scene.id} {made_from.products[:16]}", text, told)
+            mark = holes.marked(made_from.products)[:16]
+            self.ledger.tell("products", f"{scene.id} {mark}", text, told)
+            if holes:
+                text = f"scene {scene.id}: {holes}; first: {holes.failed[0].error}"
+                self.ledger.tell("failure", self._once(scene.id, text), text, {"scene": scene.id})
 
     def failed(self, task: SceneTask, error: GeosegError) -> None:
         """Note that a scene failed; the same failure is told once, however many nights it lasts."""
@@ -164,7 +182,10 @@ class Diary:
             "there": sum(not one.fresh for one in results),
             "failed": sum(one.error is not None for one in results),
         }
-        self.ledger.end("partial" if counts["failed"] else "good", counts)
+        holed = sum(bool(one.failed_blocks) for one in results)
+        if holed:
+            counts["with holes"] = holed
+        self.ledger.end("partial" if counts["failed"] or holed else "good", counts)
 
     def broken(self, error: BaseException) -> None:
         """Note that the run ended by an error."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from geoseg.api import fingerprint
 from geoseg.api.accounts import Account, timing
 from geoseg.api.combining import date_text
 from geoseg.api.finished import is_finished
+from geoseg.api.holes import WHOLE, Holes
 from geoseg.api.jobs import WorkFolder
 from geoseg.api.layers import LayerRasters, scene_layers
 from geoseg.api.observations import (
@@ -28,18 +29,9 @@ from geoseg.io.cog import write_class_cog
 from geoseg.io.columns import attributes
 from geoseg.io.decimate import decimated_pixels, decimated_raster
 from geoseg.io.opening import open_pixels
-from geoseg.io.product_item import (
-    ItemAsset,
-    Processing,
-    class_asset,
-    write_item,
-)
+from geoseg.io.product_item import ItemAsset, Processing, class_asset, write_item
 from geoseg.io.qgis_project import ProjectLayer, write_project
-from geoseg.io.qml import (
-    class_style,
-    polygon_style,
-    write_class_qml,
-)
+from geoseg.io.qml import class_style, polygon_style, write_class_qml
 from geoseg.io.quicklook import PANEL, Picture, stretch_limits, write_quicklook
 from geoseg.io.rat import write_rat
 from geoseg.io.traffic import METER
@@ -78,6 +70,11 @@ class Products:
     inputs: list[dict[str, Any]]
     parts: Mapping[str, str]
     fingerprint: str
+    holes: Holes = WHOLE
+
+    def with_holes(self, holes: Holes) -> Products:
+        """The same, of a map that lacks blocks: never taken for finished."""
+        return replace(self, fingerprint=holes.marked(self.fingerprint), holes=holes)
 
     def paths(self) -> dict[str, Path]:
         """By role, in the order in which they are made; the item is last."""
@@ -190,6 +187,8 @@ class Products:
             "GEOSEG_FINGERPRINT": self.fingerprint,
             "TIFFTAG_SOFTWARE": f"geoseg {software['geoseg']}",
         }
+        if self.holes:
+            tags["GEOSEG_FAILED_BLOCKS"] = json.dumps(self.holes.windows())
         if scene.acquired is not None and scene.combined is None:
             tags["ACQUISITIONDATETIME"] = scene.acquired.isoformat()
         return tags
@@ -257,7 +256,7 @@ class Products:
         colors = natural_colors(card.bands)
         pixels = open_pixels(scene)
         try:
-            image, valid = decimated_pixels(pixels, colors, PANEL)
+            image, valid = decimated_pixels(pixels, colors, PANEL, forgiving=bool(self.holes))
         finally:
             pixels.close()
         if "project" in paths:
@@ -336,6 +335,7 @@ class Products:
             "valid_pixels": account.valid,
             "blocks": account.blocks,
             "skipped_blocks": plan.skipped,
+            "failed_blocks": self.holes.records(),
             "chips": account.chips,
             "skipped_chips": account.skipped_chips,
             "thin_chips": account.thin_chips,
@@ -386,7 +386,9 @@ class Products:
             assets=assets,
             acquired=scene.acquired if scene.combined is None else scene.combined.times,
             processing=Processing(
-                fingerprint.software(), f"Segmented with {card.name} {card.version}"
+                fingerprint.software(),
+                f"Segmented with {card.name} {card.version}",
+                {"geoseg:failed_blocks": self.holes.windows()} if self.holes else {},
             ),
             sources=scene.sources,
         )
