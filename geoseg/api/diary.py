@@ -18,7 +18,7 @@ from geoseg.api.planning import SceneTask
 from geoseg.api.publishing import check_root, output_root, publish
 from geoseg.api.results import SceneResult, Told
 from geoseg.api.stages import MadeFrom
-from geoseg.errors import GeosegError, LockedError, PlanError
+from geoseg.errors import GeosegError, LockedError, PlanError, ProductError
 from geoseg.models.engines import Runtime
 from geoseg.models.registry import ModelPackage
 from geoseg.redaction import without_secrets
@@ -150,7 +150,11 @@ class Diary:
 
     def failed(self, task: SceneTask, error: GeosegError) -> None:
         """Note that a scene failed; the same failure is told once, however many nights it lasts."""
-        scene, text = task.plan.scene, str(error)
+        with self._as_well_as_it_goes():
+            self._note_failed(task, str(error))
+
+    def _note_failed(self, task: SceneTask, text: str) -> None:
+        scene = task.plan.scene
         when = None if scene.acquired is None else scene.acquired.isoformat(timespec="seconds")
         before = self.ledger.work(SCENE, scene.id)
         stands = before is not None and before.state == "done"
@@ -191,17 +195,27 @@ class Diary:
         """Note that the run ended by an error."""
         if not (self._begun or self.ledger.exists) or isinstance(error, LockedError):
             return  # nothing is written where nothing was
-        self.begin(locked=False)
         state: RunState = "failed" if isinstance(error, Exception) else "stopped"
-        self.ledger.end(state, {}, text=str(error))
-        if state == "failed":
-            self.ledger.tell("failure", self._once("run", str(error)), f"the run failed: {error}")
+        with self._as_well_as_it_goes():
+            self.begin(locked=False)
+            self.ledger.end(state, {}, text=str(error))
+            if state == "failed":
+                told = f"the run failed: {error}"
+                self.ledger.tell("failure", self._once("run", str(error)), told)
 
     def deliver(self) -> None:
         """Tell what is to be told; never fails."""
-        notify = self.workflow.notify
         if self.ledger.exists:
-            self.warnings += deliver(self.ledger, notify, self.reporter)
+            with self._as_well_as_it_goes():
+                self.warnings += deliver(self.ledger, self.workflow.notify, self.reporter)
+
+    @contextmanager
+    def _as_well_as_it_goes(self) -> Iterator[None]:
+        """On a full disk a failure cannot be noted: what is told is why the run failed, not that."""
+        try:
+            yield
+        except ProductError as error:
+            self.reporter.warning(f"not noted: {error}")
 
     def _once(self, what: str, text: str) -> str:
         """The key of a failure: the same every night until there was a good one."""
