@@ -157,7 +157,7 @@ class _Run:
         reporter: Reporter,
     ) -> tuple[dict[str, Any], Holes]:
         """All stages of a scene, then its products: what run.json says, and which blocks lack."""
-        numbers, doubts = look_at(task, self.plan.committee)
+        numbers, doubts = look_at(task, self.plan.committee, self._patience)
         self._warn(doubts, reporter)
         stages = self._stages(task, work, made_from)
         self._begin(task, work, stages[0], reporter)
@@ -287,9 +287,13 @@ class _Run:
                 blocks=plan.blocks,
                 dashboard=self._connected.dashboard_link,
             )
-        rules = self.plan.workflow.run
-        timeout = rules.block_timeout.timedelta.total_seconds()
-        return OnDask(self._connected.client, retries=rules.retries, timeout=timeout)
+        retries = self.plan.workflow.run.retries
+        return OnDask(self._connected.client, retries=retries, timeout=self._patience)
+
+    @property
+    def _patience(self) -> float:
+        """Seconds that a block may take."""
+        return self.plan.workflow.run.block_timeout.timedelta.total_seconds()
 
 
 def _fills(task: SceneTask, work: WorkFolder) -> dict[str, int]:

@@ -27,8 +27,7 @@ from geoseg.api.polygons import Stored, store_polygons, write_polygons
 from geoseg.io.atomic import write_bytes
 from geoseg.io.cog import write_class_cog
 from geoseg.io.columns import attributes
-from geoseg.io.decimate import decimated_pixels, decimated_raster
-from geoseg.io.opening import open_pixels
+from geoseg.io.decimate import decimated_raster, decimated_scene
 from geoseg.io.product_item import ItemAsset, Processing, class_asset, write_item
 from geoseg.io.qgis_project import ProjectLayer, write_project
 from geoseg.io.qml import class_style, polygon_style, write_class_qml
@@ -37,6 +36,7 @@ from geoseg.io.rat import write_rat
 from geoseg.io.traffic import METER
 from geoseg.legend import LandClass, Legend
 from geoseg.run.loop import Summary
+from geoseg.run.patience import in_time
 from geoseg.run.reporter import Reporter
 from geoseg.scene import Scene, natural_colors
 
@@ -254,11 +254,10 @@ class Products:
             return
         scene, card = self._scene, self.task.plan.card
         colors = natural_colors(card.bands)
-        pixels = open_pixels(scene)
-        try:
-            image, valid = decimated_pixels(pixels, colors, PANEL, forgiving=bool(self.holes))
-        finally:
-            pixels.close()
+        image, valid = in_time(
+            self.run.workflow.run.block_timeout.timedelta.total_seconds(),
+            lambda: decimated_scene(scene, colors, PANEL, forgiving=bool(self.holes)),
+        )
         if "project" in paths:
             fields = () if polygons is None else attributes(polygons.schema)
             layers = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from rasterio.errors import RasterioError
 from geoseg.errors import ProductError, RemoteError, SceneError
 from geoseg.grid import Window
 from geoseg.io.base import Pixels, RasterStore
+from geoseg.io.opening import open_pixels
+from geoseg.scene import Scene
 
 _STRIP = 512  # rows read at once
 
@@ -89,6 +92,14 @@ def decimated_pixels(
         values[:, chosen] = patch.values[:, pick[0], pick[1]] * scale + offset
         valid[chosen] = patch.valid[pick]
     return values, valid
+
+
+def decimated_scene(
+    scene: Scene, bands: Sequence[str], max_px: int, *, forgiving: bool = False
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """As :func:`decimated_pixels`, of a scene whose files are opened, and closed again."""
+    with closing(open_pixels(scene)) as pixels:
+        return decimated_pixels(pixels, bands, max_px, forgiving=forgiving)
 
 
 def _picks(shape: tuple[int, int], max_px: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

@@ -179,6 +179,9 @@ def _settings(environment: Mapping[str, str]) -> dict[str, object]:
         "distributed.worker.memory.spill": False,
         "distributed.worker.memory.pause": False,
         "distributed.worker.memory.terminate": 1.0,
+        # A clock that jumps (a machine that slept, a time server) would have all workers taken for
+        # dead. One that died is known by its connection, and one that hangs by its block.
+        "distributed.scheduler.worker-ttl": None,
         "distributed.scheduler.active-memory-manager.start": False,
         "distributed.worker.profile.enabled": False,
         # Models and kernels hold the interpreter for seconds while they load; that is no news.
