@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from math import ceil
 from pathlib import Path
@@ -70,6 +71,28 @@ def worker_environment(cores: int, workers: int) -> dict[str, str]:
         "MALLOC_TRIM_THRESHOLD_": "65536",
         # Workers share the client's terminal; what happens to a block is told by its outcome.
         "DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "error",
+    }
+
+
+def dask_settings(environment: Mapping[str, str]) -> dict[str, object]:
+    """How our own clusters differ from distributed's defaults; given to :func:`dask.config.set`."""
+    return {
+        "distributed.nanny.pre-spawn-environ": dict(environment),
+        # Two deaths, then the block is tried alone (see OnDask).
+        "distributed.scheduler.allowed-failures": 1,
+        # No task holds data: nothing to spill or to rebalance, and a worker that is paused for
+        # the memory of its libraries would never be woken. Only the promised limit counts.
+        "distributed.worker.memory.target": False,
+        "distributed.worker.memory.spill": False,
+        "distributed.worker.memory.pause": False,
+        "distributed.worker.memory.terminate": 1.0,
+        # A clock that jumps (a machine that slept, a time server) would have all workers taken for
+        # dead. One that died is known by its connection, and one that hangs by its block.
+        "distributed.scheduler.worker-ttl": None,
+        "distributed.scheduler.active-memory-manager.start": False,
+        "distributed.worker.profile.enabled": False,
+        # Models and kernels hold the interpreter for seconds while they load; that is no news.
+        "distributed.admin.tick.limit": "5 minutes",
     }
 
 
