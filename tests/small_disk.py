@@ -26,7 +26,7 @@ from geoseg.legend import LEGENDS
 
 LEGEND = LEGENDS["landcover"]
 
-SIZES = 120, 330, 8000
+SIZES = 120, 210, 8000
 """KiB: enough for some blocks, for some products, for all."""
 
 

@@ -135,7 +135,9 @@ def _hush() -> None:
 
 
 async def _end(nannies: list[Nanny]) -> None:
-    await asyncio.gather(*(n.close(timeout=PATIENCE_SECONDS) for n in nannies))
+    # On a busy machine even a killed process takes its time: that is no reason to hide why we end.
+    ending = (n.close(timeout=PATIENCE_SECONDS) for n in nannies)
+    await asyncio.gather(*ending, return_exceptions=True)
 
 
 @contextmanager

@@ -172,9 +172,7 @@ def test_a_damaged_tile_is_a_hole_until_its_server_has_it_whole(tmp_path, model)
 def test_what_a_step_cannot_see_is_a_hole_too(tmp_path, model):
     """A guided step looks at the scene around each block: the neighbours of damage fail, too."""
     spoil(write_scene(tmp_path / "in/a.tif"), 0, 2)
-    path = workflow(
-        tmp_path, model, output=LIGHT, postprocess=[{"step": "smooth", "radius": "4 px"}]
-    )
+    path = workflow(tmp_path, model, output=LIGHT, postprocess=[{"step": "smooth", "radius": 4}])
     result = api.run(path)
     (scene,) = result.scenes
     assert result.exit_code == 4
@@ -196,7 +194,7 @@ def test_numbers_that_break_the_model_are_named_by_block(tmp_path, model):
     (failed,) = done.scenes[0].record["failed_blocks"]
     assert (failed["rows"], failed["columns"]) == ([96, 192], [192, 288])
     assert "the network gave NaN" in failed["error"]
-    assert "3e+38" in failed["error"]
+    assert "e+38" in failed["error"]
     with pytest.raises(BlockError, match=r"rows 96:192, columns 192:288: .* gave NaN"):
         api.run(
             workflow(

@@ -54,7 +54,7 @@ def test_a_disk_fills_up_and_gets_more_room_again_and_again(work):
         if p.is_file() and ".geoseg" not in p.parts
     }
     runs = on_small_disks(made(folder / "small"), "grows", folder / "small")
-    assert [code for code, _, _ in runs] == [1, 1, 0]
+    assert (runs[0][:2], runs[-1][0]) == ((1, {}), 0)
     for code, files, said in runs:
         for name, digest in files.items():
             assert name == "run.json" or digest == whole[name], name
@@ -62,9 +62,7 @@ def test_a_disk_fills_up_and_gets_more_room_again_and_again(work):
             assert "item.json" not in files
             assert "No space left on device" in said or "0.0 MB are free" in said, said
             assert "a fault of geoseg" not in said
-    assert runs[0][1] == {}, "not even all blocks fit"
-    assert runs[1][1].keys() >= {"classes.tif", "classes.qml"}
-    assert runs[2][1].keys() == whole.keys()
+    assert runs[-1][1].keys() == whole.keys()
 
 
 def test_nothing_can_be_written(work):

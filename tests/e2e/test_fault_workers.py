@@ -2,14 +2,20 @@
 
 import time
 from dataclasses import dataclass
+from threading import Timer
 
 import numpy as np
 import pytest
+from test_cluster_processes import Site, WhoWorks
 
+from geoseg.errors import ClusterLostError
 from geoseg.grid import Window
 from geoseg.run.base import Done, Failed
 from geoseg.run.cluster import ClusterSpec, connect
+from geoseg.run.ledger import Ledger
+from geoseg.run.loop import run_blocks
 from geoseg.run.on_dask import OnDask
+from geoseg.run.reporter import Silent
 
 pytestmark = pytest.mark.cluster
 
@@ -92,3 +98,32 @@ def jumping():
     space = {}
     exec(JUMPING.replace("time.time = ", "jumps = "), space)  # noqa: S102 (as the workers do)
     return space["jumps"]
+
+
+def test_a_scheduler_that_comes_back_is_gone_on_with(tmp_path):
+    """One message, all that was done kept, and only the rest is done when there is one again."""
+    blocks, job = [Window(i, 0, i + 1, 1) for i in range(40)], WhoWorks("restarts", seconds=0.2)
+    with Ledger.open(tmp_path / "l.jsonl", "f", {}) as ledger:
+        first = Site()
+        try:
+            first.worker("--no-nanny")
+            with connect(address(first)) as connected:
+                Timer(2, first.scheduler.kill).start()
+                with pytest.raises(ClusterLostError, match="what is done is kept, run again"):
+                    run_blocks(OnDask(connected.client, patience=2), job, blocks, ledger, Silent())
+        finally:
+            first.close()
+        done = len(ledger.done)
+        assert 0 < done < 40
+        second = Site()
+        try:
+            second.worker("--no-nanny")
+            with connect(address(second)) as connected:
+                came = run_blocks(OnDask(connected.client), job, blocks, ledger, Silent())
+        finally:
+            second.close()
+    assert (came.resumed, came.done, came.left) == (done, 40 - done, 0)
+
+
+def address(site):
+    return ClusterSpec(kind="address", address=site.address, timeout=60)
