@@ -258,7 +258,7 @@ def test_a_map_of_nothing_but_holes_is_an_error(ledger):
 
 def test_nobody_waits_longer_than_they_want():
     goes_on, patience = threading.Event(), Patience(0.05)
-    with pytest.raises(LateError, match="not done within 0.05 s"):
+    with pytest.raises(LateError, match=r"not done within 0\.05 s"):
         patience.call(goes_on.wait)
     goes_on.set()
     assert in_time(60, lambda: 3) == 3
