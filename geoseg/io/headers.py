@@ -126,9 +126,6 @@ def read_header(uri: str, *, crs: str | None = None, placeless: bool = False) ->
     """
     if not is_remote(uri) and not Path(uri).exists():
         raise SceneError(f"{uri}: no such file")
-    if Path(uri).is_fifo():
-        # Whoever opens it waits until somebody writes to it.
-        raise SceneError(f"{uri}: is a pipe; windows of it cannot be read, write it to a file")
     try:
         return _opened(uri, lambda file: _header(uri, file, crs, placeless=placeless))
     except RasterioError as error:

@@ -25,7 +25,9 @@ def available_cores(cgroup: Path = CGROUP) -> int:
     except AttributeError:  # macOS has no affinity
         cores = os.cpu_count() or 1
     quota = _read(cgroup / "cpu.max").split()
-    if len(quota) == 2 and quota[0].isdigit() and int(quota[1]):
+    if not quota:  # version 1
+        quota = [_read(cgroup / "cpu" / f"cpu.cfs_{what}_us") for what in ("quota", "period")]
+    if len(quota) == 2 and all(number.isdigit() for number in quota) and int(quota[1]):
         cores = min(cores, ceil(int(quota[0]) / int(quota[1])))
     return max(1, cores)
 
@@ -35,7 +37,7 @@ def available_memory(cgroup: Path = CGROUP) -> int:
     import psutil  # noqa: PLC0415 (who only counts cores does without it)
 
     total = int(psutil.virtual_memory().total)
-    limit = _read(cgroup / "memory.max")
+    limit = _read(cgroup / "memory.max") or _read(cgroup / "memory" / "memory.limit_in_bytes")
     return min(total, int(limit)) if limit.isdigit() else total
 
 

@@ -222,6 +222,17 @@ def test_cores_are_shared_out(tmp_path):
     assert available_cores(tmp_path) >= 1
     assert available_memory(tmp_path) > 1048576
     assert available_memory(tmp_path / "missing") > 1048576
+    old = tmp_path / "version-1"
+    for name, text in (
+        ("cpu/cpu.cfs_quota_us", "50000"),
+        ("cpu/cpu.cfs_period_us", "100000"),
+        ("memory/memory.limit_in_bytes", "1048576"),
+    ):
+        (old / name).parent.mkdir(parents=True, exist_ok=True)
+        (old / name).write_text(f"{text}\n")
+    assert (available_cores(old), available_memory(old)) == (1, 1048576)
+    (old / "cpu/cpu.cfs_quota_us").write_text("-1\n")
+    assert available_cores(old) == available_cores(tmp_path / "missing")
 
 
 @dataclass
