@@ -26,8 +26,8 @@ from geoseg.legend import LEGENDS
 
 LEGEND = LEGENDS["landcover"]
 
-SIZES = 120, 210, 8000
-"""KiB: enough for some blocks, for some products, for all."""
+SIZES = 120, 8000
+"""KiB: enough for some blocks, and for all products."""
 
 
 def can_mount() -> bool:
