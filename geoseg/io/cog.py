@@ -282,8 +282,7 @@ def _write_plain(
     written: Written,
 ) -> NDArray[np.int64]:
     """The same raster as a plain tiled GeoTIFF: the COG driver can only copy."""
-    height, width = full_window(grid).shape
-    counts = np.zeros(256, np.int64)
+    (height, width), counts = full_window(grid).shape, np.zeros(256, np.int64)
     with rasterio.open(
         path,
         "w",

@@ -14,7 +14,7 @@ from geoseg.grid import Window
 from geoseg.run.base import Done, Executor, Failed, Job, Outcome, Stop
 from geoseg.run.ledger import Ledger
 from geoseg.run.reporter import Reporter, logs_to
-from geoseg.run.stopping import stop_on_signals
+from geoseg.run.stopping import StopRequest, stop_on_signals
 
 OnError = Literal["stop", "skip_block"]
 
@@ -101,14 +101,18 @@ def run_blocks(
                     stop.asked |= tally.ends(on_error)
         ledger.sync()
     summary = tally.summary(len(blocks), len(todo), time.monotonic() - begun)
+    _raise_if_stopped(request, summary, name)
+    if tally.ends(on_error) or (summary.failed and not ledger.done):
+        raise _block_error(summary, name)
+    return summary
+
+
+def _raise_if_stopped(request: StopRequest, summary: Summary, name: str) -> None:
     if request.signal is not None and summary.left:
         raise request.error(
             f"{name}: stopped by {request.signal.name} with {summary.left} of {summary.blocks} "
             f"blocks to go; the same command goes on from there"
         )
-    if tally.ends(on_error) or (summary.failed and not ledger.done):
-        raise _block_error(summary, name)
-    return summary
 
 
 def _begin(blocks: Sequence[Window], ledger: Ledger, reporter: Reporter, name: str) -> list[Window]:
