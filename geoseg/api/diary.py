@@ -12,12 +12,13 @@ from typing import Any
 
 from geoseg.api import fingerprint
 from geoseg.api.combining import date_text
+from geoseg.api.holes import WHOLE, Holes
 from geoseg.api.notices import deliver
 from geoseg.api.planning import SceneTask
 from geoseg.api.publishing import check_root, output_root, publish
 from geoseg.api.results import SceneResult, Told
 from geoseg.api.stages import MadeFrom
-from geoseg.errors import GeosegError, LockedError, PlanError
+from geoseg.errors import GeosegError, LockedError, PlanError, ProductError
 from geoseg.models.engines import Runtime
 from geoseg.models.registry import ModelPackage
 from geoseg.redaction import without_secrets
@@ -101,12 +102,22 @@ class Diary:
         """Why a scene must be mapped; None where its products are ``finished``, unless forced."""
         if finished:
             return Reason("forced", "as was asked for (--force)") if force else None
+        scene = task.plan.scene.id
         reason = self.ledger.need(
-            SCENE, task.plan.scene.id, self._parts(made_from), about=self._about(made_from)
+            SCENE, scene, self._parts(made_from), about=self._about(made_from)
         )
+        work = self.ledger.work(SCENE, scene)
+        if reason is None and work is not None and work.facts.get("failed_blocks"):
+            return Reason("failed", f"{work.facts['failed_blocks']} blocks failed before")
         return reason or Reason("missing", "products are missing or damaged")
 
-    def made(self, task: SceneTask, made_from: MadeFrom, record: Mapping[str, Any] | None) -> None:
+    def made(
+        self,
+        task: SceneTask,
+        made_from: MadeFrom,
+        record: Mapping[str, Any] | None,
+        holes: Holes = WHOLE,
+    ) -> None:
         """Note that a scene's products are there: made now, or found (``record`` is None then)."""
         scene, parts, about = task.plan.scene, self._parts(made_from), self._about(made_from)
         if record is None and self._is_noted(scene.id, parts):
@@ -123,16 +134,27 @@ class Diary:
                     self.ledger.forget(SCENE, other.name)  # its products were replaced by these
             self.ledger.note(
                 SCENE, scene.id, parts, about=about, date=when, place=place,
-                facts={"fingerprint": made_from.products},
+                facts={
+                    "fingerprint": holes.marked(made_from.products),
+                    "failed_blocks": len(holes.failed),
+                },
             )  # fmt: skip
             shares = ", ".join(f"{name} {area:,.1f} ha" for name, area in areas.items())
             text = f"scene {scene.id} ({date_text(scene) or 'no date'}) mapped: {shares}"
             told = {"scene": scene.id, "date": when, "areas_ha": areas}
-            self.ledger.tell("products", f"{scene.id} {made_from.products[:16]}", text, told)
+            mark = holes.marked(made_from.products)[:16]
+            self.ledger.tell("products", f"{scene.id} {mark}", text, told)
+            if holes:
+                text = f"scene {scene.id}: {holes}; first: {holes.failed[0].error}"
+                self.ledger.tell("failure", self._once(scene.id, text), text, {"scene": scene.id})
 
     def failed(self, task: SceneTask, error: GeosegError) -> None:
         """Note that a scene failed; the same failure is told once, however many nights it lasts."""
-        scene, text = task.plan.scene, str(error)
+        with self._as_well_as_it_goes():
+            self._note_failed(task, str(error))
+
+    def _note_failed(self, task: SceneTask, text: str) -> None:
+        scene = task.plan.scene
         when = None if scene.acquired is None else scene.acquired.isoformat(timespec="seconds")
         before = self.ledger.work(SCENE, scene.id)
         stands = before is not None and before.state == "done"
@@ -164,23 +186,36 @@ class Diary:
             "there": sum(not one.fresh for one in results),
             "failed": sum(one.error is not None for one in results),
         }
-        self.ledger.end("partial" if counts["failed"] else "good", counts)
+        holed = sum(bool(one.failed_blocks) for one in results)
+        if holed:
+            counts["with holes"] = holed
+        self.ledger.end("partial" if counts["failed"] or holed else "good", counts)
 
     def broken(self, error: BaseException) -> None:
         """Note that the run ended by an error."""
         if not (self._begun or self.ledger.exists) or isinstance(error, LockedError):
             return  # nothing is written where nothing was
-        self.begin(locked=False)
         state: RunState = "failed" if isinstance(error, Exception) else "stopped"
-        self.ledger.end(state, {}, text=str(error))
-        if state == "failed":
-            self.ledger.tell("failure", self._once("run", str(error)), f"the run failed: {error}")
+        with self._as_well_as_it_goes():
+            self.begin(locked=False)
+            self.ledger.end(state, {}, text=str(error))
+            if state == "failed":
+                told = f"the run failed: {error}"
+                self.ledger.tell("failure", self._once("run", str(error)), told)
 
     def deliver(self) -> None:
         """Tell what is to be told; never fails."""
-        notify = self.workflow.notify
         if self.ledger.exists:
-            self.warnings += deliver(self.ledger, notify, self.reporter)
+            with self._as_well_as_it_goes():
+                self.warnings += deliver(self.ledger, self.workflow.notify, self.reporter)
+
+    @contextmanager
+    def _as_well_as_it_goes(self) -> Iterator[None]:
+        """On a full disk a failure cannot be noted: what is told is why the run failed, not that."""
+        try:
+            yield
+        except ProductError as error:
+            self.reporter.warning(f"not noted: {error}")
 
     def _once(self, what: str, text: str) -> str:
         """The key of a failure: the same every night until there was a good one."""

@@ -76,15 +76,20 @@ class WorkFolder:
             file.unlink()
 
 
+def fills(plan: ScenePlan, work: WorkFolder) -> dict[str, int]:
+    """The rasters of a scene's blocks, and what stands in each where nothing was mapped."""
+    legend = plan.card.legend
+    values = dict.fromkeys(("classes", work.final), legend.nodata)
+    percents = "confidence", *plane_names(plan.layers, legend.values)
+    values |= dict.fromkeys(percents, NO_PERCENT)
+    if plan.observations or plan.scene.combined is not None:
+        values[OBSERVATIONS] = 0
+    return values
+
+
 def make_stores(plan: ScenePlan, work: WorkFolder) -> None:
     """The arrays of a scene, empty or as an interrupted run left them."""
-    legend = plan.card.legend
-    fills = dict.fromkeys(("classes", work.final), legend.nodata)
-    percents = "confidence", *plane_names(plan.layers, legend.values)
-    fills |= dict.fromkeys(percents, NO_PERCENT)
-    if plan.observations or plan.scene.combined is not None:
-        fills[OBSERVATIONS] = 0
-    for name, fill in fills.items():
+    for name, fill in fills(plan, work).items():
         ZarrRaster.create(work.rasters, plan.scene.grid, block=plan.block, fill=fill, name=name)
 
 

@@ -13,6 +13,8 @@ from geoseg.io.opening import open_pixels
 from geoseg.models.base import ModelCard
 from geoseg.models.committee import Committee
 from geoseg.models.plausible import doubt_numbers
+from geoseg.ops.spread import Spread
+from geoseg.run.patience import LateError, in_time
 from geoseg.steps.look import look
 
 _WINDOWS = 12
@@ -21,20 +23,24 @@ _REMOTE_WINDOWS = 4  # each costs a request a band
 Numbers = dict[str, dict[str, float]]
 
 
-def look_at(task: SceneTask, committee: Committee) -> tuple[Numbers, list[str]]:
+def look_at(task: SceneTask, committee: Committee, patience: float) -> tuple[Numbers, list[str]]:
     """How the numbers of each band are spread, and warnings where they are not a model's.
 
     Empty where nothing is valid in the few windows that are read, or where they cannot be read
-    from here: the workers say what is wrong with files.
+    from here, or not within ``patience`` seconds: the workers say what is wrong with files.
     """
     plan = task.plan
     bands = plan.card.bands
     windows = _REMOTE_WINDOWS if any(map(is_remote, plan.scene.sources)) else _WINDOWS
-    with closing(open_pixels(plan.scene)) as pixels:
-        try:
-            found = look(pixels, bands, plan.blocks, windows=windows)
-        except (SceneError, RemoteError):
-            found = None
+
+    def seen() -> tuple[Spread, ...] | None:
+        with closing(open_pixels(plan.scene)) as pixels:
+            return look(pixels, bands, plan.blocks, windows=windows)
+
+    try:
+        found = in_time(patience, seen)
+    except (SceneError, RemoteError, LateError):
+        found = None
     if found is None:
         return {}, []
     by_band = dict(zip(bands, found, strict=True))

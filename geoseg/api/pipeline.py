@@ -15,7 +15,8 @@ from geoseg.api.combining import combined_settings
 from geoseg.api.diary import Diary, diary_of, say_what_lacks
 from geoseg.api.engines import Chosen, EngineRefusedError, Engines
 from geoseg.api.holding import STATE, held
-from geoseg.api.jobs import RefineJob, SegmentJob, WorkFolder, make_stores
+from geoseg.api.holes import Holes
+from geoseg.api.jobs import RefineJob, SegmentJob, WorkFolder, fills, make_stores
 from geoseg.api.looking import look_at
 from geoseg.api.places import check_folder
 from geoseg.api.planning import RunPlan, SceneTask
@@ -28,7 +29,7 @@ from geoseg.io.atomic import remove_leftovers
 from geoseg.run.base import Executor
 from geoseg.run.clock import Clock
 from geoseg.run.cluster import Certificates, ClusterSpec, Connected, connect
-from geoseg.run.loop import Summary, run_blocks
+from geoseg.run.loop import OnError, Summary, run_blocks
 from geoseg.run.on_dask import OnDask
 from geoseg.run.reporter import Reporter, Several
 from geoseg.run.resources import available_cores
@@ -133,13 +134,19 @@ class _Run:
         try:
             reporter = Several([self.reporter, status])
             self._engines.keep(task, engine)
-            record = self._make(task, products, made_from, work, executor, reporter)
+            record, holes = self._make(task, products, made_from, work, executor, reporter)
         except BaseException as error:
             status.ended("failed" if isinstance(error, Exception) else "stopped", str(error))
             raise
-        status.done("all products are made")
-        diary.made(task, made_from, record)
-        return SceneResult(scene.id, task.directory, products.paths(), record=record)
+        status.done(f"products are made; {holes}" if holes else "all products are made")
+        diary.made(task, made_from, record, holes)
+        return SceneResult(
+            scene.id,
+            task.directory,
+            products.paths(),
+            record=record,
+            failed_blocks=len(holes.failed),
+        )
 
     def _make(
         self,
@@ -149,17 +156,17 @@ class _Run:
         work: WorkFolder,
         executor: Executor,
         reporter: Reporter,
-    ) -> dict[str, Any]:
-        """All stages of a scene, then its products."""
-        numbers, doubts = look_at(task, self.plan.committee)
+    ) -> tuple[dict[str, Any], Holes]:
+        """All stages of a scene, then its products: what run.json says, and which blocks lack."""
+        numbers, doubts = look_at(task, self.plan.committee, self._patience)
         self._warn(doubts, reporter)
         stages = self._stages(task, work, made_from)
         self._begin(task, work, stages[0], reporter)
         machine = self._machine()
-        summaries = {stage.name: _do(stage, executor, work, reporter) for stage in stages}
-        moved = None
+        stages, summaries, holes = self._map(task, stages, work, executor, reporter)
+        moved, products = None, products.with_holes(holes)
         if products.outlining is not None:
-            parts = stages[-1].parts | {"made from": made_from.products}
+            parts = holes.parts(stages[-1].parts) | {"made from": made_from.products}
             trace = Tracing(task.plan, work, products.outlining, parts)
             moved = trace.run(lambda stage: _do(stage, executor, work, reporter), summaries)
         with ExitStack() as stack:
@@ -167,18 +174,39 @@ class _Run:
                 stack.enter_context(stage.ledger(work)) for stage in stages if stage.counts
             )
             account = Account.of(segmented.reports(), *(ledger.reports() for ledger in others))
-        empty = _nothing_mapped(task, account)
-        self._warn(empty, reporter)
+        lacks = _what_lacks(task, account, holes)
+        self._warn(lacks, reporter)
         told = {
             "numbers": numbers,
-            "warnings": doubts + empty,
+            "warnings": doubts + lacks,
             "engine": made_from.engine.record,
             "machine": machine,
         }
         record = products.write(work, account, summaries, reporter, moved, told)
-        if not self.plan.workflow.output.keep_work:
+        if not (holes or self.plan.workflow.output.keep_work):
             work.remove()
-        return record
+        return record, holes
+
+    def _map(
+        self,
+        task: SceneTask,
+        stages: list[Stage],
+        work: WorkFolder,
+        executor: Executor,
+        reporter: Reporter,
+    ) -> tuple[list[Stage], dict[str, Summary], Holes]:
+        """All stages of the map: as they were done, what came of them, and which blocks lack."""
+        skips = self.plan.workflow.run.on_error == "skip_block"
+        done, summaries, holes = [], {}, Holes(blocks=len(task.plan.blocks))
+        for whole in stages:
+            stage = holes.around(whole)
+            summary = _do(stage, executor, work, reporter, "skip_block" if skips else "stop")
+            holes = holes.joined(summary.failed)
+            summaries[stage.name] = summary
+            done.append(stage)
+        if holes:
+            holes.empty(work, fills(task.plan, work), done)
+        return done, summaries, holes
 
     def _machine(self) -> dict[str, Any]:
         """Who works, and the seconds until work began: for the workers, and for all else."""
@@ -277,17 +305,34 @@ class _Run:
                 blocks=plan.blocks,
                 dashboard=self._connected.dashboard_link,
             )
-        return OnDask(self._connected.client, retries=self.plan.workflow.run.retries)
+        retries = self.plan.workflow.run.retries
+        return OnDask(self._connected.client, retries=retries, timeout=self._patience)
+
+    @property
+    def _patience(self) -> float:
+        """Seconds that a block may take."""
+        return self.plan.workflow.run.block_timeout.timedelta.total_seconds()
 
 
-def _nothing_mapped(task: SceneTask, account: Account) -> list[str]:
-    if account.valid:
-        return []
-    scene = task.plan.scene.id
-    why = "masks, nodata, the area or tiling.min_valid leave no pixel"
-    return [f"scene {scene}: nothing is mapped: {why}"]
+def _what_lacks(task: SceneTask, account: Account, holes: Holes) -> list[str]:
+    """Warnings about what is not in the map."""
+    scene, warnings = task.plan.scene.id, []
+    if holes:
+        warnings.append(f"scene {scene}: {holes}; the same command tries them again")
+    if not account.valid:
+        why = "masks, nodata, the area or tiling.min_valid leave no pixel"
+        warnings.append(f"scene {scene}: nothing is mapped: {why}")
+    return warnings
 
 
-def _do(stage: Stage, executor: Executor, work: WorkFolder, reporter: Reporter) -> Summary:
+def _do(
+    stage: Stage,
+    executor: Executor,
+    work: WorkFolder,
+    reporter: Reporter,
+    on_error: OnError = "stop",
+) -> Summary:
     with stage.ledger(work) as ledger:
-        return run_blocks(executor, stage.job, stage.blocks, ledger, reporter, name=stage.name)
+        return run_blocks(
+            executor, stage.job, stage.blocks, ledger, reporter, name=stage.name, on_error=on_error
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -13,6 +13,7 @@ from geoseg.api import fingerprint
 from geoseg.api.accounts import Account, timing
 from geoseg.api.combining import date_text
 from geoseg.api.finished import is_finished
+from geoseg.api.holes import WHOLE, Holes
 from geoseg.api.jobs import WorkFolder
 from geoseg.api.layers import LayerRasters, scene_layers
 from geoseg.api.observations import (
@@ -27,25 +28,16 @@ from geoseg.api.polygons import Stored, store_polygons, write_polygons
 from geoseg.io.atomic import write_bytes
 from geoseg.io.cog import write_class_cog
 from geoseg.io.columns import attributes
-from geoseg.io.decimate import decimated_pixels, decimated_raster
-from geoseg.io.opening import open_pixels
-from geoseg.io.product_item import (
-    ItemAsset,
-    Processing,
-    class_asset,
-    write_item,
-)
+from geoseg.io.decimate import decimated_raster, decimated_scene
+from geoseg.io.product_item import ItemAsset, Processing, class_asset, write_item
 from geoseg.io.qgis_project import ProjectLayer, write_project
-from geoseg.io.qml import (
-    class_style,
-    polygon_style,
-    write_class_qml,
-)
+from geoseg.io.qml import class_style, polygon_style, write_class_qml
 from geoseg.io.quicklook import PANEL, Picture, stretch_limits, write_quicklook
 from geoseg.io.rat import write_rat
 from geoseg.io.traffic import METER
 from geoseg.legend import LandClass, Legend
 from geoseg.run.loop import Summary
+from geoseg.run.patience import in_time
 from geoseg.run.reporter import Reporter
 from geoseg.scene import Scene, natural_colors
 
@@ -79,6 +71,11 @@ class Products:
     inputs: list[dict[str, Any]]
     parts: Mapping[str, str]
     fingerprint: str
+    holes: Holes = WHOLE
+
+    def with_holes(self, holes: Holes) -> Products:
+        """The same, of a map that lacks blocks: never taken for finished."""
+        return replace(self, fingerprint=holes.marked(self.fingerprint), holes=holes)
 
     def paths(self) -> dict[str, Path]:
         """By role, in the order in which they are made; the item is last."""
@@ -192,6 +189,8 @@ class Products:
             "GEOSEG_FINGERPRINT": self.fingerprint,
             "TIFFTAG_SOFTWARE": f"geoseg {software['geoseg']}",
         }
+        if self.holes:
+            tags["GEOSEG_FAILED_BLOCKS"] = json.dumps(self.holes.windows())
         if scene.acquired is not None and scene.combined is None:
             tags["ACQUISITIONDATETIME"] = scene.acquired.isoformat()
         return tags
@@ -257,11 +256,10 @@ class Products:
             return
         scene, card = self._scene, self.task.plan.card
         colors = natural_colors(card.bands)
-        pixels = open_pixels(scene)
-        try:
-            image, valid = decimated_pixels(pixels, colors, PANEL)
-        finally:
-            pixels.close()
+        image, valid = in_time(
+            self.run.workflow.run.block_timeout.timedelta.total_seconds(),
+            lambda: decimated_scene(scene, colors, PANEL, forgiving=bool(self.holes)),
+        )
         if "project" in paths:
             fields = () if polygons is None else attributes(polygons.schema)
             layers = [
@@ -338,6 +336,7 @@ class Products:
             "valid_pixels": account.valid,
             "blocks": account.blocks,
             "skipped_blocks": plan.skipped,
+            "failed_blocks": self.holes.records(),
             "chips": account.chips,
             "skipped_chips": account.skipped_chips,
             "thin_chips": account.thin_chips,
@@ -388,7 +387,9 @@ class Products:
             assets=assets,
             acquired=scene.acquired if scene.combined is None else scene.combined.times,
             processing=Processing(
-                fingerprint.software(), f"Segmented with {card.name} {card.version}"
+                fingerprint.software(),
+                f"Segmented with {card.name} {card.version}",
+                {"geoseg:failed_blocks": self.holes.windows()} if self.holes else {},
             ),
             sources=scene.sources,
         )

@@ -14,6 +14,7 @@ class SceneResult:
 
     ``products`` are paths by role. ``fresh`` is False where all of them were there already, made
     from the same inputs, model, settings and code. ``error`` is why there are none.
+    ``failed_blocks`` are holes in them, which the next run tries to fill.
     """
 
     scene: str
@@ -22,6 +23,7 @@ class SceneResult:
     fresh: bool = True
     error: str | None = None
     record: dict[str, Any] = field(default_factory=dict)
+    failed_blocks: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +40,16 @@ class RunResult:
         return tuple(scene for scene in self.scenes if scene.error is not None)
 
     @property
+    def with_holes(self) -> tuple[SceneResult, ...]:
+        """Scenes whose products lack blocks."""
+        return tuple(scene for scene in self.scenes if scene.failed_blocks)
+
+    @property
     def exit_code(self) -> int:
-        """0: done. 4: some scenes failed and were skipped. 1: all of them failed."""
-        if not self.failed:
-            return 0
-        return 4 if len(self.failed) < len(self.scenes) else 1
+        """0: done. 4: some scenes, or blocks of them, failed and were skipped. 1: all failed."""
+        if self.failed and len(self.failed) == len(self.scenes):
+            return 1
+        return 4 if self.failed or self.with_holes else 0
 
 
 class Told(NamedTuple):

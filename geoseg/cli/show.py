@@ -31,6 +31,8 @@ def show_result(result: RunResult) -> None:
             console.print(f"{scene.scene}: failed: {scene.error}", markup=False)
             continue
         news = "" if scene.fresh else " (up to date)"
+        if scene.failed_blocks:
+            news = f" ({scene.failed_blocks} blocks failed and are nodata; run again to retry them)"
         console.print(f"{scene.scene}{news}", markup=False)
         for role, path in scene.products.items():
             console.print(f"  {role:<12} {path}", markup=False)

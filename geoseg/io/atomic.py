@@ -13,6 +13,7 @@ from pathlib import Path
 from geoseg.errors import ProductError
 
 _SUFFIX = ".part"
+_DATABASES = frozenset({".gpkg", ".sqlite", ".mbtiles"})
 _LONGEST_STEM = 60  # keeps the temporary name within the 255 bytes of common file systems
 
 
@@ -85,6 +86,11 @@ def remove_leftovers(folder: str | Path) -> list[Path]:
 
 
 def _swap(made: Path, path: Path, aside: Path) -> None:
+    if path.suffix.lower() in _DATABASES:
+        # Somebody (QGIS) may have the old one open. SQLite would play what it left beside its old
+        # database into ours, which damages it; whoever has it open keeps what it has.
+        for left in ("-wal", "-shm", "-journal"):
+            path.with_name(path.name + left).unlink(missing_ok=True)
     # A folder cannot be renamed onto one that has something in it, nor a file onto a folder.
     if path.is_dir() and not path.is_symlink():
         os.replace(path, aside)  # noqa: PTH105 - pairs with the call below

@@ -11,7 +11,6 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.crs import CRS
-from rasterio.errors import RasterioError
 from rasterio.shutil import copy as copy_raster
 from rasterio.windows import Window as RasterWindow
 
@@ -20,6 +19,7 @@ from geoseg.grid import GeoBox, Window, full_window
 from geoseg.io.atomic import replacing
 from geoseg.io.base import RasterReader
 from geoseg.io.quality import QUALITY_BANDS, DistanceRaster
+from geoseg.io.read_back import FAILURES, Written
 from geoseg.legend import Legend
 
 Tags = Mapping[str, str]
@@ -246,9 +246,9 @@ def _write(
     path = Path(path)
     settings = {"GDAL_CACHEMAX": _CACHE_MIB, "GDAL_NUM_THREADS": "2"}
     with replacing(path) as made, rasterio.Env(**settings):
-        plain = made.with_name("plain.tif")
+        plain, written = made.with_name("plain.tif"), Written()
         try:
-            counts = _write_plain(stores, grid, plain, layer, tags, blocksize)
+            counts = _write_plain(stores, grid, plain, layer, tags, blocksize, written)
             copy_raster(
                 plain,
                 made,
@@ -262,8 +262,12 @@ def _write(
                 BIGTIFF="IF_SAFER",
                 NUM_THREADS="2",
             )
-        except RasterioError as error:
-            raise ProductError(f"{path}: cannot be written: {error}") from error
+            written.check(made)
+        except (*FAILURES, ProductError) as error:
+            room = shutil.disk_usage(path.parent).free / 1e6
+            raise ProductError(
+                f"{path}: cannot be written: {error} ({room:,.1f} MB are free there)"
+            ) from error
         _move_sidecar(made, path)
     return counts
 
@@ -275,10 +279,10 @@ def _write_plain(
     layer: _Layer,
     tags: Tags,
     blocksize: int,
+    written: Written,
 ) -> NDArray[np.int64]:
     """The same raster as a plain tiled GeoTIFF: the COG driver can only copy."""
-    height, width = full_window(grid).shape
-    counts = np.zeros(256, np.int64)
+    (height, width), counts = full_window(grid).shape, np.zeros(256, np.int64)
     with rasterio.open(
         path,
         "w",
@@ -309,6 +313,7 @@ def _write_plain(
                     _check(counts, layer.known, layer.names, window)
                 rows = RasterWindow(0, window.y0, width, values.shape[0])
                 target.write(values, band, window=rows)
+                written.note(band, window, values)
     return counts
 
 

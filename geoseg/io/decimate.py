@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 
-from geoseg.errors import ProductError
+from geoseg.errors import ProductError, RemoteError, SceneError
 from geoseg.grid import Window
 from geoseg.io.base import Pixels, RasterStore
+from geoseg.io.opening import open_pixels
+from geoseg.scene import Scene
 
 _STRIP = 512  # rows read at once
 
@@ -62,11 +65,12 @@ def decimated_raster(
 
 
 def decimated_pixels(
-    pixels: Pixels, bands: Sequence[str], max_px: int
+    pixels: Pixels, bands: Sequence[str], max_px: int, *, forgiving: bool = False
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Every n-th pixel of a scene: physical values ``(band, y, x)`` and which of them are valid.
 
     Reads only the strips of rows that are kept, so that a quicklook of a large scene stays quick.
+    A strip that cannot be read is not valid where ``forgiving``, else an error.
     """
     height, width = (int(n) for n in pixels.grid.shape)
     rows, cols = _picks((height, width), max_px)
@@ -77,12 +81,25 @@ def decimated_pixels(
         if not chosen.any():
             continue
         window = Window(int(rows[chosen][0]), 0, int(rows[chosen][-1]) + 1, width)
-        patch = pixels.read(bands, window)
+        try:
+            patch = pixels.read(bands, window)
+        except (SceneError, RemoteError):
+            if not forgiving:
+                raise
+            continue
         pick = rows[chosen][:, None] - window.y0, cols
         scale, offset = patch.scale[:, None, None], patch.offset[:, None, None]
         values[:, chosen] = patch.values[:, pick[0], pick[1]] * scale + offset
         valid[chosen] = patch.valid[pick]
     return values, valid
+
+
+def decimated_scene(
+    scene: Scene, bands: Sequence[str], max_px: int, *, forgiving: bool = False
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """As :func:`decimated_pixels`, of a scene whose files are opened, and closed again."""
+    with closing(open_pixels(scene)) as pixels:
+        return decimated_pixels(pixels, bands, max_px, forgiving=forgiving)
 
 
 def _picks(shape: tuple[int, int], max_px: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

@@ -71,10 +71,14 @@ class ItemAsset:
 
 @dataclass(frozen=True, slots=True)
 class Processing:
-    """What made the products: name and version of each software, and one sentence about how."""
+    """What made the products: name and version of each software, and one sentence about how.
+
+    ``properties`` are further ones of the item, JSON-able.
+    """
 
     software: Mapping[str, str]
     lineage: str
+    properties: Mapping[str, Any] = field(default_factory=dict)
 
 
 def class_asset(path: str | Path, grid: GeoBox, legend: Legend) -> ItemAsset:
@@ -266,7 +270,8 @@ def _projection(grid: GeoBox) -> dict[str, Any]:
 
 def _processing(processing: Processing) -> dict[str, Any]:
     software = dict(sorted(processing.software.items()))
-    return {"processing:software": software, "processing:lineage": processing.lineage}
+    told = {"processing:software": software, "processing:lineage": processing.lineage}
+    return {**told, **processing.properties}
 
 
 def _asset(item: Path, asset: ItemAsset) -> pystac.Asset:

@@ -49,13 +49,16 @@ class Done:
 class Failed:
     """One block could not be computed; the others go on.
 
-    ``wrong_input``: it will not be, as long as the input is as it is.
+    ``wrong_input``: it will not be, as long as the input is as it is. ``everywhere``: it is not the
+    block that is wrong, others would fail alike, as where the disk is full or the job cannot be
+    opened.
     """
 
     block: Window
     error: str
     traceback: str = ""
     wrong_input: bool = False
+    everywhere: bool = False
 
 
 Outcome = Done | Failed

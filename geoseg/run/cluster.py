@@ -19,7 +19,7 @@ from distributed import Client, LocalCluster, Nanny, Security
 from geoseg.errors import ClusterError
 from geoseg.run.on_dask import survey
 from geoseg.run.on_worker import WorkerFacts, disagreement, versions
-from geoseg.run.resources import available_cores, worker_environment
+from geoseg.run.resources import available_cores, dask_settings, worker_environment
 
 LOOPBACK = "127.0.0.1"
 DASHBOARD_PORT = 8787
@@ -144,7 +144,7 @@ def _local(spec: ClusterSpec, blocks: int | None) -> Iterator[Client]:
         stack.enter_context(_environment_kept())
         for name in environment:  # which distributed would prefer to what it is told
             os.environ.pop(name, None)
-        stack.enter_context(dask.config.set(_settings(environment)))
+        stack.enter_context(dask.config.set(dask_settings(environment)))
         cluster = LocalCluster(
             n_workers=workers,
             threads_per_worker=spec.threads,
@@ -181,7 +181,9 @@ def _hush() -> None:
 
 
 async def _end(nannies: list[Nanny]) -> None:
-    await asyncio.gather(*(n.close(timeout=PATIENCE_SECONDS) for n in nannies))
+    # On a busy machine even a killed process takes its time: that is no reason to hide why we end.
+    ending = (n.close(timeout=PATIENCE_SECONDS) for n in nannies)
+    await asyncio.gather(*ending, return_exceptions=True)
 
 
 @contextmanager
@@ -212,25 +214,6 @@ def _agree(facts: Mapping[str, WorkerFacts]) -> None:
     others = {who: theirs for who, theirs in others.items() if theirs != ours}
     if others:
         raise ClusterError(disagreement(others, ours))
-
-
-def _settings(environment: Mapping[str, str]) -> dict[str, object]:
-    """How our own workers differ from distributed's defaults."""
-    return {
-        "distributed.nanny.pre-spawn-environ": dict(environment),
-        # Two deaths, then the block is tried alone (see OnDask).
-        "distributed.scheduler.allowed-failures": 1,
-        # No task holds data: nothing to spill or to rebalance, and a worker that is paused for
-        # the memory of its libraries would never be woken. Only the promised limit counts.
-        "distributed.worker.memory.target": False,
-        "distributed.worker.memory.spill": False,
-        "distributed.worker.memory.pause": False,
-        "distributed.worker.memory.terminate": 1.0,
-        "distributed.scheduler.active-memory-manager.start": False,
-        "distributed.worker.profile.enabled": False,
-        # Models and kernels hold the interpreter for seconds while they load; that is no news.
-        "distributed.admin.tick.limit": "5 minutes",
-    }
 
 
 def _free_port(first: int) -> int:

@@ -14,7 +14,7 @@ from geoseg.grid import Window
 from geoseg.run.base import Done, Executor, Failed, Job, Outcome, Stop
 from geoseg.run.ledger import Ledger
 from geoseg.run.reporter import Reporter, logs_to
-from geoseg.run.stopping import stop_on_signals
+from geoseg.run.stopping import StopRequest, stop_on_signals
 
 OnError = Literal["stop", "skip_block"]
 
@@ -53,6 +53,12 @@ class _Tally:
     failed: list[Failed] = field(default_factory=list)
     seconds: Counter[str] = field(default_factory=Counter)
 
+    def ends(self, on_error: OnError) -> bool:
+        """Whether no further block shall be begun."""
+        if on_error == "stop":
+            return bool(self.failed)
+        return any(f.everywhere for f in self.failed)
+
     def summary(self, blocks: int, todo: int, wall: float) -> Summary:
         failed = tuple(sorted(self.failed, key=lambda f: f.block))
         return Summary(blocks, blocks - todo, self.done, failed, wall, dict(self.seconds))
@@ -71,10 +77,12 @@ def run_blocks(
     """Do all of ``blocks`` that the ledger does not have, and write them down there.
 
     With ``on_error="stop"`` no block is begun after one has failed; those that run are finished
-    and kept. So they are when SIGINT or SIGTERM comes (a second one ends it at once).
+    and kept. So they are when SIGINT or SIGTERM comes (a second one ends it at once). With
+    ``"skip_block"`` the others are done, unless they would fail alike.
 
     Raises:
-        BlockError: A block failed, and ``on_error`` is ``"stop"``.
+        BlockError: A block failed, and ``on_error`` is ``"stop"``; or it failed by what is wrong
+            everywhere; or none could be done.
         StoppedError: A signal came.
         ClusterLostError: Nothing is left that could run blocks.
         ProductError: The ledger cannot be written.
@@ -90,17 +98,21 @@ def run_blocks(
             with closing(executor.run(job, todo, stop=stop)) as outcomes:
                 for outcome in outcomes:
                     _take(outcome, tally, ledger, reporter)
-                    stop.asked |= bool(tally.failed) and on_error == "stop"
+                    stop.asked |= tally.ends(on_error)
         ledger.sync()
     summary = tally.summary(len(blocks), len(todo), time.monotonic() - begun)
+    _raise_if_stopped(request, summary, name)
+    if tally.ends(on_error) or (summary.failed and not ledger.done):
+        raise _block_error(summary, name)
+    return summary
+
+
+def _raise_if_stopped(request: StopRequest, summary: Summary, name: str) -> None:
     if request.signal is not None and summary.left:
         raise request.error(
             f"{name}: stopped by {request.signal.name} with {summary.left} of {summary.blocks} "
             f"blocks to go; the same command goes on from there"
         )
-    if summary.failed and on_error == "stop":
-        raise _block_error(summary, name)
-    return summary
 
 
 def _begin(blocks: Sequence[Window], ledger: Ledger, reporter: Reporter, name: str) -> list[Window]:
@@ -133,8 +145,12 @@ def _take(outcome: Outcome, tally: _Tally, ledger: Ledger, reporter: Reporter) -
 
 
 def _block_error(summary: Summary, name: str) -> BlockError:
-    """The first failed block speaks for all; its traceback comes along as a note."""
-    first, others = summary.failed[0], len(summary.failed) - 1
+    """The first failed block speaks for all; its traceback comes along as a note.
+
+    One that says what is wrong everywhere goes first.
+    """
+    first = next((f for f in summary.failed if f.everywhere), summary.failed[0])
+    others = len(summary.failed) - 1
     more = f" (and {others} more block{'s' * (others > 1)})" if others else ""
     wrong = first.error if first.wrong_input else ""
     error = BlockError(f"{name}: {_place(first.block)}: {first.error}{more}", wrong_input=wrong)

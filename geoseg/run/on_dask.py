@@ -38,6 +38,7 @@ class OnDask:
         window: Most blocks that are submitted and not yet answered; None: four times the
             threads of the cluster, at least 64. Bounds the memory of client and scheduler.
         patience: Seconds to wait for a worker to come back when there is none.
+        timeout: Seconds after which a block has failed; None: it is waited for.
     """
 
     def __init__(
@@ -48,9 +49,10 @@ class OnDask:
         resources: Mapping[str, float] | None = None,
         window: int | None = None,
         patience: float = 60.0,
+        timeout: float | None = None,
     ) -> None:
         self.client, self.retries, self.resources = client, retries, resources
-        self.window, self.patience = window, patience
+        self.window, self.patience, self.timeout = window, patience, timeout
 
     def run(
         self, job: Job, blocks: Iterable[Window], *, stop: Stop | None = None
@@ -67,7 +69,7 @@ class OnDask:
             raise ClusterError(f"cluster: no worker offers {resources}; start some that do")
         threads = sum(fact.threads for fact in facts.values())
         window = self.window or max(LEAST_WINDOW, 4 * threads)
-        plugin = JobPlugin(job, f"geoseg-answers-{self.client.id}")
+        plugin = JobPlugin(job, f"geoseg-answers-{self.client.id}", timeout=self.timeout)
         try:
             self._hand_over(plugin)
             running = _Running(self, plugin, resources, window, stop or Stop())

@@ -44,17 +44,19 @@ def describe(dask_worker: Worker) -> WorkerFacts:
 class JobPlugin(WorkerPlugin):
     """Holds one job on each worker, also on those that join or restart later.
 
-    ``topic`` is where the client listens for answers.
+    ``topic`` is where the client listens for answers; ``timeout`` are the seconds of a block.
     """
 
-    def __init__(self, job: Job, topic: str) -> None:
+    def __init__(self, job: Job, topic: str, *, timeout: float | None = None) -> None:
         self.name, self.topic = f"geoseg-{job.key}", topic
-        self.job = job
+        self.job, self.timeout = job, timeout
         self.versions = versions()
 
     def setup(self, worker: Worker) -> None:
         """Get ready; the job itself is opened by the first block, in a thread that may wait."""
-        self.opened = Opened(self.job, where=worker.address, check=self._check)
+        self.opened = Opened(
+            self.job, where=worker.address, check=self._check, timeout=self.timeout
+        )
 
     def teardown(self, worker: Worker) -> None:  # noqa: ARG002 - distributed passes it
         """Let go of the model and the files, now or when the last running block ends."""

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
 
-from geoseg.errors import GeosegError, InputError
+from geoseg.errors import GeosegError, InputError, ProductError
 from geoseg.grid import Window
 from geoseg.redaction import masked
 from geoseg.run.base import BlockWork, Done, Failed, Job, Outcome
+from geoseg.run.patience import LateError, Patience
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +34,20 @@ class Answer:
 class Opened:
     """A job that any number of threads may ask for blocks; never raises for a block that fails.
 
-    ``check`` runs before the job is opened and raises where it must not be.
+    ``check`` runs before the job is opened and raises where it must not be. A block that takes
+    longer than ``timeout`` seconds has failed; None: it is waited for, in the caller's thread.
     """
 
     def __init__(
-        self, job: Job, *, where: str = "", check: Callable[[], None] | None = None
+        self,
+        job: Job,
+        *,
+        where: str = "",
+        check: Callable[[], None] | None = None,
+        timeout: float | None = None,
     ) -> None:
         self._job, self._where, self._check = job, where, check
+        self._patience = None if timeout is None else Patience(timeout)
         self._opening = Lock()
         self._work: BlockWork | None = None
         self._unopened: tuple[str, str] | None = None
@@ -49,6 +57,15 @@ class Opened:
 
     def __call__(self, block: Window) -> Answer:
         """Try to do ``block``."""
+        if self._patience is None:
+            return self._counted(block)
+        try:
+            return self._patience.call(lambda: self._counted(block))
+        except LateError as error:
+            # Not again: what hangs once mostly does so again, and each try costs as long.
+            return Answer(failure(block, error), where=self._where)
+
+    def _counted(self, block: Window) -> Answer:
         with self._counting:
             if self._stopped:
                 return Answer(None, where=self._where)
@@ -72,6 +89,8 @@ class Opened:
         with self._counting:
             idle = not self._users and not self._closed
             self._stopped = self._closed = True
+        if self._patience is not None:
+            self._patience.close()
         if idle:
             self._let_go()
 
@@ -79,7 +98,7 @@ class Opened:
         work = self._open()
         if work is None:
             error, trace = self._unopened or ("", "")
-            failed = Failed(block, error, trace)
+            failed = Failed(block, error, trace, everywhere=True)
             return Answer(failed, again=False, unopened=True, where=self._where)
         try:
             return Answer(Done(block, dict(work(block))), where=self._where)
@@ -116,7 +135,8 @@ def message(error: BaseException) -> str:
 
 def failure(block: Window, error: BaseException) -> Failed:
     """``error`` as the outcome of ``block``."""
-    return Failed(block, message(error), _trace(error), isinstance(error, InputError))
+    wrong, full = isinstance(error, InputError), isinstance(error, ProductError)
+    return Failed(block, message(error), _trace(error), wrong_input=wrong, everywhere=full)
 
 
 def _trace(error: BaseException) -> str:

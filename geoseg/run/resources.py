@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from math import ceil
 from pathlib import Path
@@ -24,7 +25,9 @@ def available_cores(cgroup: Path = CGROUP) -> int:
     except AttributeError:  # macOS has no affinity
         cores = os.cpu_count() or 1
     quota = _read(cgroup / "cpu.max").split()
-    if len(quota) == 2 and quota[0].isdigit() and int(quota[1]):
+    if not quota:  # version 1
+        quota = [_read(cgroup / "cpu" / f"cpu.cfs_{what}_us") for what in ("quota", "period")]
+    if len(quota) == 2 and all(number.isdigit() for number in quota) and int(quota[1]):
         cores = min(cores, ceil(int(quota[0]) / int(quota[1])))
     return max(1, cores)
 
@@ -34,7 +37,7 @@ def available_memory(cgroup: Path = CGROUP) -> int:
     import psutil  # noqa: PLC0415 (who only counts cores does without it)
 
     total = int(psutil.virtual_memory().total)
-    limit = _read(cgroup / "memory.max")
+    limit = _read(cgroup / "memory.max") or _read(cgroup / "memory" / "memory.limit_in_bytes")
     return min(total, int(limit)) if limit.isdigit() else total
 
 
@@ -73,6 +76,28 @@ def worker_environment(cores: int, workers: int) -> dict[str, str]:
         "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
         # Workers share the client's terminal; what happens to a block is told by its outcome.
         "DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "error",
+    }
+
+
+def dask_settings(environment: Mapping[str, str]) -> dict[str, object]:
+    """How our own clusters differ from distributed's defaults; given to :func:`dask.config.set`."""
+    return {
+        "distributed.nanny.pre-spawn-environ": dict(environment),
+        # Two deaths, then the block is tried alone (see OnDask).
+        "distributed.scheduler.allowed-failures": 1,
+        # No task holds data: nothing to spill or to rebalance, and a worker that is paused for
+        # the memory of its libraries would never be woken. Only the promised limit counts.
+        "distributed.worker.memory.target": False,
+        "distributed.worker.memory.spill": False,
+        "distributed.worker.memory.pause": False,
+        "distributed.worker.memory.terminate": 1.0,
+        # A clock that jumps (a machine that slept, a time server) would have all workers taken for
+        # dead. One that died is known by its connection, and one that hangs by its block.
+        "distributed.scheduler.worker-ttl": None,
+        "distributed.scheduler.active-memory-manager.start": False,
+        "distributed.worker.profile.enabled": False,
+        # Models and kernels hold the interpreter for seconds while they load; that is no news.
+        "distributed.admin.tick.limit": "5 minutes",
     }
 
 

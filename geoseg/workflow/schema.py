@@ -27,6 +27,7 @@ from geoseg.workflow.fields import (
     Memory,
     OrElse,
     SomeAutoPixels,
+    Span,
 )
 from geoseg.workflow.grid import GridChoice
 from geoseg.workflow.inputs import AreaOfProducts, Input
@@ -36,6 +37,7 @@ from geoseg.workflow.monitor import Notify, OptionalMonitor
 from geoseg.workflow.postprocess import Step, check_order
 from geoseg.workflow.section import Section
 from geoseg.workflow.template import expand_directory
+from geoseg.workflow.units import Duration
 from geoseg.workflow.vector import OptionalVector, Vector, expand_vector
 from geoseg.workflow.water import WaterOfRun
 from geoseg.workflow.whole import Whole
@@ -172,13 +174,23 @@ class Cluster(Section):
         return self
 
 
+def _some_time(value: Duration) -> Duration:
+    if value.timedelta.total_seconds() < 1:
+        raise UnfitError("expected a second at least, like '30 min' or '3 h'", show(str(value)))
+    return value
+
+
 class RunRules(Section):
     """How a run goes on after a failure."""
 
-    on_error: Literal["stop", "skip_scene"] = "stop"
-    """Stop the run at the first scene that fails, or go on with the next scene."""
+    on_error: Literal["stop", "skip_block", "skip_scene"] = "stop"
+    """Stop at the first block that fails; or skip_block, leave a hole in the map, which is nodata
+    and listed, and go on; or skip_scene, go on with the next scene. What failed is tried again by
+    the next run."""
     retries: Annotated[int, Field(ge=0, le=10)] = 2
     """How often a failed block is tried again."""
+    block_timeout: Annotated[Span, AfterValidator(_some_time)] = Duration(3, "h")
+    """A block that takes longer has failed: what it reads hangs."""
 
 
 _SEGMENTING = (

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import pytest
 
-from geoseg.errors import BlockError, InputError, ModelError, StoppedError
+from geoseg.errors import BlockError, InputError, ModelError, ProductError, StoppedError
 from geoseg.grid import Window
 from geoseg.run.base import Done, Failed, Stop
 from geoseg.run.ledger import Ledger
 from geoseg.run.loop import run_blocks
 from geoseg.run.opened import Opened
+from geoseg.run.patience import LateError, Patience, in_time
 from geoseg.run.progress import Plain
 from geoseg.run.reporter import Silent
 from geoseg.run.resources import available_cores, available_memory, worker_environment
@@ -221,3 +222,66 @@ def test_cores_are_shared_out(tmp_path):
     assert available_cores(tmp_path) >= 1
     assert available_memory(tmp_path) > 1048576
     assert available_memory(tmp_path / "missing") > 1048576
+    old = tmp_path / "version-1"
+    for name, text in (
+        ("cpu/cpu.cfs_quota_us", "50000"),
+        ("cpu/cpu.cfs_period_us", "100000"),
+        ("memory/memory.limit_in_bytes", "1048576"),
+    ):
+        (old / name).parent.mkdir(parents=True, exist_ok=True)
+        (old / name).write_text(f"{text}\n")
+    assert (available_cores(old), available_memory(old)) == (1, 1048576)
+    (old / "cpu/cpu.cfs_quota_us").write_text("-1\n")
+    assert available_cores(old) == available_cores(tmp_path / "missing")
+
+
+@dataclass
+class FullDisk(Counting):
+    """A job whose disk is full from some block on."""
+
+    def __call__(self, block):
+        if block.y0 >= 4:
+            raise ProductError("disk: No space left on device")
+        return super().__call__(block)
+
+
+def test_what_would_fail_everywhere_is_no_hole(ledger):
+    with pytest.raises(BlockError, match="block rows 4:5, columns 0:5: disk: No space left"):
+        run_blocks(one_by_one(), FullDisk(), BLOCKS, ledger, Silent(), on_error="skip_block")
+    assert ledger.done == set(BLOCKS[:4])
+
+
+def test_a_job_that_cannot_be_opened_makes_no_holes(ledger):
+    class Closed(Counting):
+        def open(self):
+            raise ModelError("no weights")
+
+    ledger.record(Done(BLOCKS[0], {}))
+    with pytest.raises(BlockError, match="no weights"):
+        run_blocks(one_by_one(), Closed(), BLOCKS, ledger, Silent(), on_error="skip_block")
+
+
+def test_a_map_of_nothing_but_holes_is_an_error(ledger):
+    job = Counting(bad=tuple(range(10)))
+    with pytest.raises(BlockError, match=r"number 0 \(and 9 more blocks\)"):
+        run_blocks(one_by_one(), job, BLOCKS, ledger, Silent(), on_error="skip_block")
+
+
+def test_nobody_waits_longer_than_they_want():
+    goes_on, patience = threading.Event(), Patience(0.05)
+    with pytest.raises(LateError, match=r"not done within 0\.05 s"):
+        patience.call(goes_on.wait)
+    goes_on.set()
+    assert in_time(60, lambda: 3) == 3
+    with pytest.raises(ZeroDivisionError):
+        in_time(60, lambda: 1 // 0)
+
+
+def test_threads_are_used_again_and_end():
+    patience = Patience(60)
+    first = patience.call(threading.current_thread)
+    assert patience.call(threading.current_thread) is first
+    assert first.daemon
+    patience.close()
+    first.join(10)
+    assert not first.is_alive()
