@@ -20,6 +20,7 @@ from geoseg.api.places import check_folder
 from geoseg.api.planning import RunPlan, SceneTask
 from geoseg.api.products import Products
 from geoseg.api.results import RunResult, SceneResult
+from geoseg.api.resuming import Resuming
 from geoseg.api.stages import MadeFrom, Stage
 from geoseg.api.tracing import Tracing
 from geoseg.errors import ClusterError, GeosegError
@@ -110,13 +111,16 @@ class _Run:
         if not self.force and diary.removed(task):
             self.reporter.message(f"scene {scene.id}: was removed to make room, stays away")
             return SceneResult(scene.id, task.directory, fresh=False)
-        remove_leftovers(task.directory)
+        for folder in (task.directory, task.directory / STATE):
+            remove_leftovers(folder)
         if not task.found.ready:
             self._executor()  # a cluster that does not answer is known before anything is written
         task.found.prepare(self.reporter)
         engine = self._engines.of(task)
         made_from = self._made_from(task, engine)
-        products = Products(self.plan, task, made_from.inputs, made_from.parts, made_from.products)
+        products = Products(
+            self.plan, task, made_from.inputs, made_from.parts, made_from.products, made_from.files
+        )
         why = diary.why(task, made_from, finished=products.finished(), force=self.force)
         if why is None:
             diary.made(task, made_from, None)
@@ -126,8 +130,7 @@ class _Run:
         diary.begin()
         if why.why != "new":
             self.reporter.message(f"scene {scene.id} runs again: {why}")
-        refined = task.plan.refinement is not None
-        work = WorkFolder(task.directory / STATE, "refined" if refined else "classes")
+        work = self._work_folder(task, made_from)
         status = StatusFile(work.root)
         try:
             reporter = Several([self.reporter, status])
@@ -153,13 +156,15 @@ class _Run:
         numbers, doubts = look_at(task, self.plan.committee)
         self._warn(doubts, reporter)
         stages = self._stages(task, work, made_from)
-        self._begin(task, work, stages[0], reporter)
-        summaries = {stage.name: _do(stage, executor, work, reporter) for stage in stages}
+        resuming = Resuming(work, reporter)
+        resuming.begin(stages[0], lambda: _create(task, work), force=self.force)
+        summaries = {stage.name: _do(stage, executor, resuming) for stage in stages}
+        fingerprint.check_states(made_from.files)
         moved = None
         if products.outlining is not None:
             parts = stages[-1].parts | {"made from": made_from.products}
             trace = Tracing(task.plan, work, products.outlining, parts)
-            moved = trace.run(lambda stage: _do(stage, executor, work, reporter), summaries)
+            moved = trace.run(lambda stage: _do(stage, executor, resuming), summaries)
         with ExitStack() as stack:
             segmented, *others = (
                 stack.enter_context(stage.ledger(work)) for stage in stages if stage.counts
@@ -185,7 +190,9 @@ class _Run:
     def _made_from(self, task: SceneTask, engine: Chosen) -> MadeFrom:
         workflow, plan = self.plan.workflow, task.plan
         keys, committee = workflow.results_key_fields(), self.plan.committee
-        inputs = fingerprint.inputs(plan.scene.sources)
+        files = fingerprint.files(plan.scene.sources)
+        states = fingerprint.states(files)  # before they are hashed
+        inputs = fingerprint.inputs(files)
         lattice = [plan.lattice.size, plan.lattice.margin, plan.lattice.multiple]
         parts = fingerprint.parts(
             sources=inputs,
@@ -198,17 +205,27 @@ class _Run:
                 "lattice": lattice,
                 "area": plan.scene.area,
                 "grid": repr(plan.scene.grid),
+                "numbers": fingerprint.meaning(plan.scene),
                 "layers": plan.layers,
                 "observations": plan.observations,
                 "combined": combined_settings(plan.scene),
             },
         )
-        return MadeFrom(inputs, parts, fingerprint.digest([parts, keys]), engine)
+        return MadeFrom(inputs, parts, fingerprint.digest([parts, keys]), engine, states)
+
+    def _work_folder(self, task: SceneTask, made_from: MadeFrom) -> WorkFolder:
+        parts, plan = _stored_parts(task, made_from), task.plan
+        refined = plan.refinement and f"refined-{_short(repr(plan.refinement))}"
+        return WorkFolder(
+            task.directory / STATE,
+            refined or "classes",
+            _short(parts),
+            _short([parts, made_from.products]),
+        )
 
     def _stages(self, task: SceneTask, work: WorkFolder, made_from: MadeFrom) -> list[Stage]:
         plan, choice = task.plan, self.plan.workflow.model
-        # The block is no part of the result, but of how the stores are laid out.
-        parts = made_from.parts | {"blocks": str(plan.block)}
+        parts = _stored_parts(task, made_from)
         key = f"{plan.scene.id}-{made_from.products[:12]}"
         segment = SegmentJob(
             f"segment-{key}",
@@ -227,25 +244,6 @@ class _Run:
             refine = RefineJob(f"refine-{key}", plan, work)
             stages.append(Stage("refine", refine, plan.blocks, parts, counts=True))
         return stages
-
-    def _begin(self, task: SceneTask, work: WorkFolder, stage: Stage, reporter: Reporter) -> None:
-        """Make the stores, or go on with those of an interrupted run of the same work."""
-        with stage.ledger(work) as ledger:
-            changed = ledger.changed
-        if changed or self.force:
-            if changed:
-                reporter.message(f"{', '.join(changed)} changed since the last run: starting anew")
-            work.remove()
-        legend = task.plan.card.legend
-        fills = dict.fromkeys(("classes", work.final), legend.nodata)
-        percents = "confidence", *plane_names(task.plan.layers, legend.values)
-        fills |= dict.fromkeys(percents, NO_PERCENT)
-        if task.plan.observations or task.plan.scene.combined is not None:
-            fills[OBSERVATIONS] = 0
-        for name, fill in fills.items():
-            ZarrRaster.create(
-                work.rasters, task.plan.scene.grid, block=task.plan.block, fill=fill, name=name
-            )
 
     def _executor(self) -> Executor:
         """The cluster, started when the first scene needs it."""
@@ -276,6 +274,36 @@ def _nothing_mapped(task: SceneTask, account: Account) -> list[str]:
     return [f"scene {scene}: nothing is mapped: {why}"]
 
 
-def _do(stage: Stage, executor: Executor, work: WorkFolder, reporter: Reporter) -> Summary:
-    with stage.ledger(work) as ledger:
-        return run_blocks(executor, stage.job, stage.blocks, ledger, reporter, name=stage.name)
+def _stored_parts(task: SceneTask, made_from: MadeFrom) -> dict[str, str]:
+    """What the blocks of the first stage depend on."""
+    # The block is no part of the result, but of how the stores are laid out.
+    return made_from.stored | {"blocks": str(task.plan.block)}
+
+
+def _short(value: Any) -> str:
+    return fingerprint.digest(value)[:12]
+
+
+def _create(task: SceneTask, work: WorkFolder) -> None:
+    """Make the stores of a scene that are not there yet."""
+    plan = task.plan
+    for name, fill in _fills(task, work).items():
+        ZarrRaster.create(work.rasters, plan.scene.grid, block=plan.block, fill=fill, name=name)
+
+
+def _fills(task: SceneTask, work: WorkFolder) -> dict[str, int]:
+    """The rasters of a scene's blocks, and what stands in each where nothing was mapped."""
+    legend = task.plan.card.legend
+    fills = dict.fromkeys(("classes", work.final), legend.nodata)
+    percents = "confidence", *plane_names(task.plan.layers, legend.values)
+    fills |= dict.fromkeys(percents, NO_PERCENT)
+    if task.plan.observations or task.plan.scene.combined is not None:
+        fills[OBSERVATIONS] = 0
+    return fills
+
+
+def _do(stage: Stage, executor: Executor, resuming: Resuming) -> Summary:
+    with resuming.ledger(stage) as ledger:
+        return run_blocks(
+            executor, stage.job, stage.blocks, ledger, resuming.reporter, name=stage.name
+        )

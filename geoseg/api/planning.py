@@ -17,7 +17,7 @@ from geoseg.io.target_grid import where_data_can_be
 from geoseg.models.base import ModelCard
 from geoseg.models.committee import Committee
 from geoseg.models.intact import check_weights
-from geoseg.models.registry import check_classes, check_scene, find
+from geoseg.models.registry import check_classes, check_scene, find, pinned
 from geoseg.ops.tiling import Lattice
 from geoseg.plan import Resources, ScenePlan, TilingWish, plan_scene
 from geoseg.run.resources import available_cores, available_memory
@@ -93,6 +93,7 @@ def _committee(choice: ModelChoice) -> Committee:
         asked = choice if name is None else ModelChoice.model_validate(expand_model(name))
         package = find(asked.name or Path(asked.path or "").absolute())
         package = replace(package, allow_code=choice.allow_code)
+        package = pinned(package)  # what is planned is what workers load, and resumed runs, too
         if package.weights is not None:
             check_weights(package.weights, package.card.sha256)
         members.append(package)

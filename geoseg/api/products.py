@@ -11,6 +11,7 @@ from typing import Any
 from geoseg.api import fingerprint
 from geoseg.api.accounts import Account, timing
 from geoseg.api.combining import date_text
+from geoseg.api.fingerprint import FileState
 from geoseg.api.finished import is_finished
 from geoseg.api.jobs import WorkFolder
 from geoseg.api.layers import LayerRasters, scene_layers
@@ -23,23 +24,14 @@ from geoseg.api.observations import (
 from geoseg.api.outlining import SUFFIX_OF, Outlining, areas_record, outlining
 from geoseg.api.planning import RunPlan, SceneTask
 from geoseg.api.polygons import Stored, store_polygons, write_polygons
-from geoseg.io.atomic import write_bytes
+from geoseg.io.atomic import remove_file, write_bytes
 from geoseg.io.cog import write_class_cog
 from geoseg.io.columns import attributes
 from geoseg.io.decimate import decimated_pixels, decimated_raster
 from geoseg.io.opening import open_pixels
-from geoseg.io.product_item import (
-    ItemAsset,
-    Processing,
-    class_asset,
-    write_item,
-)
+from geoseg.io.product_item import ItemAsset, Processing, class_asset, write_item
 from geoseg.io.qgis_project import ProjectLayer, write_project
-from geoseg.io.qml import (
-    class_style,
-    polygon_style,
-    write_class_qml,
-)
+from geoseg.io.qml import class_style, polygon_style, write_class_qml
 from geoseg.io.quicklook import PANEL, Picture, stretch_limits, write_quicklook
 from geoseg.io.rat import write_rat
 from geoseg.io.traffic import METER
@@ -78,6 +70,7 @@ class Products:
     inputs: list[dict[str, Any]]
     parts: Mapping[str, str]
     fingerprint: str
+    files: Mapping[str, FileState]
 
     def paths(self) -> dict[str, Path]:
         """By role, in the order in which they are made; the item is last."""
@@ -129,7 +122,7 @@ class Products:
         """
         paths = self.paths()
         # An item that stands from an earlier run must not vouch for a mixture of old and new.
-        paths["item"].unlink(missing_ok=True)
+        remove_file(paths["item"])
         reporter.stage("products", blocks=len(paths), pixels=0)
         means = self._write_rasters(work, paths)
         seen = write_observations(self._scene, work, self.task.directory, self._tags)
@@ -144,6 +137,7 @@ class Products:
             record["polygons"] |= self._shaped(polygons, moved)
         self._tell_traffic(record["remote"], reporter)
         write_bytes(paths["run"], (json.dumps(record, indent=2, default=str) + "\n").encode())
+        fingerprint.check_states(self.files)  # pictures show the scene itself
         self._write_item(paths)
         reporter.advance(blocks=max(0, len(paths) - 3 - len(means)), pixels=0)
         return record

@@ -7,8 +7,9 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from zlib import crc32
 
 from geoseg.errors import ProductError
 
@@ -29,7 +30,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         room = tempfile.mkdtemp(
             dir=path.parent, prefix=f".{path.name[:_LONGEST_STEM]}.", suffix=_SUFFIX
         )
@@ -68,6 +69,61 @@ def replace_unsynced(path: Path, data: bytes) -> None:
     except OSError as error:
         made.unlink(missing_ok=True)
         raise ProductError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def checksum(path: Path) -> int:
+    """CRC-32 of a file.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    found = 0
+    with path.open("rb") as file:
+        while part := file.read(2**20):
+            found = crc32(part, found)
+    return found
+
+
+def described(path: Path) -> dict[str, int]:
+    """What a block's report says of the file that it left: ``bytes`` and ``crc``."""
+    return {"bytes": path.stat().st_size, "crc": checksum(path)}
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, so that a power cut does not take it back.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for place in made:
+        _sync(place.parent)
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file, if it is there, so that a power cut does not bring it back.
+
+    Raises:
+        ProductError: It cannot be removed.
+    """
+    try:
+        path.unlink(missing_ok=True)
+        if path.parent.is_dir():
+            _sync(path.parent)
+    except OSError as error:
+        raise ProductError(f"{path}: cannot be removed: {error.strerror or error}") from error
+
+
+def detach(folder: Path) -> None:
+    """Remove a folder that others may write to: first it loses its name, in one step.
+
+    What cannot be removed now is found by :func:`remove_leftovers`.
+    """
+    aside = folder.with_name(f".{folder.name}.{os.getpid()}{_SUFFIX}")
+    with suppress(OSError):
+        folder.replace(aside)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def remove_leftovers(folder: str | Path) -> list[Path]:
