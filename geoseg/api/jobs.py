@@ -23,7 +23,6 @@ from geoseg.run.base import BlockWork
 from geoseg.steps.refine import RefineBlock
 from geoseg.steps.segment import OBSERVATIONS, SegmentBlocks, Tiling, plane_names
 
-
 Proof = Callable[[Window], object]
 """Gives what the report of a block calls ``crc``, from what is stored of it now; raises where it
 is damaged or missing."""
