@@ -24,7 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--chaos",
         type=int,
-        default=6,
+        default=4,
         metavar="N",
         help="kill runs N times and damage N files; docs/reliability.md was made with 60",
     )

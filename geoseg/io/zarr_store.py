@@ -62,9 +62,17 @@ class ZarrRaster:
 
         Raises:
             ProductError: There is such an array already, of another shape, grid, chunk size or
-                dtype.
+                dtype, or a damaged one.
         """
-        path = Path(path)
+        store = cls(path, name)
+        try:
+            store._create(grid, block=block, fill=fill, dtype=dtype)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ProductError(f"{path}: its metadata is damaged: {error!r:.200}") from error
+        return store
+
+    def _create(self, grid: GeoBox, *, block: int, fill: int, dtype: str) -> None:
+        path, name = self.path, self.name
         if not path.exists():
             with replacing(path) as made:
                 _write_group(made, grid)
@@ -76,11 +84,9 @@ class ZarrRaster:
         if not (path / name / ".zarray").is_file():
             with replacing(path / name) as made:
                 _write_array(made, grid, block=block, fill=fill, name=name, dtype=dtype)
-        store = cls(path, name)
-        store._check(grid, block, fill, dtype)
+        self._check(grid, block, fill, dtype)
         _check_layout(path / name)
         consolidate(path)
-        return store
 
     @property
     def shape(self) -> tuple[int, int]:
