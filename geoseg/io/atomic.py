@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from zlib import crc32
 
@@ -29,25 +31,53 @@ def replacing(path: str | Path) -> Iterator[Path]:
         ProductError: The folder cannot be written to, or the body left nothing behind.
     """
     path = Path(path)
+    with room_in(path.parent, path.name) as room:
+        try:
+            made = room / path.name
+            yield made
+            if not made.exists():
+                raise ProductError(f"{path}: nothing was written")
+            _sync_tree(made)
+            _swap(made, path, room / "replaced")
+            _sync(path.parent)
+        except OSError as error:
+            raise ProductError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def room_in(folder: Path, stem: str) -> Iterator[Path]:
+    """A folder with a hidden name in ``folder``, for work on something called ``stem``.
+
+    It goes away in the end; where its process is killed, :func:`remove_abandoned` finds it.
+
+    Raises:
+        ProductError: ``folder`` cannot be written to.
+    """
     try:
-        make_folder(path.parent)
-        room = tempfile.mkdtemp(
-            dir=path.parent, prefix=f".{path.name[:_LONGEST_STEM]}.", suffix=_SUFFIX
-        )
+        make_folder(folder)
+        room = tempfile.mkdtemp(dir=folder, prefix=f".{stem[:_LONGEST_STEM]}.", suffix=_SUFFIX)
+        held = os.open(room, os.O_RDONLY)
     except OSError as error:
-        raise ProductError(f"{path}: cannot write here: {error.strerror}") from error
+        raise ProductError(f"{folder / stem}: cannot write here: {error.strerror}") from error
     try:
-        made = Path(room, path.name)
-        yield made
-        if not made.exists():
-            raise ProductError(f"{path}: nothing was written")
-        _sync_tree(made)
-        _swap(made, path, Path(room, "replaced"))
-        _sync(path.parent)
-    except OSError as error:
-        raise ProductError(f"{path}: cannot be written: {error.strerror or error}") from error
+        with suppress(OSError):  # without locks nobody can tell that it is abandoned, either
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield Path(room)
     finally:
+        os.close(held)
         shutil.rmtree(room, ignore_errors=True)
+
+
+def remove_abandoned(folder: Path, stem: str) -> None:
+    """Remove what killed processes left of their work on ``stem``; others may be at work there."""
+    for room in folder.glob(f".{escape(stem[:_LONGEST_STEM])}.*{_SUFFIX}"):
+        with suppress(OSError):
+            held = os.open(room, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)  # free as soon as its holder ended
+                shutil.rmtree(room, ignore_errors=True)
+            finally:
+                os.close(held)
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:

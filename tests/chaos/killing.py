@@ -182,11 +182,11 @@ def ledgers(out: Path) -> dict[str, int]:
 
 
 def hashes(out: Path) -> dict[str, str]:
-    """SHA-256 of every product."""
+    """SHA-256 of every product, those in folders below included."""
     return {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(out.iterdir())
-        if path.is_file() and path.name not in NOT_COMPARED
+        str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(out.rglob("*"))
+        if path.is_file() and path.name not in NOT_COMPARED and ".geoseg" not in path.parts
     }
 
 
@@ -194,7 +194,7 @@ def strays(out: Path) -> list[str]:
     """What lies about that is no product, no ledger of runs and no status."""
     kept = {"ledger.sqlite", "status.json"}
     found = [p for p in out.rglob(".*") if p.name != ".geoseg"]
-    found += [p for p in (out / ".geoseg").iterdir() if p.name not in kept]
+    found += [p for p in (out / ".geoseg").glob("*") if p.name not in kept]
     return sorted(str(p.relative_to(out)) for p in found)
 
 
