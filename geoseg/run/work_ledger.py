@@ -363,14 +363,19 @@ def _version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
+def _said(error: Exception) -> str:
+    """In one line, as what is damaged may be quoted in it."""
+    return "".join(c if c.isprintable() else "?" for c in str(error))[:200]
+
+
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
         advice = "" if any(word in str(error) for word in _NO_DAMAGE) else _ADVICE
-        raise ProductError(f"{path}: cannot be used as ledger: {error}{advice}") from error
+        raise ProductError(f"{path}: cannot be used as ledger: {_said(error)}{advice}") from error
     except ValueError as error:
-        raise ProductError(f"{path}: is damaged: {error}{_ADVICE}") from error
+        raise ProductError(f"{path}: is damaged: {_said(error)}{_ADVICE}") from error
     except OSError as error:
         raise ProductError(f"{path}: cannot be used as ledger: {error.strerror}") from error
