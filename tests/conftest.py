@@ -19,6 +19,23 @@ settings.register_profile(
 settings.load_profile("geoseg")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How long the tests in tests/chaos try."""
+    parser.addoption(
+        "--chaos",
+        type=int,
+        default=4,
+        metavar="N",
+        help="kill runs N times and damage N files; docs/reliability.md was made with 60",
+    )
+
+
+@pytest.fixture(scope="session")
+def chaos(pytestconfig: pytest.Config) -> int:
+    """How many kills, or damages, are tried."""
+    return int(pytestconfig.getoption("--chaos"))
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The folder of real scenes; tests that need it skip where it is missing."""

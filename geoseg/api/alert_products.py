@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -16,9 +15,10 @@ from geoseg.api import fingerprint
 from geoseg.api.alerts import hold_store, settle
 from geoseg.api.places import check_folder
 from geoseg.api.polygons import Passing
-from geoseg.errors import InputError, ProductError
+from geoseg.errors import InputError
 from geoseg.grid import blocks, full_window
 from geoseg.io.alert_store import AlertStore, rule_text
+from geoseg.io.atomic import remove_abandoned, remove_file, room_in
 from geoseg.io.class_raster import NO_CLASS
 from geoseg.io.cog import write_class_cog, write_confidence_cog, write_number_cog
 from geoseg.io.columns import attributes
@@ -137,6 +137,8 @@ def export(
         settle(made, workers=workers, reporter=teller, verify=True)
         with _room(out) as room:
             laid = _lay(made, room, workers, teller)
+            # That of an earlier export must not vouch for a mixture of old and new.
+            remove_file(out / "item.json")
             paths = _write_rasters(made, laid, out, teller)
             polygons = _write_polygons(made, laid, out / _FILES[-1], min_area, workers, teller)
             paths["alerts"] = out / _FILES[-1]
@@ -150,13 +152,10 @@ def export(
 @contextmanager
 def _room(out: Path) -> Iterator[Path]:
     """A folder in ``out`` that goes away in the end."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        room = tempfile.TemporaryDirectory(dir=out, prefix=".alerts.", suffix=".part")
-    except OSError as error:
-        raise ProductError(f"{out}: cannot write here: {error.strerror}") from error
-    with room as folder:
-        yield Path(folder)
+    for name in ("alerts", "item.json", *_FILES):
+        remove_abandoned(out, name)
+    with room_in(out, "alerts") as folder:
+        yield folder
 
 
 def _lay(made: AlertStore, room: Path, workers: int | None, teller: Reporter) -> _Laid:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,8 @@ from numpy.typing import NDArray
 
 from geoseg.api.sources import CodeSource
 from geoseg.grid import GeoBox, Window
+from geoseg.io.arcs import arcs_path
+from geoseg.io.atomic import checksum, detach, remove_file
 from geoseg.io.opening import open_pixels
 from geoseg.io.zarr_store import ZarrRaster
 from geoseg.models.committee import Committee
@@ -22,22 +23,35 @@ from geoseg.run.base import BlockWork
 from geoseg.steps.refine import RefineBlock
 from geoseg.steps.segment import OBSERVATIONS, SegmentBlocks, Tiling, plane_names
 
+Proof = Callable[[Window], object]
+"""Gives what the report of a block calls ``crc``, from what is stored of it now; raises where it
+is damaged or missing."""
+
 
 @dataclass(frozen=True, slots=True)
 class WorkFolder:
     """Where the blocks of one scene are kept until its products are made.
 
-    ``final`` names the array of the codes that products are made of: the model's own, or those
-    that were refined.
+    What depends on other things lies in other places: a worker whose run was killed, and that has
+    not noticed yet, must not write into what a later run makes of other settings.
+
+    Attributes:
+        root: The state folder of an output.
+        final: Names the array of the codes that products are made of: the model's own, or those
+            that were refined.
+        key: Stands for all that stored pixels depend on.
+        shapes: Stands for all that traced blocks depend on.
     """
 
     root: Path
     final: str = "classes"
+    key: str = "0"
+    shapes: str = "0"
 
     @property
     def rasters(self) -> Path:
-        """Zarr group: ``classes``, ``confidence``, ``refined``, layers and ``observations``."""
-        return self.root / "work.zarr"
+        """Zarr group: ``classes``, ``confidence``, refined ones, layers and ``observations``."""
+        return self.root / f"work-{self.key}.zarr"
 
     @property
     def classes(self) -> ZarrRaster:
@@ -56,24 +70,35 @@ class WorkFolder:
     @property
     def arcs(self) -> Path:
         """Folder of traced blocks."""
-        return self.root / "arcs"
+        return self.root / f"arcs-{self.shapes}"
 
     @property
     def unit(self) -> Path:
         """Folder of the minimum mapping unit."""
-        return self.root / "unit"
+        return self.root / f"unit-{self.shapes}"
 
     def ledger(self, stage: str) -> Path:
         """What is done of one stage."""
         self.root.mkdir(parents=True, exist_ok=True)
         return self.root / f"{stage}.jsonl"
 
+    def ledgers(self) -> list[Path]:
+        """Those of all stages that there are."""
+        return sorted(self.root.glob("*.jsonl"))
+
     def remove(self) -> None:
         """Forget all blocks; the status file and the lock stay."""
-        for folder in (self.rasters, self.arcs, self.unit):
-            shutil.rmtree(folder, ignore_errors=True)
-        for file in (*self.root.glob("*.jsonl"), *self.root.glob("*.arrow")):
-            file.unlink()
+        for file in (*self.ledgers(), *self.root.glob("*.arrow")):
+            remove_file(file)  # before the blocks: what no ledger speaks of is never used
+        self.tidy(keep=False)
+
+    def tidy(self, *, keep: bool = True) -> None:
+        """Remove the blocks of other work than this, and this one's unless ``keep``."""
+        kept = {self.rasters, self.arcs, self.unit} if keep else set()
+        for what in ("work*.zarr", "arcs*", "unit*"):
+            for folder in self.root.glob(what):
+                if folder not in kept:
+                    detach(folder)
 
 
 def fills(plan: ScenePlan, work: WorkFolder) -> dict[str, int]:
@@ -123,10 +148,7 @@ class SegmentJob:
             plan.lattice, plan.seams, plan.weights, plan.batch, plan.layers, plan.min_valid
         )
         combined = plan.scene.combined
-        counted = combined is not None or plan.observations
-        kept = (*plan.layers, OBSERVATIONS) if counted else plan.layers
-        names = plane_names(kept, plan.card.legend.values)
-        layers = {name: self.folder.raster(name) for name in names}
+        layers = {name: self.folder.raster(name) for name in self._layers}
         stores = self.folder.raster("classes"), self.folder.confidence
         threads = self.model_threads
         if combined is None or not combined.predicted:
@@ -142,6 +164,20 @@ class SegmentJob:
         return MosaicBlocks(
             several, combined.rule, segmenter, stores, tiling, layers=layers, model_threads=threads
         )
+
+    def proof(self) -> Proof:
+        """Checksums of the stores, by name."""
+        names = ("classes", "confidence", *self._layers)
+        stores = {name: self.folder.raster(name) for name in names}
+        return lambda block: {name: store.checksum(block) for name, store in stores.items()}
+
+    @property
+    def _layers(self) -> list[str]:
+        """The stores beside classes and confidence."""
+        plan = self.plan
+        counted = plan.scene.combined is not None or plan.observations
+        kept = (*plan.layers, OBSERVATIONS) if counted else plan.layers
+        return plane_names(kept, plan.card.legend.values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +196,7 @@ class RefineJob:
         names = plane_names(["probabilities"] if guide else [], plan.card.legend.values)
         return RefineBlock(
             self.folder.raster("classes"),
-            self.folder.raster("refined"),
+            self.folder.classes,
             plan.scene.grid,
             plan.card,
             plan.refinement.steps,
@@ -168,6 +204,11 @@ class RefineJob:
             open_pixels(plan.scene) if guide else None,
             guide,
         )
+
+    def proof(self) -> Proof:
+        """Checksum of the store."""
+        store = self.folder.classes
+        return lambda block: {"refined": store.checksum(block)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,3 +267,8 @@ class TraceJob:
             confidence=self.folder.confidence,
             nodata=self.source.nodata,
         )
+
+    def proof(self) -> Proof:
+        """Checksum of the file of arcs."""
+        folder = self.folder.arcs
+        return lambda block: checksum(arcs_path(folder, block))

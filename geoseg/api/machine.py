@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -11,9 +10,10 @@ from typing import Protocol
 
 from geoseg.api import fingerprint
 from geoseg.api.sources import CodeSource
-from geoseg.errors import BlockError, ProductError, SceneError
+from geoseg.errors import BlockError, SceneError
 from geoseg.grid import GeoBox, Window, blocks
 from geoseg.io.arcs import load_all_arcs
+from geoseg.io.atomic import remove_abandoned, room_in
 from geoseg.io.percent_raster import PercentRaster
 from geoseg.ops.arcs import BlockArcs
 from geoseg.ops.metric import measure_grid
@@ -156,11 +156,7 @@ def room_beside(out: Path) -> Iterator[Path]:
     Raises:
         ProductError: Nothing can be written there.
     """
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        room = tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.", suffix=".part")
-    except OSError as error:
-        raise ProductError(f"{out}: cannot write here: {error.strerror}") from error
-    with room as folder:
-        (Path(folder) / "arcs").mkdir()
-        yield Path(folder)
+    remove_abandoned(out.parent, out.name)
+    with room_in(out.parent, out.name) as folder:
+        (folder / "arcs").mkdir()
+        yield folder

@@ -9,13 +9,14 @@ from typing import Any, Literal
 
 from geoseg.api.sources import CodeSource, PercentSource
 from geoseg.grid import GeoBox, Window
-from geoseg.io.mmu_files import CodeBlocks
+from geoseg.io.atomic import checksum
+from geoseg.io.mmu_files import CodeBlocks, codes_path, survey_path
 from geoseg.legend import Legend
 from geoseg.ops.metric import measure_grid
 from geoseg.ops.mmu.balance import Balance
 from geoseg.ops.mmu.rules import MinimumUnit
 from geoseg.ops.regions import NODATA
-from geoseg.run.base import BlockWork, Job
+from geoseg.run.base import BlockWork
 
 Task = Literal["survey", "rewrite"]
 
@@ -67,6 +68,11 @@ class UnitJob:
             return SurveyBlock(**common)
         return RewriteBlock(**common, out=self.written.open())
 
+    def proof(self) -> Callable[[Window], object]:
+        """Checksum of the file that a block leaves."""
+        place = survey_path if self.task == "survey" else codes_path
+        return lambda block: checksum(place(self.folder, block))
+
     @property
     def written(self) -> Rewritten:
         """Where the stage writes to."""
@@ -75,7 +81,7 @@ class UnitJob:
 
 
 def reassign(
-    run: Callable[[Job, str], object],
+    run: Callable[[UnitJob, str], object],
     job: UnitJob,
     windows: Sequence[Window],
 ) -> tuple[CodeSource, Balance]:
@@ -111,7 +117,7 @@ def reassign(
 
 
 def _do_stage(
-    run: Callable[[Job, str], object], step: UnitJob, windows: Sequence[Window], name: str
+    run: Callable[[UnitJob, str], object], step: UnitJob, windows: Sequence[Window], name: str
 ) -> Balance:
     from geoseg.steps.mmu import settle_blocks  # noqa: PLC0415 (numba takes a second)
 

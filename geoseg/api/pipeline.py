@@ -22,6 +22,7 @@ from geoseg.api.places import check_folder
 from geoseg.api.planning import RunPlan, SceneTask
 from geoseg.api.products import Products
 from geoseg.api.results import RunResult, SceneResult
+from geoseg.api.resuming import Resuming
 from geoseg.api.stages import MadeFrom, Stage
 from geoseg.api.tracing import Tracing
 from geoseg.errors import ClusterError, GeosegError
@@ -112,13 +113,16 @@ class _Run:
         if not self.force and diary.removed(task):
             self.reporter.message(f"scene {scene.id}: was removed to make room, stays away")
             return SceneResult(scene.id, task.directory, fresh=False)
-        remove_leftovers(task.directory)
+        for folder in (task.directory, task.directory / STATE):
+            remove_leftovers(folder)
         if not task.found.ready:
             self._executor()  # a cluster that does not answer is known before anything is written
         task.found.prepare(self.reporter)
         engine = self._engines.of(task)
         made_from = self._made_from(task, engine)
-        products = Products(self.plan, task, made_from.inputs, made_from.parts, made_from.products)
+        products = Products(
+            self.plan, task, made_from.inputs, made_from.parts, made_from.products, made_from.files
+        )
         why = diary.why(task, made_from, finished=products.finished(), force=self.force)
         if why is None:
             diary.made(task, made_from, None)
@@ -128,8 +132,7 @@ class _Run:
         diary.begin()
         if why.why != "new":
             self.reporter.message(f"scene {scene.id} runs again: {why}")
-        refined = task.plan.refinement is not None
-        work = WorkFolder(task.directory / STATE, "refined" if refined else "classes")
+        work = self._work_folder(task, made_from)
         status = StatusFile(work.root)
         try:
             reporter = Several([self.reporter, status])
@@ -161,14 +164,16 @@ class _Run:
         numbers, doubts = look_at(task, self.plan.committee, self._patience)
         self._warn(doubts, reporter)
         stages = self._stages(task, work, made_from)
-        self._begin(task, work, stages[0], reporter)
+        resuming = Resuming(work, reporter)
+        resuming.begin(stages[0], lambda: make_stores(task.plan, work), force=self.force)
         machine = self._machine()
-        stages, summaries, holes = self._map(task, stages, work, executor, reporter)
+        stages, summaries, holes = self._map(task, stages, resuming, executor)
+        fingerprint.check_states(made_from.files)
         moved, products = None, products.with_holes(holes)
         if products.outlining is not None:
             parts = holes.parts(stages[-1].parts) | {"made from": made_from.products}
             trace = Tracing(task.plan, work, products.outlining, parts)
-            moved = trace.run(lambda stage: _do(stage, executor, work, reporter), summaries)
+            moved = trace.run(lambda stage: _do(stage, executor, resuming), summaries)
         with ExitStack() as stack:
             segmented, *others = (
                 stack.enter_context(stage.ledger(work)) for stage in stages if stage.counts
@@ -191,21 +196,20 @@ class _Run:
         self,
         task: SceneTask,
         stages: list[Stage],
-        work: WorkFolder,
+        resuming: Resuming,
         executor: Executor,
-        reporter: Reporter,
     ) -> tuple[list[Stage], dict[str, Summary], Holes]:
         """All stages of the map: as they were done, what came of them, and which blocks lack."""
         skips = self.plan.workflow.run.on_error == "skip_block"
         done, summaries, holes = [], {}, Holes(blocks=len(task.plan.blocks))
         for whole in stages:
             stage = holes.around(whole)
-            summary = _do(stage, executor, work, reporter, "skip_block" if skips else "stop")
+            summary = _do(stage, executor, resuming, "skip_block" if skips else "stop")
             holes = holes.joined(summary.failed)
             summaries[stage.name] = summary
             done.append(stage)
         if holes:
-            holes.empty(work, fills(task.plan, work), done)
+            holes.empty(resuming.work, fills(task.plan, resuming.work), done)
         return done, summaries, holes
 
     def _machine(self) -> dict[str, Any]:
@@ -229,7 +233,9 @@ class _Run:
     def _made_from(self, task: SceneTask, engine: Chosen) -> MadeFrom:
         workflow, plan = self.plan.workflow, task.plan
         keys, committee = workflow.results_key_fields(), self.plan.committee
-        inputs = fingerprint.inputs(plan.scene.sources)
+        files = fingerprint.files(plan.scene.sources)
+        states = fingerprint.states(files)  # before they are hashed
+        inputs = fingerprint.inputs(files)
         lattice = [plan.lattice.size, plan.lattice.margin, plan.lattice.multiple]
         parts = fingerprint.parts(
             sources=inputs,
@@ -242,17 +248,27 @@ class _Run:
                 "lattice": lattice,
                 "area": plan.scene.area,
                 "grid": repr(plan.scene.grid),
+                "numbers": fingerprint.meaning(plan.scene),
                 "layers": plan.layers,
                 "observations": plan.observations,
                 "combined": combined_settings(plan.scene),
             },
         )
-        return MadeFrom(inputs, parts, fingerprint.digest([parts, keys]), engine)
+        return MadeFrom(inputs, parts, fingerprint.digest([parts, keys]), engine, states)
+
+    def _work_folder(self, task: SceneTask, made_from: MadeFrom) -> WorkFolder:
+        parts, plan = _stored_parts(task, made_from), task.plan
+        refined = plan.refinement and f"refined-{_short(repr(plan.refinement))}"
+        return WorkFolder(
+            task.directory / STATE,
+            refined or "classes",
+            _short(parts),
+            _short([parts, made_from.products]),
+        )
 
     def _stages(self, task: SceneTask, work: WorkFolder, made_from: MadeFrom) -> list[Stage]:
         plan, choice = task.plan, self.plan.workflow.model
-        # The block is no part of the result, but of how the stores are laid out.
-        parts = made_from.parts | {"blocks": str(plan.block)}
+        parts = _stored_parts(task, made_from)
         key = f"{plan.scene.id}-{made_from.products[:12]}"
         segment = SegmentJob(
             f"segment-{key}",
@@ -271,16 +287,6 @@ class _Run:
             refine = RefineJob(f"refine-{key}", plan, work)
             stages.append(Stage("refine", refine, plan.blocks, parts, counts=True))
         return stages
-
-    def _begin(self, task: SceneTask, work: WorkFolder, stage: Stage, reporter: Reporter) -> None:
-        """Make the stores, or go on with those of an interrupted run of the same work."""
-        with stage.ledger(work) as ledger:
-            changed = ledger.changed
-        if changed or self.force:
-            if changed:
-                reporter.message(f"{', '.join(changed)} changed since the last run: starting anew")
-            work.remove()
-        make_stores(task.plan, work)
 
     def _executor(self) -> Executor:
         """The cluster, started when the first scene needs it."""
@@ -325,14 +331,21 @@ def _what_lacks(task: SceneTask, account: Account, holes: Holes) -> list[str]:
     return warnings
 
 
+def _stored_parts(task: SceneTask, made_from: MadeFrom) -> dict[str, str]:
+    """What the blocks of the first stage depend on."""
+    # The block is no part of the result, but of how the stores are laid out.
+    return made_from.stored | {"blocks": str(task.plan.block)}
+
+
+def _short(value: Any) -> str:
+    return fingerprint.digest(value)[:12]
+
+
 def _do(
-    stage: Stage,
-    executor: Executor,
-    work: WorkFolder,
-    reporter: Reporter,
-    on_error: OnError = "stop",
+    stage: Stage, executor: Executor, resuming: Resuming, on_error: OnError = "stop"
 ) -> Summary:
-    with stage.ledger(work) as ledger:
+    blocks, reporter = stage.blocks, resuming.reporter
+    with resuming.ledger(stage) as ledger:
         return run_blocks(
-            executor, stage.job, stage.blocks, ledger, reporter, name=stage.name, on_error=on_error
+            executor, stage.job, blocks, ledger, reporter, name=stage.name, on_error=on_error
         )

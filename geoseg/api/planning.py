@@ -19,7 +19,7 @@ from geoseg.models.card_rules import check_architecture
 from geoseg.models.committee import Committee
 from geoseg.models.formats import SAFETENSORS
 from geoseg.models.intact import check_weights
-from geoseg.models.registry import check_classes, check_scene, find
+from geoseg.models.registry import check_classes, check_scene, find, pinned
 from geoseg.ops.tiling import Lattice
 from geoseg.plan import Resources, ScenePlan, TilingWish, plan_scene
 from geoseg.run.resources import available_cores, available_memory
@@ -95,6 +95,7 @@ def _committee(choice: ModelChoice) -> Committee:
         asked = choice if name is None else ModelChoice.model_validate(expand_model(name))
         package = find(asked.name or Path(asked.path or "").absolute())
         package = replace(package, allow_code=choice.allow_code)
+        package = pinned(package)  # what is planned is what workers load, and resumed runs, too
         if package.weights is not None:
             found = check_weights(package.weights, package.card.sha256)
             if found is SAFETENSORS:

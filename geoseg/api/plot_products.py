@@ -13,7 +13,7 @@ from geoseg.api.changes.maps import Mask
 from geoseg.api.plot_ground import Placed
 from geoseg.api.plot_maps import maps_of
 from geoseg.api.plot_words import NOTE, PREFER, caveats, evidence, facts, sources
-from geoseg.io.atomic import write_bytes
+from geoseg.io.atomic import remove_abandoned, remove_file, write_bytes
 from geoseg.io.loss_layers import day_text
 from geoseg.io.plot_report import PlotReport, write_report_html, write_report_pdf
 from geoseg.io.plot_tables import PlotRow, write_plot_csv, write_plot_geojson, write_plot_gpkg
@@ -55,7 +55,9 @@ class PlotProducts:
         """Make all of them; returns the rows of the table."""
         paths = self.paths()
         # A record that stands from an earlier run must not vouch for a mixture of old and new.
-        paths["run"].unlink(missing_ok=True)
+        for path in paths.values():
+            remove_abandoned(path.parent, path.name)
+        remove_file(paths["run"])
         rows = [self._row(one) for one in checked]
         tags = {"GEOSEG_VERSION": fingerprint.software()["geoseg"], "inputs": self._inputs()}
         write_plot_gpkg(paths["geopackage"], rows, tags)

@@ -12,6 +12,7 @@ from typing import Any
 from geoseg.api import fingerprint
 from geoseg.api.accounts import Account, timing
 from geoseg.api.combining import date_text
+from geoseg.api.fingerprint import FileState
 from geoseg.api.finished import is_finished
 from geoseg.api.holes import WHOLE, Holes
 from geoseg.api.jobs import WorkFolder
@@ -25,7 +26,7 @@ from geoseg.api.observations import (
 from geoseg.api.outlining import SUFFIX_OF, Outlining, areas_record, outlining
 from geoseg.api.planning import RunPlan, SceneTask
 from geoseg.api.polygons import Stored, store_polygons, write_polygons
-from geoseg.io.atomic import write_bytes
+from geoseg.io.atomic import remove_file, write_bytes
 from geoseg.io.cog import write_class_cog
 from geoseg.io.columns import attributes
 from geoseg.io.decimate import decimated_raster, decimated_scene
@@ -71,6 +72,7 @@ class Products:
     inputs: list[dict[str, Any]]
     parts: Mapping[str, str]
     fingerprint: str
+    files: Mapping[str, FileState]
     holes: Holes = WHOLE
 
     def with_holes(self, holes: Holes) -> Products:
@@ -127,7 +129,7 @@ class Products:
         """
         paths, begun = self.paths(), perf_counter()
         # An item that stands from an earlier run must not vouch for a mixture of old and new.
-        paths["item"].unlink(missing_ok=True)
+        remove_file(paths["item"])
         reporter.stage("products", blocks=len(paths), pixels=0)
         means = self._write_rasters(work, paths)
         seen = write_observations(self._scene, work, self.task.directory, self._tags)
@@ -143,6 +145,7 @@ class Products:
         self._tell_traffic(record["remote"], reporter)
         record["seconds"]["products"] = {"wall": round(perf_counter() - begun, 3)}
         write_bytes(paths["run"], (json.dumps(record, indent=2, default=str) + "\n").encode())
+        fingerprint.check_states(self.files)  # pictures show the scene itself
         self._write_item(paths)
         reporter.advance(blocks=max(0, len(paths) - 3 - len(means)), pixels=0)
         return record

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from geoseg.api import fingerprint
 from geoseg.api.engines import Chosen
-from geoseg.api.jobs import WorkFolder
+from geoseg.api.jobs import Proof, WorkFolder
 from geoseg.grid import Window
 from geoseg.run.base import Job
 from geoseg.run.ledger import Ledger
@@ -21,6 +22,23 @@ class MadeFrom:
     parts: dict[str, str]
     products: str
     engine: Chosen
+    files: Mapping[str, fingerprint.FileState]
+
+    @property
+    def stored(self) -> dict[str, str]:
+        """What blocks depend on that are kept until the products are made.
+
+        The times of files are among it, as a file may have been another for a while.
+        """
+        return {**self.parts, "times of input files": fingerprint.digest(self.files)}
+
+
+class ProvenJob(Job, Protocol):
+    """A job whose stored blocks can be held against their reports."""
+
+    def proof(self) -> Proof:
+        """See :data:`Proof`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +49,7 @@ class Stage:
     """
 
     name: str
-    job: Job
+    job: ProvenJob
     blocks: tuple[Window, ...]
     parts: dict[str, str]
     counts: bool = False
@@ -39,3 +57,8 @@ class Stage:
     def ledger(self, work: WorkFolder) -> Ledger:
         """What is done of it."""
         return Ledger.open(work.ledger(self.name), fingerprint.digest(self.parts), self.parts)
+
+    def changes(self, work: WorkFolder) -> list[str] | None:
+        """What it depends on that is not as it was; None where nothing was begun."""
+        path = work.ledger(self.name)
+        return Ledger.changes(path, fingerprint.digest(self.parts), self.parts)

@@ -14,7 +14,6 @@ from geoseg.api.sources import CodeSource
 from geoseg.api.stages import Stage
 from geoseg.grid import Window, blocks
 from geoseg.plan import ScenePlan
-from geoseg.run.base import Job
 from geoseg.run.loop import Summary
 
 Do = Callable[[Stage], Summary]
@@ -73,7 +72,7 @@ class Tracing:
             percent,
         )  # fmt: skip
 
-        def run(job: Job, name: str) -> None:
+        def run(job: UnitJob, name: str) -> None:
             summaries[name] = do(Stage(name.replace(" ", "-"), job, self._windows, self._parts))
 
         rewritten, balance = reassign(run, job, self._windows)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
+from zlib import crc32
 
 from geoseg.errors import ProductError
 
@@ -29,25 +32,53 @@ def replacing(path: str | Path) -> Iterator[Path]:
         ProductError: The folder cannot be written to, or the body left nothing behind.
     """
     path = Path(path)
+    with room_in(path.parent, path.name) as room:
+        try:
+            made = room / path.name
+            yield made
+            if not made.exists():
+                raise ProductError(f"{path}: nothing was written")
+            _sync_tree(made)
+            _swap(made, path, room / "replaced")
+            _sync(path.parent)
+        except OSError as error:
+            raise ProductError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def room_in(folder: Path, stem: str) -> Iterator[Path]:
+    """A folder with a hidden name in ``folder``, for work on something called ``stem``.
+
+    It goes away in the end; where its process is killed, :func:`remove_abandoned` finds it.
+
+    Raises:
+        ProductError: ``folder`` cannot be written to.
+    """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        room = tempfile.mkdtemp(
-            dir=path.parent, prefix=f".{path.name[:_LONGEST_STEM]}.", suffix=_SUFFIX
-        )
+        make_folder(folder)
+        room = tempfile.mkdtemp(dir=folder, prefix=f".{stem[:_LONGEST_STEM]}.", suffix=_SUFFIX)
+        held = os.open(room, os.O_RDONLY)
     except OSError as error:
-        raise ProductError(f"{path}: cannot write here: {error.strerror}") from error
+        raise ProductError(f"{folder / stem}: cannot write here: {error.strerror}") from error
     try:
-        made = Path(room, path.name)
-        yield made
-        if not made.exists():
-            raise ProductError(f"{path}: nothing was written")
-        _sync_tree(made)
-        _swap(made, path, Path(room, "replaced"))
-        _sync(path.parent)
-    except OSError as error:
-        raise ProductError(f"{path}: cannot be written: {error.strerror or error}") from error
+        with suppress(OSError):  # without locks nobody can tell that it is abandoned, either
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield Path(room)
     finally:
+        os.close(held)
         shutil.rmtree(room, ignore_errors=True)
+
+
+def remove_abandoned(folder: Path, stem: str) -> None:
+    """Remove what killed processes left of their work on ``stem``; others may be at work there."""
+    for room in folder.glob(f".{escape(stem[:_LONGEST_STEM])}.*{_SUFFIX}"):
+        with suppress(OSError):
+            held = os.open(room, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)  # free as soon as its holder ended
+                shutil.rmtree(room, ignore_errors=True)
+            finally:
+                os.close(held)
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
@@ -69,6 +100,61 @@ def replace_unsynced(path: Path, data: bytes) -> None:
     except OSError as error:
         made.unlink(missing_ok=True)
         raise ProductError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def checksum(path: Path) -> int:
+    """CRC-32 of a file.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    found = 0
+    with path.open("rb") as file:
+        while part := file.read(2**20):
+            found = crc32(part, found)
+    return found
+
+
+def described(path: Path) -> dict[str, int]:
+    """What a block's report says of the file that it left: ``bytes`` and ``crc``."""
+    return {"bytes": path.stat().st_size, "crc": checksum(path)}
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, so that a power cut does not take it back.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for place in made:
+        _sync(place.parent)
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file, if it is there, so that a power cut does not bring it back.
+
+    Raises:
+        ProductError: It cannot be removed.
+    """
+    try:
+        path.unlink(missing_ok=True)
+        if path.parent.is_dir():
+            _sync(path.parent)
+    except OSError as error:
+        raise ProductError(f"{path}: cannot be removed: {error.strerror or error}") from error
+
+
+def detach(folder: Path) -> None:
+    """Remove a folder that others may write to: first it loses its name, in one step.
+
+    What cannot be removed now is found by :func:`remove_leftovers`.
+    """
+    aside = folder.with_name(f".{folder.name}.{os.getpid()}{_SUFFIX}")
+    with suppress(OSError):
+        folder.replace(aside)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def remove_leftovers(folder: str | Path) -> list[Path]:

@@ -36,6 +36,16 @@ _SIDES = dict.fromkeys(("first_row", "last_row", "first_col", "last_col"), _CODE
 _LEVEL = 1  # zstd: maps of classes are a twentieth then, and hardly smaller with more
 
 
+def survey_path(folder: str | Path, window: Window) -> Path:
+    """Where it is kept what was found in a block."""
+    return _path(folder, "survey", window)
+
+
+def codes_path(folder: str | Path, window: Window) -> Path:
+    """Where the new classes of a block are kept."""
+    return _path(folder, "codes", window)
+
+
 def save_survey(folder: str | Path, survey: Survey) -> Path:
     """Write what was found in a block; the same gives the same bytes.
 

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numcodecs  # type: ignore[import-untyped]  # publishes no types
 import numpy as np
@@ -61,9 +62,17 @@ class ZarrRaster:
 
         Raises:
             ProductError: There is such an array already, of another shape, grid, chunk size or
-                dtype.
+                dtype, or a damaged one.
         """
-        path = Path(path)
+        store = cls(path, name)
+        try:
+            store._create(grid, block=block, fill=fill, dtype=dtype)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ProductError(f"{path}: its metadata is damaged: {error!r:.200}") from error
+        return store
+
+    def _create(self, grid: GeoBox, *, block: int, fill: int, dtype: str) -> None:
+        path, name = self.path, self.name
         if not path.exists():
             with replacing(path) as made:
                 _write_group(made, grid)
@@ -75,10 +84,9 @@ class ZarrRaster:
         if not (path / name / ".zarray").is_file():
             with replacing(path / name) as made:
                 _write_array(made, grid, block=block, fill=fill, name=name, dtype=dtype)
-        store = cls(path, name)
-        store._check(grid, block, fill, dtype)
+        self._check(grid, block, fill, dtype)
+        _check_layout(path / name)
         consolidate(path)
-        return store
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -125,13 +133,15 @@ class ZarrRaster:
                 f"{self.path}: {window} cannot take {values.dtype} values of shape {values.shape}"
             )
         chunk = self.path / self.name / f"{row}.{col}"
+        if not chunk.parent.is_dir():  # not made anew: whoever removed it has other plans
+            raise ProductError(f"{chunk.parent}: was removed while it was written to")
         if (values == fill).all():
             chunk.unlink(missing_ok=True)
             return
         full = np.full((block, block), fill, self.dtype)
         full[: values.shape[0], : values.shape[1]] = values
         # Not through zarr: whether its stores rename, let alone sync, differs between versions.
-        encoded = _compressor().encode(full)
+        encoded = _compressor(checksum=True).encode(full)
         if sync:
             with replacing(chunk) as made:
                 made.write_bytes(encoded)
@@ -150,6 +160,14 @@ class ZarrRaster:
             return np.asarray(self._array()[window.slices], self.dtype)
         except (OSError, RuntimeError, ValueError) as error:
             raise ProductError(f"{self.path}: cannot read {window}: {error}") from error
+
+    def checksum(self, window: Window) -> int:
+        """CRC-32 of what is stored in a window, row by row.
+
+        Raises:
+            ProductError: As :meth:`read`.
+        """
+        return crc32(self.read(window).tobytes())
 
     def __reduce__(self) -> tuple[type[ZarrRaster], tuple[Path, str]]:
         # Locks and open arrays stay where they are; only where to find the files travels.
@@ -195,8 +213,26 @@ def _open_array(path: Path) -> zarr.Array[Any]:
         raise ProductError(f"{path}: cannot be opened as a Zarr v2 array: {error}") from error
 
 
-def _compressor() -> numcodecs.Zstd:
-    return numcodecs.Zstd(level=_LEVEL)
+def _check_layout(path: Path) -> None:
+    """Refuse an array whose chunks would be read otherwise than they are written here."""
+    found = json.loads((path / ".zarray").read_bytes())
+    codec = found.get("compressor")
+    if (
+        found.get("dimension_separator", ".") != "."
+        or found.get("order") != "C"
+        or found.get("filters")
+        or not isinstance(codec, dict)
+        or codec.get("id") != "zstd"
+    ):
+        raise ProductError(
+            f"{path}/.zarray: is damaged, or describes chunks that geoseg does not write; remove "
+            f"{path}"
+        )
+
+
+def _compressor(*, checksum: bool = False) -> numcodecs.Zstd:
+    # Whether a frame ends in a checksum, it says itself: readers need not be told.
+    return numcodecs.Zstd(level=_LEVEL, checksum=checksum)
 
 
 def _write_group(path: Path, grid: GeoBox) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from geoseg.errors import ModelError
@@ -29,6 +30,7 @@ __all__ = [
     "home",
     "open_segmenter",
     "packages",
+    "pinned",
 ]
 
 CARD_FILE = "card.json"
@@ -72,6 +74,22 @@ def packages() -> list[ModelPackage]:
 def available() -> list[ModelCard]:
     """The cards of all models that can be called by name."""
     return [package.card for package in packages()]
+
+
+def pinned(package: ModelPackage) -> ModelPackage:
+    """The same with the sha256 of its weights in the card, where the card has none.
+
+    Raises:
+        ModelError: The file cannot be read.
+    """
+    if package.weights is None or package.card.sha256 is not None:
+        return package
+    try:
+        with package.weights.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelError(f"{package.weights}: cannot be read: {error.strerror or error}") from error
+    return replace(package, card=replace(package.card, sha256=found))
 
 
 def find(name: str | Path) -> ModelPackage:

@@ -51,7 +51,7 @@ class Ledger:
             ProductError: The file cannot be read or written.
         """
         path = Path(path)
-        header = {"geoseg": FORMAT, "fingerprint": fingerprint, "parts": dict(parts)}
+        header = _header(fingerprint, parts)
         try:
             changed = _changes(path, header)
             if changed is None or changed:
@@ -61,6 +61,20 @@ class Ledger:
         except OSError as error:
             raise ProductError(f"{path}: cannot be used as ledger: {error.strerror}") from error
         return ledger
+
+    @staticmethod
+    def changes(path: str | Path, fingerprint: str, parts: Mapping[str, str]) -> list[str] | None:
+        """What :meth:`open` would begin anew for: the parts that differ, [] where it would go on.
+
+        None where there is no ledger. Writes nothing.
+
+        Raises:
+            ProductError: The file cannot be read.
+        """
+        try:
+            return _changes(Path(path), _header(fingerprint, parts))
+        except OSError as error:
+            raise ProductError(f"{path}: cannot be used as ledger: {error.strerror}") from error
 
     @property
     def done(self) -> set[Window]:
@@ -157,6 +171,10 @@ class Ledger:
             self._file.write(b"\n")
             at += 1
         self._end = at
+
+
+def _header(fingerprint: str, parts: Mapping[str, str]) -> dict[str, Any]:
+    return {"geoseg": FORMAT, "fingerprint": fingerprint, "parts": dict(parts)}
 
 
 def _line(entry: Mapping[str, Any]) -> bytes:

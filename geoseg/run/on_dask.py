@@ -85,8 +85,10 @@ class OnDask:
 
     def _hand_over(self, plugin: JobPlugin) -> None:
         """Give the job to all workers, and to those that will come."""
+        until = time.monotonic() + self.patience
         try:
-            self.client.register_plugin(plugin, name=plugin.name)
+            while not self._took(plugin, until):
+                time.sleep(POLL_SECONDS)
         except OSError as error:
             raise ClusterLostError(f"cluster: {message(error)}") from error
         except Exception as error:  # distributed raises bare ones for what workers raise
@@ -94,6 +96,16 @@ class OnDask:
                 f"cluster: workers cannot take the job: {error}; they need the same "
                 f"packages as the client"
             ) from error
+
+    def _took(self, plugin: JobPlugin, until: float) -> bool:
+        """Whether all workers have the job; False where one of them died just now."""
+        try:
+            self.client.register_plugin(plugin, name=plugin.name)
+        except OSError:
+            if not _connected(self.client) or time.monotonic() > until:
+                raise
+            return False
+        return True
 
     def _facts(self) -> dict[str, WorkerFacts]:
         """What is known of the workers, once there is one."""

@@ -12,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from zlib import crc32
 
 import psutil
 
@@ -23,8 +24,8 @@ from geoseg.run.reasons import About, Reason, changed
 from geoseg.run.status import is_gone
 
 NAME = "ledger.sqlite"
-FORMAT = 1
-"""Of the tables; kept in the file as its ``user_version``."""
+FORMAT = 2
+"""Of the tables; kept in the file as its ``user_version``. 2: works have a checksum."""
 PATIENCE_SECONDS = 60.0
 """For another process to finish its few writes."""
 
@@ -36,7 +37,7 @@ _TABLES = (
     """CREATE TABLE works (
         workflow TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, state TEXT NOT NULL,
         parts TEXT NOT NULL, about TEXT NOT NULL, date TEXT, place TEXT, facts TEXT NOT NULL,
-        text TEXT NOT NULL, run INTEGER, noted TEXT NOT NULL,
+        text TEXT NOT NULL, run INTEGER, noted TEXT NOT NULL, crc INTEGER,
         PRIMARY KEY (workflow, kind, name)) WITHOUT ROWID""",
     "CREATE TABLE abouts (digest TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID",
     """CREATE TABLE notices (
@@ -45,6 +46,11 @@ _TABLES = (
         told TEXT NOT NULL DEFAULT '[]', tries INTEGER NOT NULL DEFAULT 0,
         PRIMARY KEY (workflow, event, key)) WITHOUT ROWID""",
 )
+
+
+_ADVICE = "; move it away: finished products are found again"
+_NO_DAMAGE = ("locked", "full", "readonly", "unable to open", "disk I/O", "interrupted")
+"""What SQLite says where the file itself may well be good."""
 
 
 class WorkLedger:
@@ -119,8 +125,9 @@ class WorkLedger:
             # One row for each set of settings, not for each scene.
             self._do("INSERT OR IGNORE INTO abouts VALUES (?, ?)", digest, text)
             self._do(
-                "INSERT OR REPLACE INTO works VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", *row
-            )
+                "INSERT OR REPLACE INTO works VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                *row, _checksum(kind, name, state, *row[4:5], *row[6:]),
+            )  # fmt: skip
 
     def forget(self, kind: str, name: str) -> None:
         """Take back what was noted of one thing."""
@@ -138,14 +145,20 @@ class WorkLedger:
 
     def _works(self, kind: str, name: str | None = None) -> list[Work]:
         rows = self._read(
-            "SELECT kind, name, state, parts, date, place, facts, text, run, noted FROM works "
+            "SELECT kind, name, state, parts, date, place, facts, text, run, noted, crc FROM works "
             "WHERE workflow = ? AND kind = ? AND name = coalesce(?, name) ORDER BY date, name",
             self.workflow, kind, name,
         )  # fmt: skip
-        return [
-            Work(kind, name, state, self._told(parts), date, place, self._told(facts), *rest)
-            for kind, name, state, parts, date, place, facts, *rest in rows
-        ]
+        return [self._whole(*row) for row in rows]
+
+    def _whole(self, *row: Any) -> Work:
+        """A row of works that says of itself that it is as it was written."""
+        *found, crc = row
+        if crc is not None and crc != _checksum(*found):
+            raise ProductError(f"{self.path}: {row[0]} {row[1]!r:.80} is damaged{_ADVICE}")
+        kind, name, state, parts, date, place, facts, *rest = found
+        with _explained(self.path):
+            return Work(kind, name, state, json.loads(parts), date, place, json.loads(facts), *rest)
 
     def _about(self, kind: str, name: str) -> dict[str, dict[str, str]]:
         rows = self._read(
@@ -315,10 +328,12 @@ class WorkLedger:
                 connection.execute(f"PRAGMA user_version = {FORMAT}")
             connection.execute("COMMIT")
         found = _version(connection)
-        if found > FORMAT:
+        if found == 1:
+            _to_format_2(connection)
+        elif found != FORMAT:
             raise ProductError(
                 f"{self.path}: was written by a newer geoseg (format {found}, this one knows "
-                f"{FORMAT}); use that one"
+                f"{FORMAT}); use that one. If there is none, it is damaged{_ADVICE}"
             )
 
 
@@ -334,8 +349,26 @@ def workflows_in(root: Path) -> list[str]:
         return sorted(row[0] for row in rows)
 
 
+def _to_format_2(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    if _version(connection) == 1:  # another process may have come first
+        connection.execute("ALTER TABLE works ADD COLUMN crc INTEGER")
+        connection.execute(f"PRAGMA user_version = {FORMAT}")
+    connection.execute("COMMIT")
+
+
+def _checksum(*values: Any) -> int:
+    """Of a row: SQLite itself does not notice when text of it changes on the disk."""
+    return crc32(repr(values).encode("utf-8", "surrogateescape"))
+
+
 def _version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _said(error: Exception) -> str:
+    """In one line, as what is damaged may be quoted in it."""
+    return "".join(c if c.isprintable() else "?" for c in str(error))[:200]
 
 
 @contextmanager
@@ -343,12 +376,9 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
-        damaged = "malformed" in str(error) or "not a database" in str(error)
-        advice = "; move it away: finished products are found again" if damaged else ""
-        raise ProductError(f"{path}: cannot be used as ledger: {error}{advice}") from error
-    except (ValueError, TypeError) as error:  # of JSON that was damaged
-        raise ProductError(
-            f"{path}: is damaged ({error}); move it away: finished products are found again"
-        ) from error
+        advice = "" if any(word in str(error) for word in _NO_DAMAGE) else _ADVICE
+        raise ProductError(f"{path}: cannot be used as ledger: {_said(error)}{advice}") from error
+    except (ValueError, TypeError) as error:
+        raise ProductError(f"{path}: is damaged: {_said(error)}{_ADVICE}") from error
     except OSError as error:
         raise ProductError(f"{path}: cannot be used as ledger: {error.strerror}") from error

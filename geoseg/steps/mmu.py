@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from geoseg.errors import InputError
 from geoseg.grid import GeoBox, Window, blocks
+from geoseg.io.atomic import described
 from geoseg.io.base import RasterReader
 from geoseg.io.mmu_files import CodeBlocks, load_changes, load_surveys, save_changes, save_survey
 from geoseg.ops.metric import Metric, measure_grid
@@ -101,7 +102,7 @@ class SurveyBlock(_Block):
         return {
             "undecided": len(found.regions),
             "changes": len(found.changes),
-            "bytes": path.stat().st_size,
+            **described(path),
         }
 
 
@@ -122,7 +123,7 @@ class RewriteBlock(_Block):
         codes = as_codes(self.classes.read(block), self.nodata)
         changes = load_changes(self.folder, block, self._metric.shape)
         path = self.out.write(block, apply_changes(codes, changes, self._stage))
-        return {"changes": len(changes), "bytes": path.stat().st_size}
+        return {"changes": len(changes), **described(path)}
 
 
 def settle_blocks(

@@ -109,5 +109,5 @@ class RefineBlock:
             "changed": int((codes != before.classes).sum()),
             "counts": {code: int(counts[code]) for code in present},
             "areas": {code: areas[code] for code in present},
-            "crc": crc32(codes.tobytes()),
+            "crc": {"refined": crc32(codes.tobytes())},
         }

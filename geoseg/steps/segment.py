@@ -281,13 +281,16 @@ class SegmentBlocks:
         """Do one block; doing it twice gives the same bytes."""
         found = self._predict(block)
         start, result = perf_counter(), found.result
+        codes = self._segmenter.card.legend.values
+        stored = dict(planes(result.layers, codes))
         self._classes.write(block, result.classes)
         self._confidence.write(block, result.confidence)
-        codes = self._segmenter.card.legend.values
-        for name, values in planes(result.layers, codes):
+        for name, values in stored.items():
             self._layers[name].write(block, values)
+        stored |= {"classes": result.classes, "confidence": result.confidence}
         return {
             **_account(found, block, self._tiling.lattice.stride, self._metric),
+            "crc": checksums(stored),
             "remote": asdict(METER.take()),
             "seconds": {**found.seconds, "write": perf_counter() - start},
         }
@@ -341,8 +344,13 @@ def planes(
         yield from zip(plane_names([layer], codes), parts, strict=True)
 
 
+def checksums(stored: Mapping[str, NDArray[Any]]) -> dict[str, int]:
+    """CRC-32 of what was stored, by the names of the stores."""
+    return {name: crc32(values.tobytes()) for name, values in stored.items()}
+
+
 def _account(found: Predicted, block: Window, stride: int, metric: Metric) -> dict[str, Any]:
-    """What a block says of itself: counts, areas, checksums and how its seams look."""
+    """What a block says of itself: counts, areas and how its seams look."""
     valid, result = found.valid, found.result
     counts = np.bincount(result.classes[valid], minlength=256)
     codes = [int(code) for code in np.flatnonzero(counts)]
@@ -358,8 +366,4 @@ def _account(found: Predicted, block: Window, stride: int, metric: Metric) -> di
         "areas": {code: areas[code] for code in codes},
         "confidence": int(result.confidence[valid].sum(dtype=np.int64)),
         "seams": stitch.seam_steps(result.classes, valid, block, stride),
-        "crc": [
-            crc32(values.tobytes())
-            for values in (result.classes, result.confidence, *result.layers.values())
-        ],
     }

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from geoseg.errors import InputError
 from geoseg.grid import GeoBox, Window, blocks
 from geoseg.io.arcs import load_all_arcs, save_arcs
+from geoseg.io.atomic import described
 from geoseg.io.base import RasterReader
 from geoseg.legend import Legend
 from geoseg.ops.arcs import BlockArcs, trace_block
@@ -95,7 +96,7 @@ class TraceBlock:
             "regions": len(traced.regions),
             "arcs": len(traced.arcs),
             "vertices": len(traced.vertices),
-            "bytes": path.stat().st_size,
+            **described(path),
         }
 
     def close(self) -> None:

@@ -122,7 +122,8 @@ def test_the_map_is_refined_and_all_products_are_of_it(out):
 def read_stored(out, name):
     import zarr
 
-    return zarr.open_array(out / ".geoseg/work.zarr" / name, mode="r", zarr_format=2)[:]
+    (path,) = (out / ".geoseg").glob(f"work-*.zarr/{name}")
+    return zarr.open_array(path, mode="r", zarr_format=2)[:]
 
 
 def count_small(codes, pixels, structure):

@@ -1,7 +1,16 @@
+import os
+
 import pytest
 
 from geoseg.errors import ProductError
-from geoseg.io.atomic import remove_leftovers, replacing, write_bytes
+from geoseg.io.atomic import (
+    detach,
+    remove_abandoned,
+    remove_leftovers,
+    replacing,
+    room_in,
+    write_bytes,
+)
 
 
 def test_new_file_takes_the_place_of_the_old_one(tmp_path):
@@ -73,3 +82,26 @@ def test_leftovers_of_killed_writers_are_removed(tmp_path):
     assert remove_leftovers(tmp_path) == [left]
     assert not left.exists()
     assert (tmp_path / "keep.part").exists()
+
+
+def test_abandoned_folders_go_and_those_in_use_stay(tmp_path):
+    abandoned, foreign = tmp_path / ".a.txt.1234.part", tmp_path / ".b.txt.1234.part"
+    for folder in (abandoned, foreign):
+        folder.mkdir()
+        (folder / "half").touch()
+    with room_in(tmp_path, "a.txt") as mine:
+        remove_abandoned(tmp_path, "a.txt")
+        assert mine.is_dir()
+        assert not abandoned.exists()
+        assert foreign.is_dir()
+    assert not mine.exists()
+
+
+def test_a_detached_folder_is_gone_while_somebody_writes_to_it(tmp_path):
+    folder = tmp_path / "work.zarr"
+    (folder / "classes").mkdir(parents=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    detach(folder)
+    os.close(descriptor)
+    detach(folder)  # nothing is there any more
+    assert not list(tmp_path.iterdir())

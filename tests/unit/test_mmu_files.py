@@ -43,7 +43,7 @@ def reassign_files(folder, array, layers):
         where = folder / f"stage{stage}"
         survey = SurveyBlock(reader, grid, where, UNIT, stage, chances, nodata)
         for window in reversed(windows):
-            assert set(survey(window)) == {"undecided", "changes", "bytes"}
+            assert set(survey(window)) == {"undecided", "changes", "bytes", "crc"}
         survey.close()
         one = settle_blocks(where, grid, windows, UNIT, stage=stage, layers=layers[1])
         rewrite = RewriteBlock(reader, grid, where, UNIT, stage, chances, nodata, out=out)

@@ -20,7 +20,7 @@ from geoseg.api.machine import Machine
 from geoseg.api.outlining import SUFFIX_OF, areas_record, outlining
 from geoseg.api.polygons import Stored, keep_polygons, write_polygons
 from geoseg.api.products import POLYGONS
-from geoseg.io.atomic import write_bytes
+from geoseg.io.atomic import remove_file, write_bytes
 from geoseg.io.cog import write_class_cog, write_percent_cog
 from geoseg.io.columns import attributes
 from geoseg.io.product_item import ItemAsset, Processing, class_asset, percent_asset, write_item
@@ -83,7 +83,7 @@ class ChangeProducts:
         """Make all of them; returns what run.json says. ``told`` is said there, too."""
         paths = self.paths()
         # An item that stands from an earlier run must not vouch for a mixture of old and new.
-        paths["item"].unlink(missing_ok=True)
+        remove_file(paths["item"])
         self._write_rasters(compared, paths)
         stored = self._write_polygons(compared, machine, paths)
         asked, unit = self.pair.asked, compared.unit
