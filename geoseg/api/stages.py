@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from geoseg.api import fingerprint
-from geoseg.api.engines import Chosen
+from geoseg.api.chosen import Chosen
 from geoseg.api.jobs import WorkFolder
 from geoseg.grid import Window
 from geoseg.run.base import Job

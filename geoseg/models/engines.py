@@ -15,14 +15,17 @@ from geoseg.errors import ModelError
 Engine = Literal["torch", "onnxruntime", "openvino"]
 ENGINES: Final[tuple[Engine, ...]] = ("torch", "onnxruntime", "openvino")
 
-Precision = Literal["fp32", "bf16", "fp16"]
+Precision = Literal["fp32", "bf16", "fp16", "int8"]
 
 PRECISIONS: Final[dict[Engine, tuple[Precision, ...]]] = {
     "torch": ("fp32", "bf16", "fp16"),
     "onnxruntime": ("fp32",),
-    "openvino": ("fp32", "bf16"),
+    "openvino": ("fp32", "bf16", "int8"),
 }
 """What each of them computes in; of the same precision, not the same bits."""
+
+ONLY_ASKED: Final = ("fp16", "int8")
+"""Precisions that nothing takes of itself: a CPU cannot show what fp16 gives, and int8 is coarse."""
 
 NEEDS: Final[dict[Engine, tuple[str, ...]]] = {
     "torch": ("torch",),
@@ -79,6 +82,7 @@ _FOOTPRINTS: Final = {
     Runtime("onnxruntime", "fp32"): Footprint(170 * _MIB, 7, 0.7),
     Runtime("openvino", "fp32"): Footprint(160 * _MIB, 2, 1.0),
     Runtime("openvino", "bf16"): Footprint(110 * _MIB, 2, 0.7),
+    Runtime("openvino", "int8"): Footprint(110 * _MIB, 2, 0.7),
 }
 """Measured by ``benchmarks/engines.py --memory`` (see ``docs/engines.md``), rounded up."""
 
@@ -136,6 +140,13 @@ def version_of(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return "missing"
+
+
+def has_bf16() -> bool:
+    """Whether the CPU computes in bf16 itself; where it does not say, it may."""
+    words = processor().split()
+    said = any(word in words for word in ("flags", "Features"))
+    return not said or any(word in words for word in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def processor() -> str:

@@ -1,4 +1,4 @@
-"""Networks as segmenters, run by OpenVINO on a CPU, in fp32 or bf16."""
+"""Networks as segmenters, run by OpenVINO on a CPU, in fp32, bf16 or int8."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from geoseg.models.graph_engine import Floats, GraphSegmenter, check_graph, firs
 from geoseg.models.intact import read_weights
 from geoseg.models.registry import ModelPackage
 
-_KINDS: Final = {"fp32": "f32", "bf16": "bf16"}
+_KINDS: Final = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
+"""What is not quantized is computed in."""
 
 
 class OpenVinoSegmenter(GraphSegmenter):
@@ -33,7 +34,8 @@ class OpenVinoSegmenter(GraphSegmenter):
         path: The ONNX file, for messages.
         data: What it holds.
         device: ``"auto"`` or ``"cpu"``.
-        precision: ``"fp32"``, or ``"bf16"`` where the CPU computes in it.
+        precision: ``"fp32"``; ``"bf16"`` where the CPU computes in it; ``"int8"`` for networks of
+            :func:`geoseg.models.quantizing.quantized`.
         threads: CPU threads for one chip; None: all that OpenVINO takes.
         callers: How many threads may compute chips of their own at once.
 
@@ -66,6 +68,8 @@ class OpenVinoSegmenter(GraphSegmenter):
             raise ModelError(
                 f"{path}: not ONNX that OpenVINO can open: {first_line(error)}"
             ) from error
+        if precision == "int8":
+            _check_quantized(self._graph, str(path))
         shape = self._graph.inputs[0].get_partial_shape()
         free = shape[2].is_dynamic or shape[3].is_dynamic
         sides = None if free else (shape[2].get_length(), shape[3].get_length())
@@ -153,6 +157,14 @@ class OpenVinoSegmenter(GraphSegmenter):
         except Exception as error:  # it raises classes of its own
             raise self._not_taken(side, error) from error
         self._check_answer(shape, side)
+
+
+def _check_quantized(graph: Any, where: str) -> None:
+    if not any(op.get_type_name() == "FakeQuantize" for op in graph.get_ops()):
+        raise ModelError(
+            f"{where}: precision 'int8' is for networks that were quantized on chips of the scene, "
+            f"as a run does it; this one was not: use fp32 or bf16"
+        )
 
 
 _loading = threading.Lock()

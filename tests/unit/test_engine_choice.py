@@ -10,7 +10,8 @@ import pytest
 import rasterio
 from packages import write_package
 
-from geoseg.api.engines import FILE, Chosen, EngineRefusedError, Engines
+from geoseg.api.chosen import SMALL, Chosen, EngineRefusedError
+from geoseg.api.engines import FILE, Engines
 from geoseg.api.holding import STATE
 from geoseg.api.planning import plan_workflow
 from geoseg.errors import ModelError, WorkflowError
@@ -97,7 +98,7 @@ def spoil(model: Path, folder: Path) -> None:
 
 
 def test_torch_in_fp32_is_taken_without_a_look(tmp_path, model, cache):
-    plan, task = planned(tmp_path, model)
+    plan, task = planned(tmp_path, model, engine="torch")
     chosen, notes = choose(plan, task)
     assert (chosen.runtime, chosen.trials, notes.messages) == (TORCH, (), [])
     Engines(plan, notes).keep(task, chosen)
@@ -149,10 +150,12 @@ def test_auto_leaves_out_an_engine_with_other_weights(tmp_path, model, cache, mo
 
 
 def test_small_scenes_are_not_worth_a_trial(tmp_path, model, cache):
-    plan, task = planned(tmp_path, model, engine="auto")
+    plan, task = planned(tmp_path, model)
     chosen, notes = choose(plan, task)
-    assert (chosen.runtime, chosen.why) == (TORCH, "too small to gain by another")
-    assert "too small to gain by another" in notes.messages[0]
+    assert (chosen.runtime, chosen.why, notes.messages) == (TORCH, SMALL, [])
+    Engines(plan, notes).keep(task, chosen)
+    assert not (task.directory / STATE / FILE).exists()
+    assert not cache.exists()
 
 
 def test_a_scene_without_data_cannot_be_compared_on(tmp_path, model, cache):
