@@ -229,10 +229,10 @@ class Engines:
             return Chosen(why="no other is installed")
         chips = _chips(task.plan, self._count(task.plan))
         if chips is None:
-            if self._auto or candidates[0] == REFERENCE:
-                return Chosen(why=f"no chip of scene {scene} could be read to try others")
             # What cannot be compared should at least be as exact as it gets.
             taken = next((one for one in candidates if one.precision == "fp32"), candidates[0])
+            if self._auto or taken == REFERENCE:
+                return Chosen(why=f"no chip of scene {scene} could be read to try others")
             self._reporter.warning(
                 f"scene {scene}: no chip could be read to compare {taken} with torch on"
             )
