@@ -18,8 +18,7 @@ from geoseg.models.graph_engine import Floats, GraphSegmenter, check_graph, firs
 from geoseg.models.intact import read_weights
 from geoseg.models.registry import ModelPackage
 
-_KINDS: Final = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
-"""What is not quantized is computed in."""
+_KINDS: Final = {"fp32": "f32", "bf16": "bf16"}
 
 
 class OpenVinoSegmenter(GraphSegmenter):
@@ -129,15 +128,16 @@ class OpenVinoSegmenter(GraphSegmenter):
         return mine[shape]
 
     def _configured(self, precision: str, threads: int | None, callers: int) -> dict[str, Any]:
-        if precision == "bf16":
-            able = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-            if "BF16" not in able:
-                raise ModelError(
-                    f"precision 'bf16': OpenVINO finds no bf16 in this CPU (it computes in "
-                    f"{', '.join(able)}): use fp32"
-                )
+        able = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        if precision == "bf16" and "BF16" not in able:
+            raise ModelError(
+                f"precision 'bf16': OpenVINO finds no bf16 in this CPU (it computes in "
+                f"{', '.join(able)}): use fp32"
+            )
+        # Layers of a network in int8 that are not quantized lose nothing more by bf16.
+        rest = "bf16" if "BF16" in able else "fp32"
         settings: dict[str, Any] = {
-            "INFERENCE_PRECISION_HINT": _KINDS[precision],
+            "INFERENCE_PRECISION_HINT": _KINDS[rest if precision == "int8" else precision],
             # Several worker processes share the cores: none may hold on to one.
             "ENABLE_CPU_PINNING": False,
         }
