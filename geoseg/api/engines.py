@@ -53,6 +53,9 @@ ENOUGH = 1_200_000
 LARGEST = 768
 """Side of the chips of a trial, where the run's own are larger: engines compare alike on both."""
 
+COMPARED = 512
+"""The same, of scenes that an engine is only compared on: fewer pixels say enough."""
+
 CALIBRATING, EACH = 10, 5
 """Chips that ranges for int8 are taken from; each fifth is kept out, to judge what came of it."""
 
@@ -237,7 +240,7 @@ class Engines:
                 f"scene {scene}: no chip could be read to compare {taken} with torch on"
             )
             return Chosen(taken, "as asked")
-        named = ", ".join(map(str, candidates))
+        named = ", ".join(str(one) for one in candidates if one != REFERENCE)
         self._reporter.message(f"trying {named} on {len(chips[1])} chips of scene {scene}")
         least = self._least
         trials = try_engines(self._opening(), candidates, *chips, least=least)
@@ -262,7 +265,7 @@ class Engines:
         runtime, least = made.runtime, self._least
         if runtime.precision == "fp32":
             return made
-        chips = _chips(task.plan, FEWEST)
+        chips = _chips(task.plan, FEWEST, COMPARED)
         if chips is None:
             return made
         reference = Runtime(runtime.engine)
@@ -326,18 +329,18 @@ def _pixels(plan: ScenePlan) -> float:
     return plan.chips * prod(plan.lattice.chip_shape(plan.shape)) * plan.passes
 
 
-def _lattice(plan: ScenePlan) -> Lattice:
+def _lattice(plan: ScenePlan, largest: int = LARGEST) -> Lattice:
     """That of the run, or of smaller chips."""
     own = plan.lattice
-    rest = max(own.multiple, (LARGEST - 2 * own.margin) // own.multiple * own.multiple)
+    rest = max(own.multiple, (largest - 2 * own.margin) // own.multiple * own.multiple)
     if plan.card.fixed or rest >= own.stride:
         return own
     return Lattice(rest + 2 * own.margin, own.margin, own.multiple)
 
 
-def _chips(plan: ScenePlan, count: int) -> Chips | None:
+def _chips(plan: ScenePlan, count: int, largest: int = LARGEST) -> Chips | None:
     """Real chips; None where there are none, or where workers will say what is wrong with files."""
-    tiling = Tiling(_lattice(plan))
+    tiling = Tiling(_lattice(plan, largest))
     with closing(open_pixels(plan.scene)) as pixels:
         try:
             return real_chips(pixels, plan.card.bands, plan.blocks, tiling, count=count)
