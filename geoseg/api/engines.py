@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from dataclasses import replace
 from math import prod
 
 import numpy as np
-from numpy.typing import NDArray
 
 from geoseg.api import fingerprint
 from geoseg.api.chosen import (
@@ -20,9 +18,9 @@ from geoseg.api.chosen import (
 )
 from geoseg.api.holding import STATE
 from geoseg.api.planning import RunPlan, SceneTask
-from geoseg.errors import ModelError, RemoteError, SceneError
-from geoseg.io.opening import open_pixels
-from geoseg.models.base import Batch, Segmenter
+from geoseg.api.trial_chips import COMPARED, some, trial_chips, trial_lattice
+from geoseg.errors import ModelError
+from geoseg.models.base import Segmenter
 from geoseg.models.committee import Committee
 from geoseg.models.converted import cache_folder, code
 from geoseg.models.engine_trial import REFERENCE, Opening, Trial, allowance, fastest, try_engines
@@ -38,23 +36,14 @@ from geoseg.models.engines import (
     version_of,
 )
 from geoseg.models.quantizing import beside, intact, keep_beside, kept_beside, quantized
-from geoseg.ops.tiling import Lattice
 from geoseg.plan import ScenePlan
 from geoseg.run.reporter import Reporter
-from geoseg.steps.real_chips import real_chips
-from geoseg.steps.segment import Tiling
 
 FEWEST, MOST = 2, 8
 """How many chips engines are tried on; the first also warms them up."""
 
 ENOUGH = 1_200_000
 """Pixels that a trial need not exceed: it should take seconds."""
-
-LARGEST = 768
-"""Side of the chips of a trial, where the run's own are larger: engines compare alike on both."""
-
-COMPARED = 512
-"""The same, of scenes that an engine is only compared on: fewer pixels say enough."""
 
 CALIBRATING, EACH = 10, 5
 """Chips that ranges for int8 are taken from; each fifth is kept out, to judge what came of it."""
@@ -74,8 +63,6 @@ _FIRST = (
     Runtime("openvino"),
     Runtime("torch", "bf16"),
 )
-
-Chips = tuple[Batch, NDArray[np.bool_]]
 
 
 class Engines:
@@ -214,7 +201,7 @@ class Engines:
         And whether it was on this scene, just now.
         """
         plan = task.plan
-        shape = _lattice(plan).chip_shape(plan.shape)
+        shape = trial_lattice(plan).chip_shape(plan.shape)
         versions = {name: version_of(name) for name in ENGINES}
         key = fingerprint.digest([self._wish, shape, processor(), versions, code()])
         file = cache_folder() / "trials" / f"{key[:32]}.json"
@@ -230,7 +217,7 @@ class Engines:
         candidates, scene = self._candidates, task.plan.scene.id
         if self._auto and all(one == REFERENCE for one in candidates):
             return Chosen(why="no other is installed")
-        chips = _chips(task.plan, self._count(task.plan))
+        chips = trial_chips(task.plan, self._count(task.plan))
         if chips is None:
             # What cannot be compared should at least be as exact as it gets.
             taken = next((one for one in candidates if one.precision == "fp32"), candidates[0])
@@ -265,7 +252,7 @@ class Engines:
         runtime, least = made.runtime, self._least
         if runtime.precision == "fp32":
             return made
-        chips = _chips(task.plan, FEWEST, COMPARED)
+        chips = trial_chips(task.plan, FEWEST, COMPARED)
         if chips is None:
             return made
         reference = Runtime(runtime.engine)
@@ -282,7 +269,7 @@ class Engines:
     def _quantized(self, task: SceneTask) -> Chosen:
         """This scene's own networks in int8, which agree on chips that they were not made with."""
         scene, least = task.plan.scene.id, self._least
-        found = _chips(task.plan, CALIBRATING)
+        found = trial_chips(task.plan, CALIBRATING)
         if found is None:
             raise EngineRefusedError(
                 f"model.precision: scene {scene}: no chip could be read to calibrate int8 on; "
@@ -295,11 +282,11 @@ class Engines:
         seen = ~judged if count >= EACH else judged
         bands, whole = task.plan.card.bands, self._plan.committee
         try:
-            made = [quantized(one, _some(chips, seen), bands) for one in whole.members]
+            made = [quantized(one, some(chips, seen), bands) for one in whole.members]
         except ModelError as error:
             raise EngineRefusedError(f"model.precision: {error}") from error
         opening = self._opening(replace(whole, members=tuple(made)))
-        trials = try_engines(opening, [INT8], _some(chips, judged), counted[judged])
+        trials = try_engines(opening, [INT8], some(chips, judged), counted[judged])
         if not trials[-1].agrees(least):
             raise refused(trials[1:], least)
         networks = tuple(one.card.sha256 or "" for one in made)
@@ -320,33 +307,10 @@ class Engines:
         return opened
 
     def _count(self, plan: ScenePlan) -> int:
-        count = round(ENOUGH / (prod(_lattice(plan).chip_shape(plan.shape)) * plan.passes))
+        count = round(ENOUGH / (prod(trial_lattice(plan).chip_shape(plan.shape)) * plan.passes))
         return min(max(count, FEWEST), MOST)
 
 
 def _pixels(plan: ScenePlan) -> float:
     """How many the networks will see, at most."""
     return plan.chips * prod(plan.lattice.chip_shape(plan.shape)) * plan.passes
-
-
-def _lattice(plan: ScenePlan, largest: int = LARGEST) -> Lattice:
-    """That of the run, or of smaller chips."""
-    own = plan.lattice
-    rest = max(own.multiple, (largest - 2 * own.margin) // own.multiple * own.multiple)
-    if plan.card.fixed or rest >= own.stride:
-        return own
-    return Lattice(rest + 2 * own.margin, own.margin, own.multiple)
-
-
-def _chips(plan: ScenePlan, count: int, largest: int = LARGEST) -> Chips | None:
-    """Real chips; None where there are none, or where workers will say what is wrong with files."""
-    tiling = Tiling(_lattice(plan, largest))
-    with closing(open_pixels(plan.scene)) as pixels:
-        try:
-            return real_chips(pixels, plan.card.bands, plan.blocks, tiling, count=count)
-        except (SceneError, RemoteError):
-            return None
-
-
-def _some(chips: Batch, which: NDArray[np.bool_]) -> Batch:
-    return replace(chips, values=chips.values[which], valid=chips.valid[which])

@@ -15,6 +15,7 @@ from geoseg.api.chosen import SMALL, Chosen, EngineRefusedError
 from geoseg.api.engines import FILE, Engines
 from geoseg.api.holding import STATE
 from geoseg.api.planning import plan_workflow
+from geoseg.api.trial_chips import trial_chips
 from geoseg.errors import ModelError, WorkflowError
 from geoseg.grid import Window, blocks
 from geoseg.models import converted
@@ -142,7 +143,7 @@ def test_an_engine_with_other_weights_is_refused_with_the_numbers(tmp_path, mode
 @ONNX
 def test_auto_leaves_out_an_engine_with_other_weights(tmp_path, model, cache, monkeypatch):
     monkeypatch.setattr("geoseg.api.engines.WORTH", 1)
-    plan, task = planned(tmp_path, model, engine="auto")
+    plan, task = planned(tmp_path, model, engine="auto", precision="fp32")
     spoil(model, tmp_path / "other")
     chosen, _ = choose(plan, task)
     assert chosen.runtime == TORCH
@@ -406,6 +407,18 @@ def test_trial_chips_of_nodata_are_passed_over():
     (batch, counted), _ = chips_of(valid)
     assert (counted <= batch.valid).all()
     assert counted.any(axis=(1, 2)).all()
+
+
+def test_trial_chips_do_not_depend_on_how_a_run_is_cut(tmp_path, model):
+    _, task = planned(tmp_path, model, size=400)
+    batch, counted = trial_chips(task.plan, 3)
+    for cut in (64, 160):
+        other = replace(task.plan, blocks=tuple(blocks(task.plan.shape, cut)))
+        again, same = trial_chips(other, 3)
+        np.testing.assert_array_equal(again.values, batch.values)
+        np.testing.assert_array_equal(same, counted)
+    smaller, _ = trial_chips(task.plan, 3, 104)
+    assert smaller.values.shape[2:] == (104, 104)
 
 
 def test_a_scene_smaller_than_a_chip_is_one_trial_chip():
