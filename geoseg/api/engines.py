@@ -2,43 +2,51 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from math import prod
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from geoseg.api import fingerprint
+from geoseg.api.chosen import (
+    SMALL,
+    Chosen,
+    EngineRefusedError,
+    read_chosen,
+    refused,
+    write_chosen,
+)
 from geoseg.api.holding import STATE
 from geoseg.api.planning import RunPlan, SceneTask
-from geoseg.errors import ModelError, RemoteError, SceneError
-from geoseg.io.atomic import write_bytes
-from geoseg.io.opening import open_pixels
-from geoseg.models.base import Batch
+from geoseg.api.trial_chips import COMPARED, some, trial_chips, trial_lattice
+from geoseg.errors import ModelError
+from geoseg.models.base import Segmenter
+from geoseg.models.committee import Committee
 from geoseg.models.converted import cache_folder, code
-from geoseg.models.engine_trial import REFERENCE, Trial, allowance, fastest, share, try_engines
+from geoseg.models.engine_trial import REFERENCE, Opening, Trial, allowance, fastest, try_engines
 from geoseg.models.engines import (
     ENGINES,
+    ONLY_ASKED,
     PRECISIONS,
+    Engine,
     Runtime,
+    has_bf16,
     is_installed,
     processor,
     version_of,
 )
+from geoseg.models.quantizing import beside, intact, keep_beside, kept_beside, quantized
+from geoseg.plan import ScenePlan
 from geoseg.run.reporter import Reporter
-from geoseg.steps.real_chips import real_chips
-from geoseg.steps.segment import Tiling
 
 FEWEST, MOST = 2, 8
 """How many chips engines are tried on; the first also warms them up."""
 
-ENOUGH = 2_500_000
+ENOUGH = 1_200_000
 """Pixels that a trial need not exceed: it should take seconds."""
+
+CALIBRATING, EACH = 10, 5
+"""Chips that ranges for int8 are taken from; each fifth is kept out, to judge what came of it."""
 
 WORTH = 20_000_000
 """Pixels to predict from which a choice is worth a trial; smaller scenes take torch in fp32."""
@@ -46,55 +54,19 @@ WORTH = 20_000_000
 FILE = "engine.json"
 """In the state folder of an output: what began it, and goes on with it."""
 
+INT8 = Runtime("openvino", "int8")
 
-class EngineRefusedError(ModelError):
-    """The engine that was asked for cannot, or does not give the map that torch gives."""
-
-
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """The engine of a scene, and why.
-
-    Attributes:
-        runtime: What computes, on every worker.
-        why: In a few words.
-        trials: What the trial came to, where there was one; torch in fp32 first.
-        least: Share of pixels that had to agree.
-    """
-
-    runtime: Runtime = REFERENCE
-    why: str = "as asked"
-    trials: tuple[Trial, ...] = ()
-    least: float | None = None
-
-    @property
-    def part(self) -> dict[str, Any]:
-        """What of it the results depend on."""
-        return {"runtime": str(self.runtime), "versions": self.runtime.versions}
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """What ``run.json`` says of it."""
-        found = asdict(self)
-        return found | {"versions": self.runtime.versions}
-
-    @property
-    def told(self) -> str:
-        """What the log says of it."""
-        trials = f" ({'; '.join(map(str, self.trials))})" if self.trials else ""
-        return f"{self.runtime}, {self.why}{trials}"
-
-    @classmethod
-    def read(cls, record: Mapping[str, Any], why: str) -> Chosen:
-        """The way back of ``record``."""
-        trials = (t | {"runtime": Runtime(**t["runtime"])} for t in record["trials"])
-        return cls(
-            Runtime(**record["runtime"]), why, tuple(Trial(**t) for t in trials), record["least"]
-        )
+# As fast as they were where it was measured: a trial ends with the first that gains enough.
+_FIRST = (
+    Runtime("openvino", "bf16"),
+    Runtime("onnxruntime"),
+    Runtime("openvino"),
+    Runtime("torch", "bf16"),
+)
 
 
 class Engines:
-    """Chooses for the scenes of one run; tries at most once.
+    """Chooses for the scenes of one run; tries at most once, and compares on every scene.
 
     Args:
         plan: All that is done.
@@ -107,52 +79,80 @@ class Engines:
         self._choice = plan.workflow.model
         self._members = [member.card for member in plan.committee.members]
         self._made: Chosen | None = None
-        self._small = False
+        self._engine, self._numbers = self._asked()
 
     def of(self, task: SceneTask) -> Chosen:
         """What computes a scene: what began it, else what this run has chosen.
 
         Raises:
-            EngineRefusedError: What was asked for cannot, or agrees too little.
+            EngineRefusedError: What was asked for cannot, or agrees too little, on the first scene
+                that is looked at. Later ones take torch in fp32 instead, and it is said.
         """
         fixed = self._fixed()
         if fixed is not None:
             return Chosen(fixed)
-        kept = None if self._force else _read(self._file(task), self._wish, "as before")
+        kept = None if self._force else self._kept(task)
         if kept is not None:
             return kept
-        if self._choice.engine == "auto" and _pixels(task) < WORTH:
-            small = Chosen(why="too small to gain by another")
-            if not self._small:
-                self._reporter.message(f"scene {task.plan.scene.id}: engine: {small.told}")
-            self._small = True
-            return small
-        if self._made is None:
-            self._made = self._cached(task)
-            self._reporter.message(f"engine: {self._made.told}")
-        return self._made
+        if self._auto and _pixels(task.plan) < WORTH:
+            return Chosen(why=SMALL)
+        first = self._made is None
+        try:
+            return self._chosen(task)
+        except EngineRefusedError as error:
+            if first:
+                raise
+            self._reporter.warning(f"scene {task.plan.scene.id}: torch fp32 instead: {error}")
+            return Chosen(why=f"instead of what does not agree here: {error}")
 
     def keep(self, task: SceneTask, chosen: Chosen) -> None:
         """Note what a scene is begun with, so that no map mixes engines."""
-        if self._fixed() is None:
-            _write(self._file(task), self._wish, chosen)
+        if self._fixed() is not None or chosen.why == SMALL:
+            return
+        folder = task.directory / STATE
+        if chosen.networks:
+            keep_beside(folder, chosen.networks)
+        write_chosen(folder / FILE, self._wish, chosen)
+
+    def committee(self, task: SceneTask, chosen: Chosen) -> Committee:
+        """The models as ``chosen`` computes them."""
+        whole = self._plan.committee
+        if not chosen.networks:
+            return whole
+        folder = task.directory / STATE
+        pairs = zip(whole.members, chosen.networks, strict=True)
+        return replace(whole, members=tuple(kept_beside(folder, m, sha) for m, sha in pairs))
+
+    def _asked(self) -> tuple[Engine | str, str]:
+        """Engine and precision; what runs on other machines, no trial here can choose for."""
+        engine, numbers = self._choice.engine, self._choice.numbers
+        if numbers == "int8":
+            return "openvino", numbers
+        if engine == "auto" and (
+            self._plan.workflow.cluster.kind != "local"
+            or numbers == "fp16"
+            or self._choice.device == "cuda"
+        ):
+            return "torch", "fp32" if numbers == "auto" else numbers
+        return engine, numbers
+
+    @property
+    def _auto(self) -> bool:
+        return self._engine == "auto"
 
     def _fixed(self) -> Runtime | None:
         """What needs no trial: torch in fp32, and whatever only a GPU can show."""
-        engine, precision = self._choice.engine, self._choice.precision
-        if engine == "torch" and precision == "fp32":
+        if self._engine == "torch" and self._numbers == "fp32":
             return Runtime()
-        if precision == "fp16" or self._choice.device == "cuda":
-            return Runtime(
-                "torch" if engine == "auto" else engine,
-                "fp32" if precision == "auto" else precision,
-            )  # fmt: skip
+        if self._numbers == "fp16" or self._choice.device == "cuda":
+            numbers = "fp32" if self._numbers == "auto" else self._numbers
+            return Runtime(self._engine, numbers)  # type: ignore[arg-type]  # "auto" is none of both
         return None
 
     @property
     def _wish(self) -> str:
         choice = self._choice
-        asked = [choice.engine, choice.precision, choice.device, self._least]
+        asked = [self._engine, self._numbers, choice.device, self._least]
         views = [choice.tta, [str(scale) for scale in choice.scales]]
         return fingerprint.digest([[repr(card) for card in self._members], asked, views])
 
@@ -162,106 +162,155 @@ class Engines:
 
     @property
     def _candidates(self) -> list[Runtime]:
-        engine, precision = self._choice.engine, self._choice.precision
-        engines = [e for e in ENGINES if is_installed(e)] if engine == "auto" else [engine]
-        # What only GPUs compute in is never tried.
-        return [
+        """What is tried, the likeliest to be fast first."""
+        fits = [
             Runtime(name, kind)
-            for name in engines
+            for name in ENGINES
             for kind in PRECISIONS[name]
-            if kind == precision or (precision == "auto" and kind != "fp16")
+            if (name == self._engine or (self._auto and is_installed(name)))
+            and (kind == self._numbers or (self._numbers == "auto" and kind not in ONLY_ASKED))
         ]
+        if self._numbers == "auto" and not has_bf16():
+            fits = [one for one in fits if one.precision != "bf16"]
+        return [one for one in _FIRST if one in fits] + [one for one in fits if one not in _FIRST]
 
-    def _file(self, task: SceneTask) -> Path:
-        return task.directory / STATE / FILE
+    def _kept(self, task: SceneTask) -> Chosen | None:
+        """What a map was begun with, if that is still there."""
+        folder = task.directory / STATE
+        found = read_chosen(folder / FILE, self._wish, "as before")
+        if found is None or all(intact(beside(folder, sha), sha) for sha in found.networks):
+            return found
+        return None
 
-    def _cached(self, task: SceneTask) -> Chosen:
-        """What a trial on a CPU like this has come to, for this model and these versions."""
-        shape = task.plan.lattice.chip_shape(task.plan.shape)
+    def _chosen(self, task: SceneTask) -> Chosen:
+        if self._numbers == "int8":
+            self._made = self._quantized(task)
+            self._reporter.message(f"scene {task.plan.scene.id}: engine: {self._made.told}")
+            return self._made
+        if self._made is not None:
+            return self._compared(task, self._made)
+        made, here = self._cached(task)
+        self._reporter.message(f"engine: {made.told}")
+        found = made if here else self._compared(task, made)
+        self._made = made
+        return found
+
+    def _cached(self, task: SceneTask) -> tuple[Chosen, bool]:
+        """What a trial on a CPU like this has come to, for this model and these versions.
+
+        And whether it was on this scene, just now.
+        """
+        plan = task.plan
+        shape = trial_lattice(plan).chip_shape(plan.shape)
         versions = {name: version_of(name) for name in ENGINES}
         key = fingerprint.digest([self._wish, shape, processor(), versions, code()])
         file = cache_folder() / "trials" / f"{key[:32]}.json"
-        found = _read(file, key, "as tried before on this CPU")
-        if found is None:
-            found = self._tried(task)
-            if found.trials:
-                _write(file, key, found)
-        return found
+        found = read_chosen(file, key, "as tried before on this CPU")
+        if found is not None:
+            return found, False
+        found = self._tried(task)
+        if found.trials:
+            write_chosen(file, key, found)
+        return found, True
 
     def _tried(self, task: SceneTask) -> Chosen:
-        candidates = self._candidates
-        chips = _chips(task)
+        candidates, scene = self._candidates, task.plan.scene.id
+        if self._auto and all(one == REFERENCE for one in candidates):
+            return Chosen(why="no other is installed")
+        chips = trial_chips(task.plan, self._count(task.plan))
         if chips is None:
-            scene = task.plan.scene.id
-            if self._choice.engine == "auto" or candidates[0] == REFERENCE:
+            # What cannot be compared should at least be as exact as it gets.
+            taken = next((one for one in candidates if one.precision == "fp32"), candidates[0])
+            if self._auto or taken == REFERENCE:
                 return Chosen(why=f"no chip of scene {scene} could be read to try others")
             self._reporter.warning(
-                f"scene {scene}: no chip could be read to compare {candidates[0]} with torch on"
+                f"scene {scene}: no chip could be read to compare {taken} with torch on"
             )
-            return Chosen(candidates[0], "as asked")
-        self._reporter.message(
-            f"trying {', '.join(map(str, candidates))} on {len(chips[1])} chips of scene "
-            f"{task.plan.scene.id}"
-        )
-        committee, device = self._plan.committee, self._choice.device
-        trials = try_engines(committee, candidates, *chips, device=device)
-        return self._judged(trials, candidates)
-
-    def _judged(self, trials: tuple[Trial, ...], candidates: list[Runtime]) -> Chosen:
+            return Chosen(taken, "as asked")
+        named = ", ".join(str(one) for one in candidates if one != REFERENCE)
+        self._reporter.message(f"trying {named} on {len(chips[1])} chips of scene {scene}")
         least = self._least
-        if self._choice.engine == "auto":
+        trials = try_engines(self._opening(), candidates, *chips, least=least)
+        return self._judged(trials, candidates, least)
+
+    def _judged(self, trials: tuple[Trial, ...], candidates: list[Runtime], least: float) -> Chosen:
+        if self._auto:
             return Chosen(fastest(trials, least).runtime, "the fastest that agrees", trials, least)
         mine = [trial for trial in trials if trial.runtime in candidates]
         good = [trial for trial in mine if trial.agrees(least)]
         if not good:
-            raise _refused(mine, least)
+            raise refused(mine, least)
         best = min(good, key=lambda trial: trial.seconds or 0.0)
         return Chosen(best.runtime, "as asked, and it agrees", trials, least)
 
+    def _compared(self, task: SceneTask, made: Chosen) -> Chosen:
+        """The same choice for another scene than that of its trial, where it agrees there, too.
 
-def _refused(trials: list[Trial], least: float) -> EngineRefusedError:
-    """Why none of those that were asked for will do."""
-    told = "; ".join(map(str, trials))
-    seen = [trial.agreement for trial in trials if trial.agreement is not None]
-    if not seen:
-        return EngineRefusedError(f"model.engine: {told}")
-    lower = np.floor(max(seen) * 1000) / 1000
-    return EngineRefusedError(
-        f"model.engine: {told} with torch fp32 on chips of the scene, less than the "
-        f"{share(least)} that are asked for; take engine: torch, or allow it with "
-        f"model.agreement: {lower:g}"
-    )
+        Of the same engine's fp32 nothing is to be feared, as it has the same network and was
+        compared with torch; so that is the reference, and torch need not be loaded.
+        """
+        runtime, least = made.runtime, self._least
+        if runtime.precision == "fp32":
+            return made
+        chips = trial_chips(task.plan, FEWEST, COMPARED)
+        if chips is None:
+            return made
+        reference = Runtime(runtime.engine)
+        *_, here = try_engines(self._opening(), [runtime], *chips, reference=reference)
+        scene = task.plan.scene.id
+        if here.agrees(least):
+            self._reporter.message(f"scene {scene}: {here}")
+            return replace(made, here=here)
+        if not self._auto:
+            raise refused([here], least)
+        self._reporter.warning(f"scene {scene}: torch fp32 instead: {here}")
+        return Chosen(REFERENCE, "another does not agree here", made.trials, least, here)
 
-
-def _pixels(task: SceneTask) -> float:
-    """How many the networks will see, at most."""
-    plan = task.plan
-    return plan.chips * prod(plan.lattice.chip_shape(plan.shape)) * plan.passes
-
-
-def _chips(task: SceneTask) -> tuple[Batch, NDArray[np.bool_]] | None:
-    """Real chips; None where there are none, or where workers will say what is wrong with files."""
-    plan = task.plan
-    count = round(ENOUGH / (prod(plan.lattice.chip_shape(plan.shape)) * plan.passes))
-    count = min(max(count, FEWEST), MOST)
-    with closing(open_pixels(plan.scene)) as pixels:
-        try:
-            return real_chips(
-                pixels, plan.card.bands, plan.blocks, Tiling(plan.lattice), count=count
+    def _quantized(self, task: SceneTask) -> Chosen:
+        """This scene's own networks in int8, which agree on chips that they were not made with."""
+        scene, least = task.plan.scene.id, self._least
+        found = trial_chips(task.plan, CALIBRATING)
+        if found is None:
+            raise EngineRefusedError(
+                f"model.precision: scene {scene}: no chip could be read to calibrate int8 on; "
+                f"take precision: bf16"
             )
-        except (SceneError, RemoteError):
-            return None
+        chips, counted = found
+        count = len(counted)
+        self._reporter.message(f"calibrating int8 on {count} chips of scene {scene}")
+        judged = np.arange(count) % EACH == EACH - 1 if count >= EACH else np.ones(count, np.bool_)
+        seen = ~judged if count >= EACH else judged
+        bands, whole = task.plan.card.bands, self._plan.committee
+        try:
+            made = [quantized(one, some(chips, seen), bands) for one in whole.members]
+        except ModelError as error:
+            raise EngineRefusedError(f"model.precision: {error}") from error
+        opening = self._opening(replace(whole, members=tuple(made)))
+        trials = try_engines(opening, [INT8], some(chips, judged), counted[judged])
+        if not trials[-1].agrees(least):
+            raise refused(trials[1:], least)
+        networks = tuple(one.card.sha256 or "" for one in made)
+        return Chosen(INT8, "as asked, and it agrees", trials, least, networks=networks)
+
+    def _opening(self, coarse: Committee | None = None) -> Opening:
+        """Opens the models; those in int8 are others."""
+
+        def opened(runtime: Runtime) -> Segmenter:
+            whole = self._plan.committee if runtime != INT8 or coarse is None else coarse
+            return whole.open(
+                device=self._choice.device,
+                precision=runtime.precision,
+                threads=1,
+                engine=runtime.engine,
+            )
+
+        return opened
+
+    def _count(self, plan: ScenePlan) -> int:
+        count = round(ENOUGH / (prod(trial_lattice(plan).chip_shape(plan.shape)) * plan.passes))
+        return min(max(count, FEWEST), MOST)
 
 
-def _read(file: Path, key: str, why: str) -> Chosen | None:
-    """What was written for the same ``key``; what cannot be read was not."""
-    try:
-        record = json.loads(file.read_text("utf-8"))
-        return Chosen.read(record, why) if record["key"] == key else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _write(file: Path, key: str, chosen: Chosen) -> None:
-    record = {"key": key} | chosen.record
-    write_bytes(file, (json.dumps(record, indent=2) + "\n").encode())
+def _pixels(plan: ScenePlan) -> float:
+    """How many the networks will see, at most."""
+    return plan.chips * prod(plan.lattice.chip_shape(plan.shape)) * plan.passes

@@ -11,9 +11,10 @@ from typing import Any
 from geoseg.api import fingerprint
 from geoseg.api.accounts import Account
 from geoseg.api.after import after_scenes, check_after
+from geoseg.api.chosen import Chosen, EngineRefusedError
 from geoseg.api.combining import combined_settings
 from geoseg.api.diary import Diary, diary_of, say_what_lacks
-from geoseg.api.engines import Chosen, EngineRefusedError, Engines
+from geoseg.api.engines import Engines
 from geoseg.api.holding import STATE, held
 from geoseg.api.holes import Holes
 from geoseg.api.jobs import RefineJob, SegmentJob, WorkFolder, fills, make_stores
@@ -273,7 +274,7 @@ class _Run:
         segment = SegmentJob(
             f"segment-{key}",
             plan,
-            self.plan.committee,
+            self._engines.committee(task, made_from.engine),
             work,
             choice.device,
             made_from.engine.runtime,

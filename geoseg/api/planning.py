@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +24,7 @@ from geoseg.models.registry import check_classes, check_scene, find, pinned
 from geoseg.ops.tiling import Lattice
 from geoseg.plan import Resources, ScenePlan, TilingWish, plan_scene
 from geoseg.run.resources import available_cores, available_memory
+from geoseg.scene import Scene
 from geoseg.workflow import Workflow
 from geoseg.workflow.model import ModelChoice, expand_model
 from geoseg.workflow.schema import Cluster
@@ -106,6 +108,11 @@ def _committee(choice: ModelChoice) -> Committee:
 
 def _plan(found: Found, card: ModelCard, wish: TilingWish, resources: Resources) -> ScenePlan:
     scene = found.scene
+    return plan_scene(scene, card, wish, resources, touches=touching(scene))
+
+
+def touching(scene: Scene) -> Callable[[Window], bool]:
+    """Whether a window may have a pixel of ``scene`` that is inside its area of interest."""
     shapes = [shape for shape in (scene.area, where_data_can_be(scene)) if shape is not None]
     parts = None if scene.combined is None else scene.combined.windows
 
@@ -113,7 +120,7 @@ def _plan(found: Found, card: ModelCard, wish: TilingWish, resources: Resources)
         inside = all(area_touches(shape, scene.grid, window) for shape in shapes)
         return inside and (parts is None or any(window & part for part in parts))
 
-    return plan_scene(scene, card, wish, resources, touches=touches)
+    return touches
 
 
 def _wish(workflow: Workflow, committee: Committee) -> TilingWish:

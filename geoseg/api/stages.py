@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from geoseg.api import fingerprint
-from geoseg.api.engines import Chosen
+from geoseg.api.chosen import Chosen
 from geoseg.api.jobs import Proof, WorkFolder
 from geoseg.grid import Window
 from geoseg.run.base import Job

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from time import perf_counter
+from time import perf_counter, process_time
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import BlockError, ModelError
 from geoseg.models.base import Batch, ModelCard, Segmenter
-from geoseg.models.committee import Committee
 from geoseg.models.engines import Runtime
 from geoseg.models.fields import At
 
@@ -19,6 +18,9 @@ AGREEMENT = 0.995
 """Share of pixels that must get the class that torch gives in fp32, where nobody says another."""
 
 REFERENCE = Runtime()
+
+ENOUGH = 2.0
+"""An engine that agrees and is that many times as fast as torch ends the trial."""
 
 _GAIN = 1.05
 """An engine must be that many times as fast as torch to be taken instead of it."""
@@ -44,49 +46,70 @@ class Trial:
         """Whether it can, and gives the classes of torch often enough."""
         return self.agreement is not None and self.agreement >= least
 
+    def gains(self, first: Trial, times: float) -> bool:
+        """Whether it is so many times as fast as ``first``."""
+        if self.seconds is None or first.seconds is None:
+            return False
+        return self.seconds * times <= first.seconds
+
     def __str__(self) -> str:
         if self.seconds is None or self.agreement is None:
             return f"{self.runtime}: cannot: {self.fault}"
         return f"{self.runtime}: {self.seconds:.3g} s a chip, {share(self.agreement)} agree"
 
 
+Opening = Callable[[Runtime], Segmenter]
+"""Loads the models of a run, to be computed so."""
+
+
 def try_engines(
-    committee: Committee,
+    opening: Opening,
     runtimes: Sequence[Runtime],
     chips: Batch,
     counted: NDArray[np.bool_],
     *,
-    device: str = "auto",
+    least: float | None = None,
+    reference: Runtime = REFERENCE,
 ) -> tuple[Trial, ...]:
-    """Try ``runtimes`` on ``chips``, each on one thread; torch in fp32 comes first and always.
+    """Try ``runtimes`` on ``chips``, one after the other; the reference comes first and always.
 
     Args:
-        committee: The models, and the views of each chip.
+        opening: Loads the models, for one thread a chip.
         runtimes: What to try.
         chips: Real ones of the scene.
         counted: ``(chip, y, x)``: the pixels whose classes are compared.
-        device: As in :func:`geoseg.models.registry.open_segmenter`.
+        least: The first that agrees so far, and gains enough, is the last that is tried; None:
+            all are.
+        reference: What the others are compared with.
 
     Raises:
-        ModelError: Torch cannot.
+        ModelError: The reference cannot.
     """
-    reference = committee.open(device=device, threads=1)
-    wanted, seconds = _timed(reference, chips)
-    trials = [Trial(REFERENCE, seconds, 1.0)]
+    wanted, seconds = _timed(opening(reference), chips)
+    first = Trial(reference, seconds, 1.0)
+    trials = [first]
     for runtime in runtimes:
-        if runtime == REFERENCE:
+        if runtime == reference:
             continue
-        try:
-            engine = committee.open(
-                device=device, precision=runtime.precision, threads=1, engine=runtime.engine
-            )
-            found, seconds = _timed(engine, chips)
-        except (ModelError, BlockError) as error:
-            trials.append(Trial(runtime, fault=str(error)))
-            continue
-        same = (found == wanted)[counted]
-        trials.append(Trial(runtime, seconds, float(same.mean()) if same.size else None))
+        trials.append(_tried(opening, runtime, chips, counted, wanted))
+        if least is not None and trials[-1].gains(first, ENOUGH) and trials[-1].agrees(least):
+            break
     return tuple(trials)
+
+
+def _tried(
+    opening: Opening,
+    runtime: Runtime,
+    chips: Batch,
+    counted: NDArray[np.bool_],
+    wanted: NDArray[np.uint8],
+) -> Trial:
+    try:
+        found, seconds = _timed(opening(runtime), chips)
+    except (ModelError, BlockError) as error:
+        return Trial(runtime, fault=str(error))
+    same = (found == wanted)[counted]
+    return Trial(runtime, seconds, float(same.mean()) if same.size else None)
 
 
 def fastest(trials: Sequence[Trial], least: float) -> Trial:
@@ -94,9 +117,7 @@ def fastest(trials: Sequence[Trial], least: float) -> Trial:
     first = trials[0]
     good = [trial for trial in trials if trial.seconds is not None and trial.agrees(least)]
     best = min(good, key=lambda trial: trial.seconds or 0.0, default=first)
-    if first.seconds is None or best.seconds is None or best.seconds * _GAIN > first.seconds:
-        return first
-    return best
+    return best if best.gains(first, _GAIN) else first
 
 
 def allowance(cards: Sequence[ModelCard], asked: float | None = None) -> float:
@@ -124,13 +145,18 @@ def share(agreement: float) -> str:
 
 
 def _timed(segmenter: Segmenter, chips: Batch) -> tuple[NDArray[np.uint8], float]:
-    """Classes of all chips, and the seconds of the quickest: the first one also warms up."""
+    """Classes of all chips, and the seconds of the quickest: the first one also warms up.
+
+    On a CPU those of its own, which other work on the machine changes little; what a GPU does, the
+    processor's clock does not see.
+    """
+    clock = process_time if segmenter.parallel else perf_counter
     index = np.empty(chips.valid.shape, np.uint8)
     quickest = float("inf")
     for number in (0, 0) if len(index) == 1 else range(len(index)):
-        start = perf_counter()
+        start = clock()
         index[number] = segmenter.classify(_one(chips, number))[0][0]
-        quickest = min(quickest, perf_counter() - start)
+        quickest = min(quickest, clock() - start)
     return index, quickest
 
 

@@ -15,14 +15,17 @@ from geoseg.errors import ModelError
 Engine = Literal["torch", "onnxruntime", "openvino"]
 ENGINES: Final[tuple[Engine, ...]] = ("torch", "onnxruntime", "openvino")
 
-Precision = Literal["fp32", "bf16", "fp16"]
+Precision = Literal["fp32", "bf16", "fp16", "int8"]
 
 PRECISIONS: Final[dict[Engine, tuple[Precision, ...]]] = {
     "torch": ("fp32", "bf16", "fp16"),
     "onnxruntime": ("fp32",),
-    "openvino": ("fp32", "bf16"),
+    "openvino": ("fp32", "bf16", "int8"),
 }
 """What each of them computes in; of the same precision, not the same bits."""
+
+ONLY_ASKED: Final = ("fp16", "int8")
+"""Precisions that nothing takes of itself: a CPU cannot show what fp16 gives, and int8 is coarse."""
 
 NEEDS: Final[dict[Engine, tuple[str, ...]]] = {
     "torch": ("torch",),
@@ -46,6 +49,50 @@ class Runtime:
     def versions(self) -> dict[str, str]:
         """Of the packages that decide the bits; ``"missing"`` where one is not installed."""
         return {name: version_of(name) for name in NEEDS[self.engine]}
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """What an engine takes of a worker's memory, beside the worker without any.
+
+    Attributes:
+        fixed: Bytes of its code, loaded, and of what it sets up for a network.
+        copies: How many times the weights' bytes come on top.
+        activations: Share of the card's ``activation_bytes`` that a pixel of a chip takes.
+    """
+
+    fixed: int
+    copies: float
+    activations: float
+
+    def base(self, weights: int) -> int:
+        """Bytes before the first chip, for weights of so many bytes."""
+        return self.fixed + round(self.copies * weights)
+
+    def chip(self, pixels: int, activation_bytes: int) -> int:
+        """Bytes of one chip on its way through the network."""
+        return round(pixels * activation_bytes * self.activations)
+
+
+_MIB: Final = 2**20
+
+_FOOTPRINTS: Final = {
+    Runtime("torch", "fp32"): Footprint(680 * _MIB, 5, 1.0),
+    Runtime("torch", "bf16"): Footprint(600 * _MIB, 6, 0.7),
+    Runtime("onnxruntime", "fp32"): Footprint(170 * _MIB, 7, 0.7),
+    Runtime("openvino", "fp32"): Footprint(160 * _MIB, 2, 1.0),
+    Runtime("openvino", "bf16"): Footprint(110 * _MIB, 2, 0.7),
+    Runtime("openvino", "int8"): Footprint(110 * _MIB, 2, 0.7),
+}
+"""Measured by ``benchmarks/engines.py --memory`` (see ``docs/engines.md``), rounded up."""
+
+
+def memory_of(runtime: Runtime) -> Footprint:
+    """What ``runtime`` takes of a worker's memory on a CPU; torch's where nothing else is known.
+
+    A worker that computes by another engine never loads torch.
+    """
+    return _FOOTPRINTS.get(runtime, _FOOTPRINTS[Runtime()])
 
 
 def is_installed(engine: Engine) -> bool:
@@ -93,6 +140,13 @@ def version_of(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return "missing"
+
+
+def has_bf16() -> bool:
+    """Whether the CPU computes in bf16 itself; where it does not say, it may."""
+    words = processor().split()
+    said = any(word in words for word in ("flags", "Features"))
+    return not said or any(word in words for word in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def processor() -> str:

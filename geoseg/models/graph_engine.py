@@ -88,16 +88,7 @@ class GraphSegmenter(ABC):
         return Answer(index, layers)
 
     def _each(self, batch: Batch) -> Iterator[tuple[int, Floats]]:
-        gain, bias = (
-            v.astype(np.float32).reshape(-1, 1, 1)
-            for v in linear(self.card, batch.scale, batch.offset)
-        )
-        for chip, valid in enumerate(batch.valid):
-            x = batch.values[chip].astype(np.float32)  # a copy, whatever it was
-            x *= gain
-            x += bias
-            x = bent(self.card, x)
-            np.copyto(x, np.float32(0), where=~valid)
+        for chip, x in enumerate(network_inputs(self.card, batch)):
             yield chip, self._softmax(self._run(x), batch, chip)
 
     def _run(self, x: Floats) -> Floats:
@@ -159,6 +150,20 @@ class GraphSegmenter(ABC):
             f"model {self.card.name!r}: its network does not take chips of {side} px, as its "
             f"card says: {error}"
         )
+
+
+def network_inputs(card: ModelCard, batch: Batch) -> Iterator[Floats]:
+    """Chip by chip, ``(band, y, x)`` as it enters the network: scaled, and 0 where it is not valid."""
+    gain, bias = (
+        v.astype(np.float32).reshape(-1, 1, 1) for v in linear(card, batch.scale, batch.offset)
+    )
+    for values, valid in zip(batch.values, batch.valid, strict=True):
+        x = values.astype(np.float32)  # a copy, whatever it was
+        x *= gain
+        x += bias
+        x = bent(card, x)
+        np.copyto(x, np.float32(0), where=~valid)
+        yield x
 
 
 def check_graph(card: ModelCard, where: str, *, bands: int, sides: tuple[int, int] | None) -> None:

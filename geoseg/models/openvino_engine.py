@@ -1,4 +1,4 @@
-"""Networks as segmenters, run by OpenVINO on a CPU, in fp32 or bf16."""
+"""Networks as segmenters, run by OpenVINO on a CPU, in fp32, bf16 or int8."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, Self
+
+import numpy as np
 
 from geoseg.errors import ModelError
 from geoseg.models.base import ModelCard
@@ -31,7 +33,8 @@ class OpenVinoSegmenter(GraphSegmenter):
         path: The ONNX file, for messages.
         data: What it holds.
         device: ``"auto"`` or ``"cpu"``.
-        precision: ``"fp32"``, or ``"bf16"`` where the CPU computes in it.
+        precision: ``"fp32"``; ``"bf16"`` where the CPU computes in it; ``"int8"`` for networks of
+            :func:`geoseg.models.quantizing.quantized`.
         threads: CPU threads for one chip; None: all that OpenVINO takes.
         callers: How many threads may compute chips of their own at once.
 
@@ -64,6 +67,8 @@ class OpenVinoSegmenter(GraphSegmenter):
             raise ModelError(
                 f"{path}: not ONNX that OpenVINO can open: {first_line(error)}"
             ) from error
+        if precision == "int8":
+            _check_quantized(self._graph, str(path))
         shape = self._graph.inputs[0].get_partial_shape()
         free = shape[2].is_dynamic or shape[3].is_dynamic
         sides = None if free else (shape[2].get_length(), shape[3].get_length())
@@ -123,15 +128,16 @@ class OpenVinoSegmenter(GraphSegmenter):
         return mine[shape]
 
     def _configured(self, precision: str, threads: int | None, callers: int) -> dict[str, Any]:
-        if precision == "bf16":
-            able = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-            if "BF16" not in able:
-                raise ModelError(
-                    f"precision 'bf16': OpenVINO finds no bf16 in this CPU (it computes in "
-                    f"{', '.join(able)}): use fp32"
-                )
+        able = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        if precision == "bf16" and "BF16" not in able:
+            raise ModelError(
+                f"precision 'bf16': OpenVINO finds no bf16 in this CPU (it computes in "
+                f"{', '.join(able)}): use fp32"
+            )
+        # Layers of a network in int8 that are not quantized lose nothing more by bf16.
+        rest = "bf16" if "BF16" in able else "fp32"
         settings: dict[str, Any] = {
-            "INFERENCE_PRECISION_HINT": _KINDS[precision],
+            "INFERENCE_PRECISION_HINT": _KINDS[rest if precision == "int8" else precision],
             # Several worker processes share the cores: none may hold on to one.
             "ENABLE_CPU_PINNING": False,
         }
@@ -153,17 +159,49 @@ class OpenVinoSegmenter(GraphSegmenter):
         self._check_answer(shape, side)
 
 
-@cache
+def _check_quantized(graph: Any, where: str) -> None:
+    if not any(op.get_type_name() == "FakeQuantize" for op in graph.get_ops()):
+        raise ModelError(
+            f"{where}: precision 'int8' is for networks that were quantized on chips of the scene, "
+            f"as a run does it; this one was not: use fp32 or bf16"
+        )
+
+
+_loading = threading.Lock()
+
+
 def _core() -> Any:
-    """OpenVINO's plugins, loaded once and for as long as the process lasts.
+    """OpenVINO's plugins, loaded once and for as long as the process lasts."""
+    with _loading:  # a cache lets two first callers in at once
+        return _loaded()
+
+
+@cache
+def _loaded() -> Any:
+    """See :func:`_core`.
 
     The thread that loads the CPU plugin gets another stack for its signals, which is freed with
     the plugin: it would die of the next Ctrl-C. So that is a thread of its own, which ends.
     """
     core = load_openvino().Core()
     with ThreadPoolExecutor(1, thread_name_prefix="openvino") as apart:
-        apart.submit(core.get_property, "CPU", "OPTIMIZATION_CAPABILITIES").result()
+        apart.submit(_warmed, core).result()
     return core
+
+
+def _warmed(core: Any) -> None:
+    """One request for a graph that does nothing, before threads make theirs.
+
+    What OpenVINO's binding to Python sets up in its first request is guarded by a lock that is
+    waited for with the interpreter's own in hand: two first requests at once may wait for each
+    other for ever, as seen with two chips on a machine that was busy.
+    """
+    openvino = load_openvino()
+    x = openvino.opset13.parameter([1, 1, 1, 1], np.float32)
+    graph = openvino.Model([openvino.opset13.relu(x)], [x], "nothing")
+    request = core.compile_model(graph, "CPU").create_infer_request()
+    nothing = np.zeros((1, 1, 1, 1), np.float32)
+    request.infer({0: nothing}, share_inputs=True, share_outputs=True)[0]
 
 
 def load_openvino() -> Any:

@@ -15,8 +15,12 @@ from geoseg.workflow.section import Section
 _FINEST = 8
 """Largest denominator of a scale: chips begin at multiples of it times the model's stride."""
 
-_ABLE = {"onnxruntime": ("auto", "fp32"), "openvino": ("auto", "fp32", "bf16")}
-"""Precisions of engines that have not all of them."""
+_ABLE = {
+    "torch": ("auto", "fp32", "bf16", "fp16"),
+    "onnxruntime": ("auto", "fp32"),
+    "openvino": ("auto", "fp32", "bf16", "int8"),
+}
+"""Precisions of each engine."""
 
 
 def expand_model(value: object) -> object:
@@ -69,10 +73,11 @@ class ModelChoice(Section):
     """Show each chip in these sizes, e.g. [1.0, 1.25]."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """What computes; auto takes a GPU where there is one."""
-    engine: Literal["auto", "torch", "onnxruntime", "openvino"] = "torch"
+    engine: Literal["auto", "torch", "onnxruntime", "openvino"] = "auto"
     """What runs the network; auto tries those that are installed on a few chips of the scene."""
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
-    """Number format of the network; bf16 and fp16 are faster, and change scores a bit."""
+    precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] | None = None
+    """Number format of the network; without it auto where the engine is auto, else fp32. int8 is
+    OpenVINO's, calibrated on chips of the scene, and only taken where it is asked for."""
     agreement: Annotated[float, Field(gt=0, le=1)] | None = None
     """Share of pixels that must get the class of torch in fp32; 0.995 unless the model's card says."""
     batch: Annotated[int, Field(ge=1, le=4096)] | None = None
@@ -91,14 +96,19 @@ class ModelChoice(Section):
     @model_validator(mode="after")
     def _computable(self) -> Self:
         able = _ABLE.get(self.engine)
-        if able is not None and self.precision not in able:
+        if able is not None and self.numbers not in able:
             raise UnfitError(
                 f"engine {self.engine} computes in {' or '.join(able[1:])}", show(self.precision),
                 at=("precision",),
             )  # fmt: skip
-        if self.engine == "openvino" and self.device == "cuda":
+        if self.device == "cuda" and (self.engine == "openvino" or self.precision == "int8"):
             raise UnfitError("engine openvino runs on CPUs only", show(self.device), at=("device",))
         return self
+
+    @property
+    def numbers(self) -> str:
+        """The precision, also where it is left out: an engine by name means the map of torch's fp32."""
+        return self.precision or ("auto" if self.engine == "auto" else "fp32")
 
     @property
     def answers(self) -> int:

@@ -282,7 +282,8 @@ class Workflow(Whole):
             settings["input"].pop(key, None)
         settings["model"].pop("batch")
         settings["model"].pop("allow_code")
-        settings["model"].pop("agreement")  # what was chosen counts, not how
+        for key in ("engine", "precision", "agreement"):
+            settings["model"].pop(key)  # what was chosen counts, not how
         settings["tiling"].pop("block")
         output = settings["output"]
         return {

@@ -22,6 +22,7 @@ from geoseg.models.engines import (
     is_installed,
 )
 from geoseg.models.exporting import Wish, write_export
+from geoseg.models.quantizing import quantized
 from geoseg.models.registry import ModelPackage, find, open_segmenter
 from geoseg.models.weights_file import save_package
 from geoseg.testing import SegmenterContract, fake_card, random_batch
@@ -77,6 +78,9 @@ def need(runtime):
 
 def opened(package, runtime, **options):
     need(runtime)
+    if runtime.precision == "int8":
+        chips = random_batch(CARD, (128, 128), chips=4, seed=9)
+        package = quantized(package, chips, CARD.bands)
     return open_segmenter(
         package, device="cpu", engine=runtime.engine, precision=runtime.precision, **options
     )
@@ -92,8 +96,8 @@ class TestEveryEngine(SegmenterContract):
         return opened(self.package, self.runtime, threads=threads, callers=3)
 
     def test_scale_and_offset_are_applied(self):
-        if self.runtime.precision == "bf16":
-            pytest.skip("bf16 has 8 bits: rounding of the input shows")
+        if self.runtime.precision != "fp32":
+            pytest.skip("8 bits: rounding of the input shows")
         super().test_scale_and_offset_are_applied()
 
 
@@ -102,7 +106,38 @@ def test_the_scores_are_torchs(package, runtime):
     batch = random_batch(CARD, (64, 96), chips=2)
     wanted = opened(package, Runtime(), threads=1).scores(batch)
     found = opened(package, runtime, threads=1).scores(batch)
-    np.testing.assert_allclose(found, wanted, atol=1e-5 if runtime.precision == "fp32" else 3e-2)
+    limit = {"fp32": 1e-5, "bf16": 3e-2, "int8": 6e-2}[runtime.precision]
+    np.testing.assert_allclose(found, wanted, atol=limit)
+    assert (found.argmax(axis=1) == wanted.argmax(axis=1)).mean() > 0.97
+
+
+def test_int8_is_the_same_bytes_for_the_same_chips_and_the_bands_that_are_the_models(
+    package, cache
+):
+    need(Runtime("openvino"))
+    chips = random_batch(CARD, (128, 128), chips=2, seed=1)
+    first = quantized(package, chips, CARD.bands)
+    before = first.weights.read_bytes()
+    assert quantized(package, chips, CARD.bands) == first
+    first.weights.unlink()
+    turned = replace(
+        chips,
+        values=chips.values[:, ::-1],
+        scale=chips.scale[::-1].copy(),
+        offset=chips.offset[::-1].copy(),
+    )
+    assert quantized(package, turned, CARD.bands[::-1]) == first
+    assert first.weights.read_bytes() == before
+
+    other = quantized(package, random_batch(CARD, (128, 128), chips=2, seed=2), CARD.bands)
+    assert other.card.sha256 != first.card.sha256
+    assert not list((cache / "quantized").glob(".making-*"))
+
+
+def test_int8_is_for_networks_that_were_quantized(package):
+    need(Runtime("openvino"))
+    with pytest.raises(ModelError, match="that were quantized on chips of the scene"):
+        open_segmenter(package, device="cpu", engine="openvino", precision="int8")
 
 
 @pytest.mark.parametrize("engine", ENGINES[1:])
@@ -190,7 +225,11 @@ def test_a_cache_that_cannot_be_written_is_named(package, tmp_path, monkeypatch)
     [
         ("tensorrt", {}, "engine 'tensorrt': wanted torch, onnxruntime, openvino"),
         ("onnxruntime", {"precision": "bf16"}, "does not compute in 'bf16': wanted fp32"),
-        ("openvino", {"precision": "fp16"}, "does not compute in 'fp16': wanted fp32 or bf16"),
+        (
+            "openvino",
+            {"precision": "fp16"},
+            "does not compute in 'fp16': wanted fp32 or bf16 or int8",
+        ),
     ],
 )
 def test_what_engines_cannot_do_is_refused(package, engine, options, message):

@@ -57,3 +57,26 @@ def test_an_engine_that_agrees_too_little_writes_nothing(tmp_path, model):  # no
     assert "less than the 100.000 % that are asked for" in done.stderr
     assert "model.agreement: 0." in done.stderr
     assert not (tmp_path / "out" / "classes.tif").exists()
+
+
+def test_a_map_in_int8_goes_on_with_its_own_network(tmp_path, model):  # noqa: F811
+    path = asked(tmp_path, model, precision="int8", agreement=0.5)
+    done = geoseg("run", path, check=0)
+    assert "openvino int8, as asked, and it agrees" in done.stdout + done.stderr
+    out = tmp_path / "out"
+    record = json.loads((out / "run.json").read_text())["engine"]
+    (network,) = record["networks"]
+    assert (out / ".geoseg" / f"{network[:16]}.int8.onnx").is_file()
+    again = geoseg("run", path, check=0)
+    assert "up to date" in again.stdout + again.stderr
+    # Made anew by one worker instead of two, from a calibration of its own: the same bits.
+    data = json.loads(path.read_text())
+    data["output"]["directory"] += "-anew"
+    data["cluster"] = {"kind": "local", "workers": 1}
+    path.write_text(json.dumps(data))
+    geoseg("run", path, check=0)
+    anew = json.loads((tmp_path / "out-anew" / "run.json").read_text())["engine"]
+    assert anew["networks"] == [network]
+    for name in ("classes.tif", "confidence.tif"):
+        with rasterio.open(out / name) as one, rasterio.open(tmp_path / "out-anew" / name) as two:
+            np.testing.assert_array_equal(one.read(1), two.read(1))
