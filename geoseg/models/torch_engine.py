@@ -6,6 +6,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -29,6 +30,15 @@ from geoseg.models.weights_file import load_weights
 from geoseg.ops.layers import Answer, Layer
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """What did not fit: so many chips, perhaps beside those of other calls, and what torch said."""
+
+    count: int
+    beside: bool
+    said: str
 
 
 class TorchSegmenter:
@@ -184,6 +194,7 @@ class TorchSegmenter:
         height, width = batch.valid.shape[1:]
         count = self.chips_at_once((height, width))
         chips = slice(start, min(start + count, len(batch.values)))
+        beside = self._lanes.several
         try:
             lane.launch(
                 OnHost(batch.values[chips], batch.valid[chips], gain_and_bias), count, wanted
@@ -192,11 +203,11 @@ class TorchSegmenter:
             if not _is_of_memory(error):
                 self._drop(lane)
                 raise
-            said = str(error).splitlines()[0]
+            tried = _Tried(count, beside, str(error).splitlines()[0])
         else:
             return chips
         # Not before the error is gone, for it holds on to what was computed until then.
-        self._make_room(lane, (height, width), count, said)
+        self._make_room(lane, (height, width), tried)
         return None
 
     def _land(self, lane: Lane, chips: slice, batch: Batch, out: Mapping[str, Any]) -> None:
@@ -215,7 +226,7 @@ class TorchSegmenter:
         finally:
             self._lanes.give(lane)
 
-    def _make_room(self, lane: Lane, shape: tuple[int, int], count: int, said: str) -> None:
+    def _make_room(self, lane: Lane, shape: tuple[int, int], tried: _Tried) -> None:
         """Half the chips at once from now on; or one lane less, where it is one already.
 
         Raises:
@@ -225,27 +236,30 @@ class TorchSegmenter:
         self._lanes.rest()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
-        what = f"model {self._card.name}: {count} chips of {shape[0]} x {shape[1]} px"
+        name, size, count = self._card.name, f"{shape[0]} x {shape[1]} px", tried.count
         with self._guard:
-            if self._at_once[shape] < count:  # another caller came to it first
-                self._lanes.give(lane)
-            elif count > 1:
-                self._at_once[shape] = count // 2
-                self._lanes.give(lane)
+            less = self._at_once[shape] < count  # another call came to it first
+            if not less and count > 1:
+                self._at_once[shape], less = count // 2, True
                 log.warning(
-                    "%s at once do not fit into the memory of %s: %d from now on",
-                    what, self._device, count // 2,
+                    "model %s: %d chips of %s at once do not fit into the memory of %s: %d from "
+                    "now on", name, count, size, self._device, count // 2,
                 )  # fmt: skip
-            elif self._lanes.retire():
-                log.warning("%s need memory that another call has: one call less at once", what)
-            else:
+        if less or tried.beside:
+            if less:
                 self._lanes.give(lane)
-                raise BlockError(
-                    f"model {self._card.name}: a chip of {shape[0]} x {shape[1]} px does not fit "
-                    f"into the memory of {self._device}: make `tiling.size` smaller, take "
-                    f"`model.precision: bf16` or `model.device: cpu`, or let fewer processes "
-                    f"share the device ({said})"
-                )
+            elif self._lanes.retire(lane):
+                log.warning(
+                    "model %s: a chip of %s needs memory of %s that another call has: one call "
+                    "less at once from now on", name, size, self._device,
+                )  # fmt: skip
+            return
+        self._lanes.give(lane)
+        raise BlockError(
+            f"model {name}: a chip of {size} does not fit into the memory of {self._device}: make "
+            f"`tiling.size` smaller, take `model.precision: bf16` or `model.device: cpu`, or let "
+            f"fewer processes share the device ({tried.said})"
+        )
 
     def _check(self, found: Arrays, chips: slice, batch: Batch) -> None:
         broken = np.flatnonzero(found[BROKEN][: chips.stop - chips.start])

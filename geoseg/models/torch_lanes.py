@@ -110,13 +110,19 @@ class Lanes:
                 self._idle.append(lane)
                 self._changed.notify()
 
-    def retire(self) -> bool:
-        """Do with one lane less from now on, the one that the caller has; not with none."""
+    @property
+    def several(self) -> bool:
+        """Whether others may have one at the same time."""
+        return self._count is not None and self._count > 1
+
+    def retire(self, lane: Lane) -> bool:
+        """Do without ``lane`` from now on, if there is another; else let others have it."""
         with self._changed:
-            if self._count is None or self._count <= 1:
-                return False
-            self._count -= 1
-            return True
+            if self.several and self._count is not None:
+                self._count -= 1
+                return True
+        self.give(lane)
+        return False
 
     def rest(self) -> None:
         """Let lanes that nobody uses give up their memory."""
