@@ -23,8 +23,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from gpu_cases import Setup, agreement, calls, cogs, kernels, runs
+from gpu_cases import VARIANTS, Setup, agreement, calls, cogs, kernels
 from gpu_report import Report, paper, read_alone
+from gpu_runs import Asked, heavy, runs
 from gpu_scene import make_scenes
 
 CHIPS, AT_ONCE = (256, 512, 1024, 2048), (1, 4, 16)
@@ -46,6 +47,8 @@ def main() -> None:
         report = Report(setup, scenes_made=time.perf_counter() - start)
         cases = paper_cases(setup) if asked.paper else all_cases(setup)
         for table, case in cases:
+            if asked.only and table not in asked.only.split(","):
+                continue
             if time.perf_counter() - start > asked.budget:
                 report.left_out(table)
                 continue
@@ -60,43 +63,56 @@ def main() -> None:
 def all_cases(setup: Setup) -> Iterator[Case]:
     """Those that matter most come first."""
     precisions = ("fp32", "bf16", "fp16") if setup.cuda else ("fp32",)
+    low = precisions[-2:][0]
     for precision in precisions:
-        yield "agreement", lambda p=precision: agreement(setup, p)
-        yield "kernels", lambda p=precision: kernels(setup, p, setup.best, 1024, 1)
-    for threads in (16, 4, 1, 8, 2) if setup.cuda else (2,):
+        yield "agreement", partial(agreement, setup, precision)
+        yield "kernels", partial(kernels, setup, precision, setup.best(precision), 1024, 1)
+    for threads in (16, 4, 1) if setup.cuda else (2,):
         for codec in setup.scenes:
-            low = precisions[-2:][0]
-            yield "runs", lambda t=threads, c=codec, p=low: runs(setup, p, c, t)
-    yield "cogs", lambda: cogs(setup)
+            yield "runs", partial(runs, setup, Asked(codec, low, threads))
+    yield "cogs", partial(cogs, setup)
+    if setup.cuda:
+        yield from heavier(setup)
     for threads in (1, 16) if setup.cuda else (1,):
         for codec in setup.scenes:
-            yield "reading", lambda t=threads, c=codec: read_alone(setup, c, t)
-    yield from variants(setup, precisions)
-    if setup.cuda:
-        yield from shapes(setup, precisions)
-
-
-def variants(setup: Setup, precisions: tuple[str, ...]) -> Iterator[Case]:
-    """By how kernels are started, and how many calls there are at once."""
-    for variant in ("eager", "channels_last") if setup.cuda else ("eager",):
-        for precision in precisions[:2]:
-            yield "kernels", lambda p=precision, v=variant: kernels(setup, p, v, 1024, 1)
+            yield "reading", partial(read_alone, setup, codec, threads)
     for lanes in (1, 2, 3) if setup.cuda else (1,):
-        yield "calls", lambda n=lanes: calls(setup, precisions[-2:][0], n, 1024)
+        yield "calls", partial(calls, setup, low, lanes, 1024)
+    if setup.cuda:
+        yield from rest(setup, precisions)
+    else:
+        yield "kernels", partial(kernels, setup, low, "eager", 1024, 1)
 
 
-def shapes(setup: Setup, precisions: tuple[str, ...]) -> Iterator[Case]:
-    """By processes, by chip and how many at once, and what takes longest to begin."""
-    for processes, threads in ((4, 4), (2, 8)):
-        yield "runs", lambda n=processes, t=threads: runs(setup, "bf16", "zstd", t, processes=n)
+def heavier(setup: Setup) -> Iterator[Case]:
+    """Networks that keep a GPU busy, and how many threads it takes to feed them."""
+    for network, precision, threads in (
+        ("U-Net++ resnet50", "bf16", 16),
+        ("U-Net resnet50", "bf16", 16),
+        ("U-Net resnet50", "fp32", 16),
+        ("SegFormer mit_b2", "bf16", 16),
+        ("U-Net++ resnet50", "bf16", 8),
+        ("U-Net++ resnet50", "bf16", 4),
+        ("SegFormer mit_b2", "bf16", 8),
+    ):
+        yield "heavy", partial(heavy, setup, Asked("zstd", precision, threads, network=network))
+
+
+def rest(setup: Setup, precisions: tuple[str, ...]) -> Iterator[Case]:
+    """By how kernels are started, by processes, block and chip, and how many at once."""
+    for processes, threads, strides in ((4, 4, 2), (2, 8, 2), (1, 16, 4), (2, 8, 4)):
+        asked = Asked("zstd", "bf16", threads, processes=processes, strides=strides)
+        yield "runs", partial(runs, setup, asked)
+    for codec, threads in product(setup.scenes, (8, 2)):
+        yield "runs", partial(runs, setup, Asked(codec, "bf16", threads))
+    for variant, precision in product(VARIANTS, precisions[:2]):
+        if variant not in (setup.best(precision), "compiled"):
+            yield "kernels", partial(kernels, setup, precision, variant, 1024, 1)
     for chip, count in product(CHIPS, AT_ONCE):
         for precision in precisions:
             if (chip, count) != (1024, 1) and chip * chip * count <= 2**24:
-                yield "kernels", partial(kernels, setup, precision, setup.best, chip, count)
-    for precision in precisions:
-        yield "kernels", partial(kernels, setup, precision, setup.best, 1024, 1, "resnet34")
-    for precision in ("fp32", "fp16"):
-        yield "runs", lambda p=precision: runs(setup, p, "zstd", 16)
+                best = setup.best(precision)
+                yield "kernels", partial(kernels, setup, precision, best, chip, count)
     for precision in precisions[:2]:
         yield "kernels", partial(kernels, setup, precision, "compiled", 1024, 1)
 
@@ -104,9 +120,9 @@ def shapes(setup: Setup, precisions: tuple[str, ...]) -> Iterator[Case]:
 def paper_cases(setup: Setup) -> Iterator[Case]:
     """What a machine without a GPU can tell: reading, and a run without its network."""
     for codec in setup.scenes:
-        yield "reading", lambda c=codec: read_alone(setup, c, 1)
-        yield "runs", lambda c=codec: runs(setup, "none", c, 1)
-    yield "cogs", lambda: cogs(setup)
+        yield "reading", partial(read_alone, setup, codec, 1)
+        yield "runs", partial(runs, setup, Asked(codec, "none", 1))
+    yield "cogs", partial(cogs, setup)
 
 
 def _arguments() -> argparse.Namespace:
@@ -116,6 +132,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("gpu"))
     parser.add_argument("--budget", type=float, default=600.0, help="seconds, about")
     parser.add_argument("--repeat", type=int, default=4, help="copies of the sample along a side")
+    parser.add_argument("--only", default="", help="tables, with commas between them")
     parser.add_argument("--quick", action="store_true", help="tiny: to see that it works")
     parser.add_argument("--paper", action="store_true", help="cores for a GPU that is not here")
     parser.add_argument("--gpu-mpx", type=float, default=500.0, help="of that GPU, a second")

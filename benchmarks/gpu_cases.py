@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from dataclasses import dataclass
-from itertools import cycle, islice
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any, Self
 
 import numpy as np
 import torch
+from torch import nn
 
-from geoseg.grid import Window, blocks, full_window
+from geoseg.grid import Window
 from geoseg.io.cog import write_class_cog, write_confidence_cog
 from geoseg.io.opening import open_pixels
 from geoseg.io.zarr_store import ZarrRaster
@@ -28,24 +27,26 @@ from geoseg.models.scaling import linear
 from geoseg.models.torch_device import Tuning, device_of
 from geoseg.models.torch_engine import TorchSegmenter, load_network
 from geoseg.models.torch_pass import OnDevice, Pass
-from geoseg.ops.tiling import Lattice
-from geoseg.run.base import BlockWork, Done
-from geoseg.run.serial import Serial
 from geoseg.scene import Scene
-from geoseg.steps.segment import SegmentBlocks, Tiling
 
 Row = dict[str, Any]
 
 VARIANTS = {
     "eager": Tuning(graphs=False, channels_last=False),
-    "channels_last": Tuning(graphs=False),
-    "graphs": Tuning(),
-    "compiled": Tuning(compiled=True),
+    "channels_last": Tuning(graphs=False, channels_last=True),
+    "graphs": Tuning(channels_last=True),
+    "graphs, planes apart": Tuning(channels_last=False),
+    "compiled": Tuning(compiled=True, channels_last=True),
 }
 CHIP = 1024
 """Of runs."""
-_STRIDES = 2
-"""Chips along a side of a block."""
+NETWORKS: dict[str, dict[str, Any]] = {
+    "U-Net resnet50": {"name": "unet", "encoder": "resnet50"},
+    "U-Net++ resnet50": {"name": "unetplusplus", "encoder": "resnet50"},
+    "SegFormer mit_b2": {"name": "segformer", "encoder": "mit_b2"},
+}
+"""Of the zoo, for chips of the same scene; weights are random."""
+_MARGIN = 64
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,11 @@ class Setup:
         """Whether there is a GPU to be measured."""
         return device_of(self.device).type == "cuda"
 
-    @property
-    def best(self) -> str:
+    def best(self, precision: str) -> str:
         """The variant that geoseg takes by itself."""
-        return "graphs" if self.cuda else "channels_last"
+        if not self.cuda:
+            return "channels_last"
+        return "graphs, planes apart" if precision == "fp32" else "graphs"
 
     @property
     def seconds(self) -> float:
@@ -77,11 +79,29 @@ class Setup:
         """Side of a chip, in pixels."""
         return 256 if self.quick else wanted
 
-    def open(self, precision: str, tuning: Tuning | None = None) -> TorchSegmenter:
-        """The segmenter of a precision."""
-        return TorchSegmenter.load(
-            find(self.model), device=self.device, precision=precision, threads=1, tuning=tuning
+    def card(self, network: str | None = None) -> ModelCard:
+        """The model's; or one that describes a network of the zoo, for the same scene."""
+        card = find(self.model).card
+        if network is None:
+            return card
+        named = named_card(
+            NETWORKS[network], bands=len(card.bands), classes=len(card.legend.classes)
         )
+        described = {name: getattr(card, name) for name in ("bands", "units", "mean", "std")}
+        return replace(named, **described, margin=_MARGIN)
+
+    def open(
+        self, precision: str, tuning: Tuning | None = None, network: str | None = None
+    ) -> TorchSegmenter:
+        """The segmenter of a precision."""
+        built, card = self.network(network), self.card(network)
+        return TorchSegmenter(
+            card, built, device=self.device, precision=precision, threads=1, tuning=tuning
+        )
+
+    def network(self, name: str | None = None) -> nn.Module:
+        """Of the model, or of the zoo with random weights."""
+        return load_network(find(self.model)) if name is None else build(self.card(name))
 
     def batch(self, chip: int, count: int) -> Batch:
         """Chips of the scene, from its upper left, read as a run does."""
@@ -119,18 +139,13 @@ def kernels(
 ) -> Row:
     """Chips that lie on the device already: from stored numbers to classes and confidence.
 
-    ``network``: an encoder, for a U-Net of the zoo with random weights, and not the model.
+    ``network``: one of :data:`NETWORKS`, and not the model.
     """
     chip = setup.chip(chip)
-    tuning, package, device = VARIANTS[variant], find(setup.model), device_of(setup.device)
-    card = package.card
-    if network is not None:
-        named = {"name": "unet", "encoder": network}
-        card = named_card(named, bands=len(card.bands), classes=len(card.legend.classes))
-    built = load_network(package) if network is None else build(card)
-    run = Pass(card, built, device, precision, tuning)
+    tuning, device, card = VARIANTS[variant], device_of(setup.device), setup.card(network)
+    run = Pass(card, setup.network(network), device, precision, tuning)
     batch = setup.batch(chip, count)
-    both = np.stack(linear(package.card, batch.scale, batch.offset)).astype(np.float32)
+    both = np.stack(linear(card, batch.scale, batch.offset)).astype(np.float32)
     arrays = (batch.values.view(np.int16), batch.valid, both)
     stored, valid, on_device = (torch.from_numpy(array).to(device) for array in arrays)
     chips = OnDevice(stored, unsigned=True, valid=valid, linear=on_device)
@@ -140,7 +155,7 @@ def kernels(
     ready = time.perf_counter() - start
     seconds = _seconds(step, setup)
     return {
-        "network": f"U-Net {network}" if network else setup.model,
+        "network": network or setup.model,
         "chip": chip,
         "at once": count,
         "precision": precision,
@@ -196,10 +211,10 @@ def _wait(setup: Setup) -> None:
         torch.cuda.synchronize()
 
 
-def calls(setup: Setup, precision: str, lanes: int, chip: int) -> Row:
+def calls(setup: Setup, precision: str, lanes: int, chip: int, network: str | None = None) -> Row:
     """From numbers in the host's memory to bytes in the host's memory, by as many callers."""
     chip = setup.chip(chip)
-    model = setup.open(precision, Tuning(lanes=lanes))
+    model = setup.open(precision, Tuning(lanes=lanes), network)
     batch = setup.batch(chip, model.chips_at_once((chip, chip)))
     done = [0] * lanes
     for _ in range(3):
@@ -225,129 +240,9 @@ def calls(setup: Setup, precision: str, lanes: int, chip: int) -> Row:
     }
 
 
-@dataclass(frozen=True)
-class MapJob:
-    """A scene and a model. Implements :class:`geoseg.run.base.Job`."""
-
-    key: str
-    scene: Scene
-    segmenter: Any
-    tiling: Tiling
-    folder: Path
-    model_threads: int
-
-    def open(self) -> BlockWork:
-        """Open the files."""
-        stores = (ZarrRaster(self.folder, name) for name in ("classes", "confidence"))
-        return SegmentBlocks(
-            open_pixels(self.scene),
-            self.segmenter,
-            *stores,
-            self.tiling,
-            model_threads=self.model_threads,
-        )
-
-
-def runs(setup: Setup, precision: str, codec: str, threads: int, *, processes: int = 1) -> Row:
-    """Blocks of a scene: read, mapped, written, on threads of one process or of several.
-
-    Precision ``"none"``: by what only looks at thresholds, to see what all but the network costs.
-    """
-    scene, chip = setup.scenes[codec], setup.chip(CHIP)
-    lattice = Lattice(chip, find(setup.model).card.margin, find(setup.model).card.stride)
-    block = _STRIDES * lattice.stride
-    out = setup.folder / f"map-{codec}.zarr"
-    for name in ("classes", "confidence"):
-        ZarrRaster.create(out, scene.grid, block=block, fill=255, name=name)
-    whole = full_window(scene.grid).shape
-    some = list(islice(cycle(blocks(whole, block)), 6 * threads * processes))
-    with Busy() as busy:
-        if processes == 1:
-            parts = [_part(setup, precision, codec, lattice, some, threads, None)]
-        else:
-            parts = _side_by_side(setup, precision, codec, lattice, some, threads, processes)
-    begun, ended = min(part[0] for part in parts), max(part[1] for part in parts)
-    area = sum(b.shape[0] * b.shape[1] for b in some) / 1e6
-    cpu = sum(part[2] for part in parts)
-    return {
-        "codec": codec,
-        "precision": precision,
-        "processes x threads": f"{processes} x {threads}",
-        "Mpx": round(area, 1),
-        "s": round(ended - begun, 2),
-        "Mpx/s": round(area / (ended - begun), 1),
-        "CPU s a Mpx": round(cpu / area, 4),
-        "cores used": round(cpu / (ended - begun), 1),
-        "GPU busy, %": busy.percent,
-    }
-
-
-def _side_by_side(
-    setup: Setup, precision: str, codec: str, lattice: Lattice, some: list[Window], threads: int,
-    processes: int,
-) -> list[tuple[float, float, float]]:  # fmt: skip
-    context = multiprocessing.get_context("spawn")
-    gate, answers = context.Barrier(processes), context.Queue()
-    members = [
-        context.Process(
-            target=_answer,
-            args=(answers, setup, precision, codec, lattice, some[k::processes], threads, gate),
-        )
-        for k in range(processes)
-    ]
-    for member in members:
-        member.start()
-    try:
-        parts = [answers.get(timeout=90) for _ in members]
-    finally:
-        for member in members:
-            member.terminate()
-            member.join()
-    wrong = [part for part in parts if isinstance(part, str)]
-    if wrong:
-        raise RuntimeError(wrong[0])
-    return parts
-
-
-def _answer(answers: Any, *asked: Any) -> None:
-    try:
-        answers.put(_part(*asked))
-    except Exception as error:  # noqa: BLE001 - said where it is waited for
-        answers.put(f"{type(error).__name__}: {error}")
-
-
-def _part(
-    setup: Setup, precision: str, codec: str, lattice: Lattice, some: list[Window], threads: int,
-    gate: Any,
-) -> tuple[float, float, float]:  # fmt: skip
-    """When it began and ended, and the CPU seconds between, without what opening takes."""
-    scene, package = setup.scenes[codec], find(setup.model)
-    if precision == "none":
-        segmenter: Any = Threshold(package.card)
-    else:
-        segmenter = setup.open(precision)
-        for _ in range(2):
-            segmenter.classify(setup.batch(lattice.size, 1))
-    batch = 1 if precision == "none" else segmenter.chips_at_once((lattice.size, lattice.size))
-    out = setup.folder / f"map-{codec}.zarr"
-    models = min(threads, 4 if setup.cuda else threads)
-    tiling = Tiling(lattice, batch=batch)
-    job = MapJob(codec, scene, segmenter, tiling, out, models)
-    list(Serial(1).run(job, some[:1]))  # what is compiled on the way is not measured
-    if gate is not None:
-        gate.wait(60)
-    begun, cpu = time.perf_counter(), time.process_time()
-    outcomes = list(Serial(threads, retries=0).run(job, some))
-    ended, used = time.perf_counter(), time.process_time() - cpu
-    failed = [outcome for outcome in outcomes if not isinstance(outcome, Done)]
-    if failed:
-        raise RuntimeError(failed[0].error)
-    return begun, ended, used
-
-
 def cogs(setup: Setup) -> Row:
-    """The two COGs of the map that the last run left, on one thread."""
-    path = next(setup.folder.glob("map-*.zarr"))
+    """The two COGs of a map that a run has left, on one thread."""
+    path = min(setup.folder.glob("map-*.zarr"))
     grid = next(iter(setup.scenes.values())).grid
     classes, confidence = (ZarrRaster(path, name) for name in ("classes", "confidence"))
     legend = find(setup.model).card.legend
@@ -362,20 +257,6 @@ def cogs(setup: Setup) -> Row:
         "Mpx/s": round(area / seconds, 1),
         "CPU s a Mpx": round(used / area, 4),
     }
-
-
-class Threshold:
-    """A segmenter that costs next to nothing, for what a run costs without a network."""
-
-    parallel = True
-
-    def __init__(self, card: ModelCard) -> None:
-        self.card = card
-
-    def classify(self, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
-        """Two classes by the first band."""
-        index = (batch.values[:, 0] > 1500).astype(np.uint8)
-        return index, index * np.uint8(40) + np.uint8(50)
 
 
 class Busy(Thread):

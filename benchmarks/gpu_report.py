@@ -30,6 +30,7 @@ HEADS = {
     "calls": "A segmenter: from the host's memory and back",
     "reading": "Reading alone: blocks with their halo, from a COG in the page cache",
     "runs": "Runs: blocks read from a COG, mapped, written to stores",
+    "heavy": "Heavier networks (random weights, chips of 1024 px), zstd: alone, and in a run",
     "cogs": "Class and confidence COGs with overviews, from stores",
 }
 

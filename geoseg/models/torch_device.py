@@ -32,14 +32,15 @@ class Tuning:
             kernels, so the same bits, without the time that Python takes to start them.
         compiled: Let ``torch.compile`` write kernels for each shape: tens of seconds for each
             process, a compiler on each machine, and other last bits.
-        channels_last: Bands of a pixel lie beside each other, as tensor cores want them.
+        channels_last: Bands of a pixel lie beside each other, as CPUs and tensor cores want them;
+            None: but in fp32 on a GPU, which computes planes faster.
     """
 
     at_once: int | None = None
     lanes: int | None = None
     graphs: bool = True
     compiled: bool = False
-    channels_last: bool = True
+    channels_last: bool | None = None
 
     def chips(self, device: torch.device, shape: tuple[int, int]) -> int:
         """Chips of ``shape`` ``(y, x)`` that are computed together."""
@@ -49,6 +50,13 @@ class Tuning:
             return 1
         fit = max(1, min(_MOST_CHIPS, _PIXELS_AT_ONCE // max(1, shape[0] * shape[1])))
         return 1 << (fit.bit_length() - 1)
+
+    def layout(self, device: torch.device, *, low: bool) -> torch.memory_format:
+        """Of the network's arrays, where ``low`` says that it computes in less than fp32."""
+        last = self.channels_last
+        if last is None:
+            last = low or device.type == "cpu"
+        return torch.channels_last if last else torch.contiguous_format
 
     def calls(self, device: torch.device) -> int | None:
         """Lanes of a device; None: as many as there are callers."""

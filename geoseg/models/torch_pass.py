@@ -77,7 +77,7 @@ class Pass:
         network = as_logits(network.eval().float().cpu(), card)
         check_stride(network, card)
         _fold_norms(network)
-        self._layout = torch.channels_last if tuning.channels_last else torch.contiguous_format
+        self._layout = tuning.layout(device, low=self._low)
         network = network.to(device, memory_format=self._layout)  # type: ignore[call-overload]  # missing in torch's stubs
         if self._low and device.type == "cuda":
             _round_weights(network, self._dtype)
