@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -39,8 +40,11 @@ def main() -> None:
     # As on geoseg's workers; GDAL looks when it first reads.
     for name, value in (("GDAL_CACHEMAX", "64"), ("GDAL_NUM_THREADS", "1")):
         os.environ.setdefault(name, value)
-    with tempfile.TemporaryDirectory(prefix="geoseg-gpu-") as scratch:
-        folder = Path(scratch)
+    with ExitStack() as stack:
+        folder = asked.scratch or Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="geoseg-gpu-"))
+        )
+        folder.mkdir(parents=True, exist_ok=True)
         start = time.perf_counter()
         scenes = make_scenes(folder, repeat=1 if asked.quick else asked.repeat, quick=asked.quick)
         setup = Setup(asked.device, asked.model, scenes, folder, quick=asked.quick)
@@ -132,6 +136,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("gpu"))
     parser.add_argument("--budget", type=float, default=600.0, help="seconds, about")
     parser.add_argument("--repeat", type=int, default=4, help="copies of the sample along a side")
+    parser.add_argument("--scratch", type=Path, help="where scenes are kept for the next time")
     parser.add_argument("--only", default="", help="tables, with commas between them")
     parser.add_argument("--quick", action="store_true", help="tiny: to see that it works")
     parser.add_argument("--paper", action="store_true", help="cores for a GPU that is not here")

@@ -21,9 +21,17 @@ _TILE = 512
 
 
 def make_scenes(folder: Path, *, repeat: int, quick: bool) -> dict[str, Scene]:
-    """The same pixels by codec: ``repeat`` x ``repeat`` copies of one sample, without clouds."""
+    """The same pixels by codec: ``repeat`` x ``repeat`` copies of one sample, without clouds.
+
+    Those that an earlier run has left in ``folder`` are taken as they are.
+    """
     side = 640 if quick else 2048
     spec = SampleSpec((side, side), clouds=False, swath_edge=False)
+    files = {codec: folder / f"{codec}.tif" for codec in CODECS}
+    if all(path.exists() for path in files.values()):
+        with rasterio.open(files["zstd"]) as left:
+            grid = GeoBox(left.shape, spec.grid.affine, spec.grid.crs)
+        return {codec: _scene(codec, path, grid) for codec, path in files.items()}
     with rasterio.open(write_sample(spec, folder / "sample", workers=8)) as sample:
         pixels, profile = sample.read(), sample.profile
     whole = repeat * side
@@ -36,12 +44,13 @@ def make_scenes(folder: Path, *, repeat: int, quick: bool) -> dict[str, Scene]:
             strip = np.concatenate([pixels] * repeat, axis=2)
             out.write(strip, window=((row * side, (row + 1) * side), (0, whole)))
     grid = GeoBox((whole, whole), spec.grid.affine, spec.grid.crs)
-    found = {codec: _as_cog(plain, folder / f"{codec}.tif", codec, grid) for codec in CODECS}
+    for codec, path in files.items():
+        _as_cog(plain, path, codec)
     plain.unlink()
-    return found
+    return {codec: _scene(codec, path, grid) for codec, path in files.items()}
 
 
-def _as_cog(plain: Path, path: Path, codec: str, grid: GeoBox) -> Scene:
+def _as_cog(plain: Path, path: Path, codec: str) -> None:
     copy_raster(
         plain,
         path,
@@ -53,6 +62,9 @@ def _as_cog(plain: Path, path: Path, codec: str, grid: GeoBox) -> Scene:
         overviews="NONE",
         num_threads="ALL_CPUS",
     )
+
+
+def _scene(codec: str, path: Path, grid: GeoBox) -> Scene:
     bands = {
         name: Band(str(path), k, grid, "uint16", SCALE, OFFSET, NODATA)
         for k, name in enumerate(BANDS, start=1)
