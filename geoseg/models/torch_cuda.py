@@ -11,12 +11,15 @@ import torch
 from torch import Tensor
 
 from geoseg.models.torch_lanes import Arrays, OnHost
-from geoseg.models.torch_pass import BROKEN, OnDevice, Output, Pass
+from geoseg.models.torch_pass import ALONE, BROKEN, OnDevice, Output, Pass
 
 log = logging.getLogger(__name__)
 
 _KEPT: Final = 4
 """Shapes whose memory a lane keeps: a run has one, and at most three more at a scene's rim."""
+
+_FAILED: Final[list[torch.cuda.CUDAGraph]] = []
+"""Graphs that are never freed: torch's allocator goes on asking whether they are recording."""
 
 _Key = tuple[tuple[int, ...], str, tuple[Output, ...]]
 
@@ -56,17 +59,19 @@ class CudaLane:
     def clear(self) -> None:
         """See :class:`geoseg.models.torch_lanes.Lane`."""
         self._stream.synchronize()
-        self._sets.clear()
+        with ALONE:
+            self._sets.clear()
         self._current = None
 
     def _buffers(self, chips: OnHost, count: int, wanted: tuple[Output, ...]) -> _Buffers:
         key = chips.values.shape[1:], str(chips.kind), wanted
         found = self._sets.get(key)
         if found is None or found.count != count:
-            if found is None and len(self._sets) >= _KEPT:
-                self._sets.pop(next(iter(self._sets)))
-            self._sets.pop(key, None)
-            found = self._sets[key] = _Buffers(self._run, chips, count, wanted)
+            with ALONE:
+                if found is None and len(self._sets) >= _KEPT:
+                    self._sets.pop(next(iter(self._sets)))
+                self._sets.pop(key, None)
+                found = self._sets[key] = _Buffers(self._run, chips, count, wanted)
         return found
 
 
@@ -124,9 +129,11 @@ class _Buffers:
             self._graph.replay()
             return
         with run.repeatable():
-            if graphs and self._warm and run.unrecorded is None and self._record(run):
-                return
+            # Also before it is recorded: cuDNN and cuBLAS open and plan for each thread that uses
+            # them, which cannot be recorded, and it may have been another thread the first time.
             self._outputs = run(self._on_device, self._wanted)
+            if graphs and self._warm and run.unrecorded is None:
+                self._record(run)
         self._warm = True
 
     def download(self) -> None:
@@ -136,28 +143,40 @@ class _Buffers:
         if self._graph is None:
             self._outputs = {}
 
-    def _record(self, run: Pass) -> bool:
-        """Whether the kernels could be recorded; they are run then, too."""
-        graph = torch.cuda.CUDAGraph()
-        try:
-            # Other lanes go on meanwhile: only what this thread does is recorded.
-            with torch.cuda.graph(
-                graph, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"
-            ):
-                outputs = run(self._on_device, self._wanted)
-        except torch.cuda.OutOfMemoryError:
-            raise
-        except RuntimeError as error:
-            run.unrecorded = str(error)
-            log.warning(
-                "model %s: its kernels cannot be recorded, they are started one by one: %s",
-                run.card.name,
-                run.unrecorded.splitlines()[0],
-            )
-            return False
-        self._graph, self._outputs = graph, outputs
-        graph.replay()
-        return True
+    def _record(self, run: Pass) -> None:
+        """Record the kernels and run them, if they can be recorded; once more if it failed."""
+        for again in (True, False):
+            graph = torch.cuda.CUDAGraph()
+            try:
+                # Other lanes go on meanwhile: only what this thread does is recorded.
+                with torch.cuda.graph(
+                    graph, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"
+                ):
+                    outputs = run(self._on_device, self._wanted)
+            except RuntimeError as error:
+                _FAILED.append(graph)
+                _not_recorded(run, error, again=again)
+            else:
+                self._graph, self._outputs = graph, outputs
+                graph.replay()
+                return
+
+
+def _not_recorded(run: Pass, error: BaseException, *, again: bool) -> None:
+    """Get ready to try once more, or say why it is not tried any more."""
+    # What ends a recording that is broken already hides what broke it.
+    while error.__context__ is not None:
+        error = error.__context__
+    if isinstance(error, torch.cuda.OutOfMemoryError) or not isinstance(error, RuntimeError):
+        raise error
+    torch.cuda.synchronize(run.device)
+    if not again:
+        run.unrecorded = str(error).splitlines()[0]
+        log.warning(
+            "model %s: its kernels cannot be recorded, they are started one by one: %s",
+            run.card.name,
+            run.unrecorded,
+        )
 
 
 def _pinned(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:

@@ -24,7 +24,7 @@ from geoseg.models.scaling import linear
 from geoseg.models.torch_cuda import CudaLane
 from geoseg.models.torch_device import Tuning, checked_precision, device_of
 from geoseg.models.torch_lanes import Arrays, DirectLane, Lane, Lanes, OnHost
-from geoseg.models.torch_pass import BROKEN, Output, Pass
+from geoseg.models.torch_pass import ALONE, BROKEN, Output, Pass
 from geoseg.models.traced import open_graph
 from geoseg.models.weights_file import load_weights
 from geoseg.ops.layers import Answer, Layer
@@ -235,7 +235,8 @@ class TorchSegmenter:
         lane.clear()
         self._lanes.rest()
         if self._device.type == "cuda":
-            torch.cuda.empty_cache()
+            with ALONE:
+                torch.cuda.empty_cache()
         name, size, count = self._card.name, f"{shape[0]} x {shape[1]} px", tried.count
         with self._guard:
             less = self._at_once[shape] < count  # another call came to it first

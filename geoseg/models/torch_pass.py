@@ -27,9 +27,12 @@ Output = Layer | str
 BROKEN: Final = "broken"
 """Output ``(chip,)`` that every pass has: whether the network gave NaN for a pixel of the chip."""
 
-# The flags of cuDNN belong to the process: whoever starts kernels by them has them alone. Kernels
-# run on when they are started, so that this is held for a moment only.
-_FLAGS: Final = threading.Lock()
+ALONE: Final = threading.RLock()
+"""Held while kernels are started or recorded, and while memory of a GPU is taken or given back.
+
+The flags of cuDNN belong to the process, and what is recorded breaks where another thread waits for
+the whole device. Kernels run on once they are started, so that this is held for a moment only.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,8 @@ class Pass:
         if tuning.compiled:
             self._network = torch.compile(network, dynamic=False)
         if device.type == "cuda":
-            torch.cuda.synchronize(device)  # other streams may use the weights from now on
+            with ALONE:
+                torch.cuda.synchronize(device)  # other streams may use the weights from now on
 
     def shape_of(self, output: Output, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Shape of an output of chips ``(chip, y, x)``."""
@@ -124,7 +128,7 @@ class Pass:
             yield
             return
         with (
-            _FLAGS,
+            ALONE,
             torch.backends.cudnn.flags(
                 enabled=True, benchmark=False, deterministic=True, allow_tf32=self._low
             ),

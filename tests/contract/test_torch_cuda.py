@@ -108,6 +108,53 @@ def test_many_callers_get_the_bits_of_one(precision):
                 np.testing.assert_array_equal(found, one)
 
 
+class Attending(nn.Module):
+    """Convolutions and matrix products: cuDNN and cuBLAS open something for each new thread."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(3)
+        self.narrow = nn.Conv2d(4, 32, 8, stride=8)
+        self.mix = nn.Linear(32, 64)
+        self.wide = nn.ConvTranspose2d(64, 2, 8, stride=8)
+
+    def forward(self, x):
+        words = self.narrow(x).permute(0, 2, 3, 1)
+        mixed = nn.functional.gelu(self.mix(words)).permute(0, 3, 1, 2)
+        return self.wide(mixed)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("network", [None, Attending])
+def test_threads_that_begin_together_all_have_their_kernels_recorded(network, precision, caplog):
+    """Lanes are warm by one thread and recorded by another that has computed nothing before."""
+    shapes = [(128, 128), (256, 192), (64, 320), (192, 64)]
+    batches = [random_batch(card_of(), shapes[k % 4], chips=1 + k % 3, seed=k) for k in range(16)]
+    alone = on_gpu(precision, network and network(), lanes=1, graphs=False)
+    wanted = [alone.scores(batch) for batch in batches]
+    model = on_gpu(precision, network and network())
+    with caplog.at_level(logging.WARNING):
+        for turn in range(5):
+            # New threads in each turn, that go to the lanes in another order.
+            with ThreadPoolExecutor(8) as pool:
+                asked = [(k + 3 * turn) % 16 for k in range(16)]
+                for k, found in zip(
+                    asked, pool.map(lambda k: model.scores(batches[k]), asked), strict=True
+                ):
+                    np.testing.assert_array_equal(found, wanted[k])
+    assert "cannot be recorded" not in caplog.text
+
+
+def test_a_model_is_opened_while_another_is_recorded(caplog):
+    batch = random_batch(card_of(), (128, 128), chips=3, seed=1)
+    wanted = on_gpu(graphs=False).scores(batch)
+    with caplog.at_level(logging.WARNING), ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda _: several(on_gpu(), batch), range(12)):
+            for one in found:
+                np.testing.assert_array_equal(one, wanted)
+    assert "cannot be recorded" not in caplog.text
+
+
 @pytest.mark.parametrize("shape", [(128, 128), (256, 192), (1024, 1024)])
 def test_classes_are_those_of_the_cpu(shape):
     card = card_of()
@@ -167,6 +214,8 @@ def test_kernels_that_cannot_be_recorded_are_started_one_by_one(caplog):
     with caplog.at_level(logging.WARNING):
         first, *others = several(on_gpu(network=Synchronising()), batch)
     assert caplog.text.count("cannot be recorded") == 1
+    assert "they are started one by one" in caplog.text
+    assert "previous error" not in caplog.text, "says what broke it, not what followed"
     for found in others:
         np.testing.assert_array_equal(found, first)
 
