@@ -14,6 +14,7 @@ from geoseg.api.sources import CodeSource
 from geoseg.grid import GeoBox, Window
 from geoseg.io.opening import open_pixels
 from geoseg.io.zarr_store import ZarrRaster
+from geoseg.models.base import whole_batch
 from geoseg.models.committee import Committee
 from geoseg.models.engines import Runtime, check_versions
 from geoseg.ops.layers import NO_PERCENT
@@ -102,9 +103,9 @@ class SegmentJob:
             callers=self.model_threads,
         )
         plan = self.plan
-        tiling = Tiling(
-            plan.lattice, plan.seams, plan.weights, plan.batch, plan.layers, plan.min_valid
-        )
+        shape = plan.lattice.chip_shape(plan.scene.grid.shape)
+        batch = whole_batch(segmenter, plan.batch, shape)
+        tiling = Tiling(plan.lattice, plan.seams, plan.weights, batch, plan.layers, plan.min_valid)
         combined = plan.scene.combined
         counted = combined is not None or plan.observations
         kept = (*plan.layers, OBSERVATIONS) if counted else plan.layers

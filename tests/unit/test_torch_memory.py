@@ -10,9 +10,11 @@ import torch
 from torch import nn
 
 from geoseg.errors import BlockError
+from geoseg.models.base import whole_batch
 from geoseg.models.torch_device import Tuning
 from geoseg.models.torch_engine import TorchSegmenter
-from geoseg.testing import fake_card, random_batch
+from geoseg.models.views import CommitteeSegmenter
+from geoseg.testing import LocalMean, fake_card, random_batch
 
 CARD = fake_card("narrow", bands=("a", "b"))
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -140,6 +142,16 @@ def test_a_failed_allocation_inside_a_library_counts():
     model = segmenter(Library(chips=9), at_once=4)
     assert np.isfinite(model.scores(random_batch(CARD, (16, 16), chips=3))).all()
     assert model.chips_at_once((16, 16)) == 2
+
+
+def test_batches_hold_as_many_chips_as_are_computed_together():
+    model = segmenter(Narrow(chips=9), at_once=4)
+    shape = (16, 16)
+    assert [whole_batch(model, chips, shape) for chips in (1, 4, 5)] == [4, 4, 8]
+    six = segmenter(Narrow(chips=9), at_once=6)
+    both = CommitteeSegmenter([model, six])
+    assert [whole_batch(both, chips, shape) for chips in (1, 13)] == [12, 24]
+    assert whole_batch(LocalMean(3, bands=("a", "b")), 3, shape) == 3, "it does not say"
 
 
 @pytest.mark.parametrize(
