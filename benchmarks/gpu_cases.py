@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any, Self
@@ -236,7 +237,7 @@ def calls(setup: Setup, precision: str, lanes: int, chip: int, network: str | No
         "chip": chip,
         "precision": precision,
         "Mpx/s": round(sum(done) * chip * chip / seconds / 1e6, 1),
-        "GPU busy, %": busy.percent,
+        "GPU busy, %": busy.percent(),
     }
 
 
@@ -264,7 +265,7 @@ class Busy(Thread):
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
-        self._ended, self._samples = Event(), list[int]()
+        self._ended, self._samples = Event(), list[tuple[float, int]]()
 
     def __enter__(self) -> Self:
         self.start()
@@ -282,10 +283,11 @@ class Busy(Thread):
             pynvml.nvmlInit()
             handle = pynvml.nvmlDeviceGetHandleByIndex(0)
             while not self._ended.wait(0.05):
-                self._samples.append(int(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu))
+                share = int(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
+                self._samples.append((time.perf_counter(), share))
 
-    @property
-    def percent(self) -> int | None:
-        """The mean; None where it could not be measured."""
-        kept = self._samples[2:]  # NVML looks back
+    def percent(self, begun: float = 0.0, ended: float = inf) -> int | None:
+        """The mean between two times; None where it could not be measured."""
+        # NVML looks back.
+        kept = [share for when, share in self._samples[2:] if begun + 0.1 <= when <= ended]
         return round(sum(kept) / len(kept)) if kept else None

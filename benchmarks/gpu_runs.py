@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
@@ -18,7 +19,7 @@ from geoseg.io.opening import open_pixels
 from geoseg.io.zarr_store import ZarrRaster
 from geoseg.models.base import Batch, ModelCard
 from geoseg.ops.tiling import Lattice
-from geoseg.run.base import BlockWork, Done
+from geoseg.run.base import BlockWork, Failed
 from geoseg.run.serial import Serial
 from geoseg.scene import Scene
 from geoseg.steps.segment import SegmentBlocks, Tiling
@@ -27,6 +28,8 @@ _STRIDES: Final = 2
 """Chips along a side of a block."""
 _MODEL_CALLS: Final = 4
 """Blocks of a process that are in the model at once, on a GPU."""
+_ROUNDS: Final = 6
+"""Blocks for each thread."""
 
 
 @dataclass(frozen=True)
@@ -39,16 +42,24 @@ class Asked:
     processes: int = 1
     network: str | None = None
     strides: int = _STRIDES
+    rounds: int = _ROUNDS
 
 
 @dataclass(frozen=True)
 class Spent:
-    """When a process began and ended, and its CPU seconds between: of its own, and the system's."""
+    """What a process took: when it began and ended, and its CPU seconds between.
+
+    ``user`` are its own, ``system`` the system's. ``steady``: megapixels a second while all
+    threads had blocks and the first of each were done; ``busy``: percent of that time in which any
+    kernel ran.
+    """
 
     begun: float
     ended: float
     user: float
     system: float
+    steady: float | None
+    busy: int | None
 
 
 @dataclass(frozen=True)
@@ -84,13 +95,13 @@ def runs(setup: Setup, asked: Asked) -> Row:
     grid, out = setup.scenes[asked.codec].grid, _store(setup, asked)
     for name in ("classes", "confidence"):
         ZarrRaster.create(out, grid, block=block, fill=255, name=name)
-    count = 6 * asked.threads * asked.processes * _STRIDES**2 // asked.strides**2
+    rounds = 1 if setup.quick else asked.rounds
+    count = rounds * asked.threads * asked.processes * _STRIDES**2 // asked.strides**2
     some = list(islice(cycle(blocks(full_window(grid).shape, block)), max(1, count)))
-    with Busy() as busy:
-        if asked.processes == 1:
-            parts = [_part(setup, asked, some, None)]
-        else:
-            parts = _side_by_side(setup, asked, some)
+    if asked.processes == 1:
+        parts = [_part(setup, asked, some, None)]
+    else:
+        parts = _side_by_side(setup, asked, some)
     seconds = max(part.ended for part in parts) - min(part.begun for part in parts)
     area = sum(b.shape[0] * b.shape[1] for b in some) / 1e6
     user, system = (sum(getattr(p, what) for p in parts) for what in ("user", "system"))
@@ -105,7 +116,8 @@ def runs(setup: Setup, asked: Asked) -> Row:
         "CPU s a Mpx": round((user + system) / area, 4),
         "of it the system's": round(system / area, 4),
         "cores used": round((user + system) / seconds, 1),
-        "GPU busy, %": busy.percent,
+        "steady, Mpx/s": _sum_of(part.steady for part in parts),
+        "GPU busy, %": parts[0].busy,
     }
 
 
@@ -117,6 +129,7 @@ def heavy(setup: Setup, asked: Asked) -> Row:
     mapped = runs(setup, asked)
     # A chip computes its margin, too, for each pixel that it owns.
     lattice = _lattice(setup, asked)
+    steady = mapped["steady, Mpx/s"] or mapped["Mpx/s"]
     whole = alone["Mpx/s"] * (lattice.stride / lattice.size) ** 2
     return {
         "network": asked.network,
@@ -125,8 +138,10 @@ def heavy(setup: Setup, asked: Asked) -> Row:
         "kernels, Mpx/s": alone["Mpx/s"],
         "without margins": round(whole, 1),
         "calls, Mpx/s": called["Mpx/s"],
+        "block": mapped["block"],
         "run, Mpx/s": mapped["Mpx/s"],
-        "run / kernels": round(mapped["Mpx/s"] / whole, 2),
+        "steady, Mpx/s": steady,
+        "steady / kernels": round(steady / whole, 2),
         "cores used": mapped["cores used"],
         "GPU busy, %": mapped["GPU busy, %"],
     }
@@ -190,13 +205,44 @@ def _part(setup: Setup, asked: Asked, some: list[Window], gate: Any) -> Spent:
     list(Serial(1).run(job, some[:1]))  # what is compiled on the way is not measured
     if gate is not None:
         gate.wait(60)
+    clock, wrong = Clock(len(some), asked.threads), ""
     begun, before = time.perf_counter(), os.times()
-    outcomes = list(Serial(asked.threads, retries=0).run(job, some))
+    with clock.busy:
+        for outcome in Serial(asked.threads, retries=0).run(job, some):
+            wrong = wrong or (outcome.error if isinstance(outcome, Failed) else "")
+            clock.done(outcome.block)
     ended, after = time.perf_counter(), os.times()
-    failed = [outcome for outcome in outcomes if not isinstance(outcome, Done)]
-    if failed:
-        raise RuntimeError(failed[0].error)
-    return Spent(begun, ended, after.user - before.user, after.system - before.system)
+    if wrong:
+        raise RuntimeError(wrong)
+    user, system = after.user - before.user, after.system - before.system
+    return Spent(begun, ended, user, system, *clock.between())
+
+
+class Clock:
+    """What is done while all threads have blocks: not their first ones, and not the last."""
+
+    def __init__(self, count: int, threads: int) -> None:
+        self._from, self._to = threads, count - threads
+        self._times, self._areas = list[float](), list[float]()
+        self.busy = Busy()
+
+    def done(self, block: Window) -> None:
+        """One more."""
+        self._times.append(time.perf_counter())
+        self._areas.append(block.shape[0] * block.shape[1] / 1e6)
+
+    def between(self) -> tuple[float | None, int | None]:
+        """Megapixels a second, and the percent of the time in which the GPU was busy."""
+        if self._to - self._from < self._from:  # too few to tell
+            return None, self.busy.percent()
+        begun, ended = self._times[self._from - 1], self._times[self._to - 1]
+        area = sum(self._areas[self._from : self._to])
+        return round(area / (ended - begun), 1), self.busy.percent(begun, ended)
+
+
+def _sum_of(parts: Iterable[float | None]) -> float | None:
+    known = list(parts)
+    return None if None in known else round(sum(x for x in known if x is not None), 1)
 
 
 class Threshold:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,16 +21,18 @@ CODECS = {"deflate": 6, "zstd": 9}
 _TILE = 512
 
 
-def make_scenes(folder: Path, *, repeat: int, quick: bool) -> dict[str, Scene]:
+def make_scenes(
+    folder: Path, *, repeat: int, quick: bool, codecs: Sequence[str] = tuple(CODECS)
+) -> dict[str, Scene]:
     """The same pixels by codec: ``repeat`` x ``repeat`` copies of one sample, without clouds.
 
     Those that an earlier run has left in ``folder`` are taken as they are.
     """
     side = 640 if quick else 2048
     spec = SampleSpec((side, side), clouds=False, swath_edge=False)
-    files = {codec: folder / f"{codec}.tif" for codec in CODECS}
+    files = {codec: folder / f"{codec}.tif" for codec in codecs}
     if all(path.exists() for path in files.values()):
-        with rasterio.open(files["zstd"]) as left:
+        with rasterio.open(files[codecs[0]]) as left:
             grid = GeoBox(left.shape, spec.grid.affine, spec.grid.crs)
         return {codec: _scene(codec, path, grid) for codec, path in files.items()}
     with rasterio.open(write_sample(spec, folder / "sample", workers=8)) as sample:

@@ -60,8 +60,8 @@ class CommitteeSegmenter:
     """The mean of what several segmenters say of several views.
 
     Implements :class:`geoseg.models.base.Segmenter`, and its ``Describing``, ``Voting`` and
-    ``Grouping``. Views
-    are made and undone on the CPU, where any engine takes and leaves its arrays.
+    ``Grouping``. Views are made and undone on the CPU, where any engine takes and leaves its
+    arrays.
 
     Args:
         members: Segmenters of the same legend.
