@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.api.sources import CodeSource
-from geoseg.grid import GeoBox, Window
+from geoseg.grid import GeoBox, Window, full_window
 from geoseg.io.opening import open_pixels
 from geoseg.io.zarr_store import ZarrRaster
 from geoseg.models.base import whole_batch
@@ -103,8 +103,8 @@ class SegmentJob:
             callers=self.model_threads,
         )
         plan = self.plan
-        shape = plan.lattice.chip_shape(plan.scene.grid.shape)
-        batch = whole_batch(segmenter, plan.batch, shape)
+        chip = plan.lattice.chip_shape(full_window(plan.scene.grid).shape)
+        batch = whole_batch(segmenter, plan.batch, chip)
         tiling = Tiling(plan.lattice, plan.seams, plan.weights, batch, plan.layers, plan.min_valid)
         combined = plan.scene.combined
         counted = combined is not None or plan.observations
