@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.api.sources import CodeSource
-from geoseg.grid import GeoBox, Window
+from geoseg.grid import GeoBox, Window, full_window
 from geoseg.io.arcs import arcs_path
 from geoseg.io.atomic import checksum, detach, remove_file
 from geoseg.io.opening import open_pixels
 from geoseg.io.zarr_store import ZarrRaster
+from geoseg.models.base import whole_batch
 from geoseg.models.committee import Committee
 from geoseg.models.engines import Runtime, check_versions
 from geoseg.ops.layers import NO_PERCENT
@@ -144,9 +145,9 @@ class SegmentJob:
             callers=self.model_threads,
         )
         plan = self.plan
-        tiling = Tiling(
-            plan.lattice, plan.seams, plan.weights, plan.batch, plan.layers, plan.min_valid
-        )
+        chip = plan.lattice.chip_shape(full_window(plan.scene.grid).shape)
+        batch = whole_batch(segmenter, plan.batch, chip)
+        tiling = Tiling(plan.lattice, plan.seams, plan.weights, batch, plan.layers, plan.min_valid)
         combined = plan.scene.combined
         layers = {name: self.folder.raster(name) for name in self._layers}
         stores = self.folder.raster("classes"), self.folder.confidence

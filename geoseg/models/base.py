@@ -127,6 +127,23 @@ class Voting(Segmenter, Protocol):
         ...
 
 
+@runtime_checkable
+class Grouping(Segmenter, Protocol):
+    """A segmenter that computes so many chips together, however few it is asked for."""
+
+    def chips_at_once(self, shape: tuple[int, int]) -> int:
+        """How many chips of ``shape`` ``(y, x)``."""
+        ...
+
+
+def whole_batch(segmenter: Segmenter, chips: int, shape: tuple[int, int]) -> int:
+    """At least so many ``chips`` of ``shape`` ``(y, x)``, and as many as waste nothing."""
+    if not isinstance(segmenter, Grouping):
+        return chips
+    together = segmenter.chips_at_once(shape)
+    return -(-chips // together) * together
+
+
 def ask(segmenter: Segmenter, batch: Batch, wanted: Sequence[Layer]) -> Answer:
     """Classes and layers of any segmenter, by the shortest way that it knows."""
     if tuple(wanted) == ("confidence",):

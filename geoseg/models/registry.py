@@ -205,9 +205,9 @@ def check_device(name: str, precision: Precision = "fp32") -> None:
     Raises:
         ModelError: Says what there is.
     """
-    from geoseg.models import torch_engine  # noqa: PLC0415 (torch takes seconds)
+    from geoseg.models import torch_device  # noqa: PLC0415 (torch takes seconds)
 
-    torch_engine.check_device(name, precision)
+    torch_device.check_device(name, precision)
 
 
 def _open(folder: Path) -> ModelPackage:

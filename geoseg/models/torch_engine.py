@@ -2,35 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Final, Self
+import logging
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch import nn
 
 from geoseg.errors import BlockError, ModelError
-from geoseg.models.architectures import build, check_stride
+from geoseg.models.architectures import build
 from geoseg.models.base import Batch, ModelCard
 from geoseg.models.formats import PT2, TORCHSCRIPT, by_name
 from geoseg.models.intact import read_weights
 from geoseg.models.registry import ModelPackage, Precision
-from geoseg.models.scaling import curve, linear, temperature
-from geoseg.models.traced import as_logits, open_graph
+from geoseg.models.scaling import linear
+from geoseg.models.torch_cuda import CudaLane
+from geoseg.models.torch_device import Tuning, checked_precision, device_of
+from geoseg.models.torch_lanes import Arrays, DirectLane, Lane, Lanes, OnHost
+from geoseg.models.torch_pass import ALONE, BROKEN, Output, Pass
+from geoseg.models.traced import open_graph
 from geoseg.models.weights_file import load_weights
-from geoseg.ops.layers import Answer, Layer, log_of
+from geoseg.ops.layers import Answer, Layer
 
-_DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+log = logging.getLogger(__name__)
 
-# Kernels are chosen by the shape of the batch, and differ in the last bit: so that a chip's bits
-# do not depend on its neighbours, networks always see the same number of chips.
-_CHIPS_AT_ONCE: Final = {"cpu": 1, "cuda": 4}
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """What did not fit: so many chips, perhaps beside those of other calls, and what torch said."""
+
+    count: int
+    beside: bool
+    said: str
 
 
 class TorchSegmenter:
     """Implements :class:`geoseg.models.base.Segmenter`.
+
+    On a GPU several callers get a lane each, so that transfers of one overlap with kernels of
+    another; a caller with many chips takes two lanes in turns. Where the GPU's memory does not
+    suffice, half as many chips are computed at once from then on, and in the end one at a time on
+    one lane (see docs/decisions/0025-what-a-gpu-computes-at-once.md).
 
     Args:
         card: What the network needs and gives.
@@ -40,6 +57,7 @@ class TorchSegmenter:
         threads: CPU threads that torch uses for one chip; None leaves them. Sums over a layer are
             cut differently for each number, which shows in the last bit: results that must not
             depend on the machine want 1, and several callers at once.
+        tuning: How it is run.
 
     Raises:
         ModelError: There is no such device or precision, or the card's stride is not the network's.
@@ -53,16 +71,17 @@ class TorchSegmenter:
         device: str = "auto",
         precision: Precision = "fp32",
         threads: int | None = None,
+        tuning: Tuning | None = None,
     ) -> None:
-        self._card, self._threads = card, threads
+        self._card, self._threads, self._tuning = card, threads, tuning or Tuning()
         self._device = device_of(device)
-        self._precision = checked_precision(precision, self._device)
-        self._temperature = temperature(card)
-        self._curve = curve(card, self._device)
-        network = as_logits(network.eval().float().cpu(), card)
-        check_stride(network, card)
-        _fold_norms(network)
-        self._network = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
+        precision = checked_precision(precision, self._device)
+        self._pass = Pass(card, network, self._device, precision, self._tuning)
+        self._lanes = Lanes(self._lane, self._tuning.calls(self._device))
+        # Kernels are chosen by the shape of the batch, and differ in the last bit: so that a
+        # chip's bits do not depend on its neighbours, networks always see as many chips at once.
+        self._at_once: dict[tuple[int, int], int] = {}
+        self._guard = threading.Lock()
 
     @classmethod
     def load(
@@ -72,10 +91,17 @@ class TorchSegmenter:
         device: str = "auto",
         precision: Precision = "fp32",
         threads: int | None = None,
+        tuning: Tuning | None = None,
     ) -> Self:
         """The model of a package, with its weights."""
-        network = load_network(package)
-        return cls(package.card, network, device=device, precision=precision, threads=threads)
+        return cls(
+            package.card,
+            load_network(package),
+            device=device,
+            precision=precision,
+            threads=threads,
+            tuning=tuning,
+        )
 
     @classmethod
     def untrained(cls, card: ModelCard, *, seed: int = 0, threads: int | None = None) -> Self:
@@ -89,115 +115,168 @@ class TorchSegmenter:
 
     @property
     def parallel(self) -> bool:
-        """On a CPU every thread may compute chips of its own; a GPU has one queue."""
-        return self._device.type == "cpu"
+        """Every thread may compute chips of its own; on a GPU they wait for a lane."""
+        return True
+
+    def chips_at_once(self, shape: tuple[int, int]) -> int:
+        """How many chips of ``shape`` ``(y, x)`` are computed together, however few are asked for.
+
+        Batches of a multiple waste nothing. Grows never, and shrinks where memory ends.
+        """
+        with self._guard:
+            return self._at_once.setdefault(shape, self._tuning.chips(self._device, shape))
 
     def scores(self, batch: Batch) -> NDArray[np.float32]:
         """Probabilities ``(chip, class, y, x)`` that sum to 1 over classes."""
-        count, _, height, width = batch.values.shape
-        out = np.empty((count, len(self.card.legend.classes), height, width), np.float32)
-        with torch.inference_mode():
-            for chips, scores in self._forward(batch):
-                out[chips] = scores.cpu().numpy()
-        return out
+        return self._ask(batch, ("scores",))["scores"]
 
     def classify(self, batch: Batch) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Index of the likeliest class, and its probability in percent, both ``(chip, y, x)``."""
-        shape = batch.valid.shape
-        index, percent = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
-        with torch.inference_mode():
-            for chips, scores in self._forward(batch):
-                best, highest = _most_likely(scores)
-                index[chips] = best.cpu().numpy()
-                percent[chips] = highest.mul(100).round().to(torch.uint8).cpu().numpy()
-        return index, percent
+        found = self._ask(batch, ("index", "confidence"))
+        return found["index"], found["confidence"]
 
     def answer(self, batch: Batch, wanted: Sequence[Layer]) -> Answer:
         """Classes and layers, made on the device: only bytes come back from it."""
-        shape, classes = batch.valid.shape, len(self.card.legend.classes)
-        index = np.empty(shape, np.uint8)
-        layers: dict[Layer, NDArray[np.uint8]] = {
-            layer: np.empty(
-                (shape[0], classes, *shape[1:]) if layer == "probabilities" else shape, np.uint8
-            )
-            for layer in wanted
-        }
-        with torch.inference_mode():
-            for chips, scores in self._forward(batch):
-                best, highest = _most_likely(scores)
-                index[chips] = best.cpu().numpy()
-                for layer, out in layers.items():
-                    share = _share(layer, scores, highest)
-                    out[chips] = share.mul(100).round().to(torch.uint8).cpu().numpy()
-        return Answer(index, layers)
+        found = self._ask(batch, ("index", *wanted))
+        return Answer(found["index"], {layer: found[layer] for layer in wanted})
 
-    def _forward(self, batch: Batch) -> Iterator[tuple[slice, Tensor]]:
-        """Scores on the device, for a few chips at a time."""
+    def _ask(self, batch: Batch, wanted: tuple[Output, ...]) -> dict[str, NDArray[Any]]:
+        """The outputs ``wanted`` of all chips."""
         if self._threads is not None:
             # OpenMP keeps this for each thread of the caller; setting it anew costs nothing.
             torch.set_num_threads(self._threads)
-        step = _CHIPS_AT_ONCE[self._device.type]
-        gain, bias = self._linear(batch)
-        for start in range(0, len(batch.values), step):
-            chips = slice(start, min(start + step, len(batch.values)))
-            valid = torch.from_numpy(_own(batch.valid[chips])).to(self._device)
-            x = self._curve(_numbers(batch.values[chips], self._device).mul_(gain).add_(bias))
-            x = _fill_up(torch.where(valid[:, None], x, 0.0), step)
-            logits = self._logits(x.contiguous(memory_format=torch.channels_last))
-            yield chips, self._softmax(logits[: len(valid)], batch, start)
-
-    def _linear(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """One gain and bias per band for scale, offset, mean and std together."""
-        gain, bias = (
-            torch.from_numpy(v.astype(np.float32).reshape(-1, 1, 1)).to(self._device)
-            for v in linear(self.card, batch.scale, batch.offset)
-        )
-        return gain, bias
-
-    def _logits(self, x: Tensor) -> Tensor:
-        """The network, with repeatable kernels, and with full fp32 on CUDA where asked for.
-
-        Where it takes chips of one size only, smaller ones are filled up, as with pixels that are
-        not valid.
-        """
-        height, width = x.shape[-2:]
-        if self._card.fixed:
-            x = self._filled(x)
-        low = self._precision != "fp32"
-        repeatable = torch.backends.cudnn.flags(
-            enabled=True, benchmark=False, deterministic=True, allow_tf32=low
-        )
-        autocast = torch.autocast(self._device.type, _DTYPES[self._precision], enabled=low)
-        with repeatable, autocast:
-            logits: Tensor = self._network(x)
-        return logits[..., :height, :width]
-
-    def _filled(self, x: Tensor) -> Tensor:
-        size, (height, width) = self._card.size, x.shape[-2:]
-        if max(height, width) > size:
-            raise BlockError(
-                f"model {self._card.name}: takes chips of {size} x {size} px, not of {height} x "
-                f"{width}: leave `tiling.size` to the model's card"
+        out: dict[str, NDArray[Any]] = {
+            name: np.empty(
+                self._pass.shape_of(name, batch.valid.shape),
+                np.float32 if name == "scores" else np.uint8,
             )
-        return nn.functional.pad(x, (0, size - width, 0, size - height))
+            for name in wanted
+        }
+        gain_and_bias = np.stack(linear(self._card, batch.scale, batch.offset)).astype(np.float32)
+        flying: deque[tuple[Lane, slice]] = deque()
+        start, count = 0, len(batch.values)
+        with torch.inference_mode():
+            try:
+                while start < count or flying:
+                    lane = self._free_lane(len(flying)) if start < count else None
+                    if lane is None:
+                        self._land(*flying.popleft(), batch, out)
+                        continue
+                    chips = self._launch(lane, batch, start, gain_and_bias, wanted)
+                    if chips is not None:
+                        flying.append((lane, chips))
+                        start = chips.stop
+            finally:
+                for lane, _ in flying:
+                    self._drop(lane)
+        return out
 
-    def _softmax(self, logits: Tensor, batch: Batch, start: int) -> Tensor:
-        logits = logits.float().contiguous()
-        if self._temperature != 1.0:
-            logits = logits / self._temperature
-        parts = (logits - logits.amax(dim=1, keepdim=True)).exp_()
-        total = parts.sum(dim=1, keepdim=True)
-        # Infinities become NaN in the subtraction above, so one look at the sums finds both.
-        broken = total.isnan().flatten(1).any(dim=1).nonzero()
+    def _lane(self) -> Lane:
+        if self._device.type == "cpu":
+            return DirectLane(self._pass)
+        return CudaLane(self._pass, graphs=self._tuning.graphs)
+
+    def _free_lane(self, flying: int) -> Lane | None:
+        """One more, where a caller with so many ``flying`` should not land one of them first."""
+        if flying > (self._device.type != "cpu"):
+            return None
+        return self._lanes.take(wait=not flying)
+
+    def _launch(
+        self,
+        lane: Lane,
+        batch: Batch,
+        start: int,
+        gain_and_bias: NDArray[np.float32],
+        wanted: tuple[Output, ...],
+    ) -> slice | None:
+        """Start the next chips; None where memory did not suffice, and less is to be tried now."""
+        height, width = batch.valid.shape[1:]
+        count = self.chips_at_once((height, width))
+        chips = slice(start, min(start + count, len(batch.values)))
+        beside = self._lanes.several
+        try:
+            lane.launch(
+                OnHost(batch.values[chips], batch.valid[chips], gain_and_bias), count, wanted
+            )
+        except BaseException as error:
+            if not _is_of_memory(error):
+                self._drop(lane)
+                raise
+            tried = _Tried(count, beside, str(error).splitlines()[0])
+        else:
+            return chips
+        # Not before the error is gone, for it holds on to what was computed until then.
+        self._make_room(lane, (height, width), tried)
+        return None
+
+    def _land(self, lane: Lane, chips: slice, batch: Batch, out: Mapping[str, Any]) -> None:
+        """Keep what a lane has computed, and let others have it."""
+        try:
+            found, count = lane.fetch(), chips.stop - chips.start
+            self._check(found, chips, batch)
+            for name, values in out.items():
+                values[chips] = found[name][:count]
+        finally:
+            self._lanes.give(lane)
+
+    def _drop(self, lane: Lane) -> None:
+        try:
+            lane.clear()
+        finally:
+            self._lanes.give(lane)
+
+    def _make_room(self, lane: Lane, shape: tuple[int, int], tried: _Tried) -> None:
+        """Half the chips at once from now on; or one lane less, where it is one already.
+
+        Raises:
+            BlockError: Not even one chip fits, alone.
+        """
+        lane.clear()
+        self._lanes.rest()
+        if self._device.type == "cuda":
+            with ALONE:
+                torch.cuda.empty_cache()
+        name, size, count = self._card.name, f"{shape[0]} x {shape[1]} px", tried.count
+        with self._guard:
+            less = self._at_once[shape] < count  # another call came to it first
+            if not less and count > 1:
+                self._at_once[shape], less = count // 2, True
+                log.warning(
+                    "model %s: %d chips of %s at once do not fit into the memory of %s: %d from "
+                    "now on", name, count, size, self._device, count // 2,
+                )  # fmt: skip
+        if less or tried.beside:
+            if less:
+                self._lanes.give(lane)
+            elif self._lanes.retire(lane):
+                log.warning(
+                    "model %s: a chip of %s needs memory of %s that another call has: one call "
+                    "less at once from now on", name, size, self._device,
+                )  # fmt: skip
+            return
+        self._lanes.give(lane)
+        raise BlockError(
+            f"model {name}: a chip of {size} does not fit into the memory of {self._device}: make "
+            f"`tiling.size` smaller, take `model.precision: bf16` or `model.device: cpu`, or let "
+            f"fewer processes share the device ({tried.said})"
+        )
+
+    def _check(self, found: Arrays, chips: slice, batch: Batch) -> None:
+        broken = np.flatnonzero(found[BROKEN][: chips.stop - chips.start])
         if len(broken):
-            chip = start + int(broken[0])
+            chip = chips.start + int(broken[0])
             seen = batch.values[chip][:, batch.valid[chip]]
             span = f"{seen.min()} to {seen.max()}" if seen.size else "none"
             raise BlockError(
                 f"model {self.card.name}: the network gave NaN for chip {chip} of its batch, "
                 f"whose valid numbers are {span}"
             )
-        return parts.div_(total)
+
+
+def _is_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed: torch's own, or one inside a library of NVIDIA's."""
+    return isinstance(error, torch.cuda.OutOfMemoryError) or "ALLOC_FAILED" in str(error)
 
 
 def load_network(package: ModelPackage) -> nn.Module:
@@ -216,117 +295,3 @@ def load_network(package: ModelPackage) -> nn.Module:
     network = build(package.card)
     load_weights(network, package.weights, package.card.sha256)
     return network
-
-
-def _most_likely(scores: Tensor) -> tuple[Tensor, Tensor]:
-    """Index and value of the first of the highest scores along ``class``.
-
-    Comparing whole planes is several times faster than ``max(dim=1)`` on a CPU.
-    """
-    planes = scores.unbind(dim=1)
-    highest = planes[0].clone()
-    best = torch.zeros_like(highest, dtype=torch.uint8)
-    for number, plane in enumerate(planes[1:], start=1):
-        best.masked_fill_(plane > highest, number)
-        torch.maximum(highest, plane, out=highest)
-    return best, highest
-
-
-def _share(layer: Layer, scores: Tensor, highest: Tensor) -> Tensor:
-    """A layer in 0..1; see :mod:`geoseg.ops.layers`."""
-    if layer == "confidence":
-        return highest
-    if layer == "probabilities":
-        return scores
-    if layer == "entropy":
-        entropy: Tensor = torch.special.entr(scores).sum(dim=1)
-        return entropy.div_(float(log_of(scores.shape[1]))).clamp_(0, 1)
-    if layer == "margin":
-        return highest - _second(scores, highest)
-    return torch.zeros_like(highest)  # one answer does not disagree
-
-
-def _second(scores: Tensor, highest: Tensor) -> Tensor:
-    """The second highest score along ``class``, plane by plane: ``topk`` is slow on a CPU."""
-    first = torch.full_like(highest, -1.0)
-    second = torch.zeros_like(highest)
-    for plane in scores.unbind(dim=1):
-        torch.maximum(second, torch.minimum(plane, first), out=second)
-        torch.maximum(first, plane, out=first)
-    return second
-
-
-def _numbers(values: NDArray[Any], device: torch.device) -> Tensor:
-    """Stored numbers as fp32 on the device; small integers travel as they are."""
-    kind = values.dtype.newbyteorder("=")
-    if kind == np.uint16:
-        # Torch knows uint16 only in part: send the bits as int16, and drop the sign there.
-        bits = torch.from_numpy(_own(values.astype(kind, copy=False)).view(np.int16)).to(device)
-        return bits.to(torch.int32).bitwise_and_(0xFFFF).to(torch.float32)
-    if kind not in (np.uint8, np.int8, np.int16, np.int32):
-        kind = np.dtype(np.float32)
-    stored = torch.from_numpy(_own(values.astype(kind, copy=False))).to(device)
-    # A copy also where it is fp32 already: the caller's array is not ours to standardise.
-    return stored.to(torch.float32, copy=True)
-
-
-def _own(values: NDArray[Any]) -> NDArray[Any]:
-    """The same values as torch wants them: contiguous and writeable."""
-    return np.require(values, requirements=["C", "W"])
-
-
-def _fill_up(x: Tensor, count: int) -> Tensor:
-    if len(x) == count:
-        return x
-    return torch.cat([x, x.new_zeros((count - len(x), *x.shape[1:]))])
-
-
-def _fold_norms(network: nn.Module) -> None:
-    """Merge batch norms into the convolutions before them, where a sequence shows which."""
-    for child in network.children():
-        if isinstance(child, nn.Sequential):
-            for at in range(len(child) - 1):
-                conv, norm = child[at], child[at + 1]
-                if type(conv) is nn.Conv2d and type(norm) is nn.BatchNorm2d:
-                    child[at], child[at + 1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
-        _fold_norms(child)
-
-
-def check_device(name: str, precision: Precision) -> None:
-    """See :func:`geoseg.models.registry.check_device`."""
-    checked_precision(precision, device_of(name))
-
-
-def device_of(name: str) -> torch.device:
-    """The device that is called so; ``"auto"``: CUDA where there is any.
-
-    Raises:
-        ModelError: There is no such device here.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ModelError(f"device {name!r}: wanted auto, cpu, cuda or cuda:N") from error
-    if device.type not in _CHIPS_AT_ONCE:
-        raise ModelError(f"device {name!r}: wanted auto, cpu, cuda or cuda:N")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ModelError(
-            f"device {name!r}: torch {torch.__version__} sees {torch.cuda.device_count()} CUDA "
-            f"devices here; use auto or cpu"
-        )
-    return device
-
-
-def checked_precision(precision: str, device: torch.device) -> Precision:
-    """The precision, where the device can compute so.
-
-    Raises:
-        ModelError: It cannot.
-    """
-    if precision not in _DTYPES:
-        raise ModelError(f"precision {precision!r}: wanted {', '.join(_DTYPES)}")
-    if precision == "fp16" and device.type == "cpu":
-        raise ModelError("precision 'fp16' needs CUDA; on a CPU use bf16 or fp32")
-    return precision  # type: ignore[return-value]  # one of the three

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from math import lcm
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.models.base import Batch, ModelCard, Segmenter
+from geoseg.models.base import Batch, ModelCard, Segmenter, whole_batch
 from geoseg.models.committee import SAME_SCALE, Symmetries, joint_card
 from geoseg.ops.classify import most_likely
 from geoseg.ops.layers import Answer, Layer, describe, disagreement_of, entropy_of
@@ -58,8 +59,9 @@ _SYMMETRIES: Final[dict[Symmetries, tuple[_Symmetry, ...]]] = {
 class CommitteeSegmenter:
     """The mean of what several segmenters say of several views.
 
-    Implements :class:`geoseg.models.base.Segmenter`, and its ``Describing`` and ``Voting``. Views
-    are made and undone on the CPU, where any engine takes and leaves its arrays.
+    Implements :class:`geoseg.models.base.Segmenter`, and its ``Describing``, ``Voting`` and
+    ``Grouping``. Views are made and undone on the CPU, where any engine takes and leaves its
+    arrays.
 
     Args:
         members: Segmenters of the same legend.
@@ -90,6 +92,10 @@ class CommitteeSegmenter:
     def parallel(self) -> bool:
         """Whether all of them allow it."""
         return all(member.parallel for member in self._members)
+
+    def chips_at_once(self, shape: tuple[int, int]) -> int:
+        """What wastes nothing with any member, at the scale of the chip itself."""
+        return lcm(*(whole_batch(member, 1, shape) for member in self._members))
 
     @property
     def answers(self) -> int:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from geoseg.errors import ModelError
 from geoseg.models.base import ModelCard
-from geoseg.models.torch_engine import device_of
+from geoseg.models.torch_device import device_of
 from geoseg.models.training.base import IGNORE, HeldOutSource
 from geoseg.models.training.network_input import Scaler, as_chips, padded
 from geoseg.ops.accuracy import Confusion, Scores, score

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from geoseg.errors import InputError
 from geoseg.models.base import ModelCard
-from geoseg.models.torch_engine import checked_precision, device_of
+from geoseg.models.torch_device import checked_precision, device_of
 from geoseg.models.training.base import (
     ChipSource,
     HeldOutSource,
