@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 
 MaskKind = Literal["values", "bits", "alpha"]
 
+FARTHEST: Final = 64
+"""Distances to what is not valid are not told beyond that many pixels: so many around a block decide
+what is in it (see :mod:`geoseg.ops.distance`)."""
+
 REACH: Final = 64
 """Pixels beyond which it does not matter how far away the next hidden pixel is."""
 
@@ -55,7 +59,8 @@ def _one_of(numbers: NDArray[Any], values: Sequence[int]) -> NDArray[np.bool_]:
         return np.isin(numbers, np.asarray(values))
     table = np.zeros(256, np.bool_)
     table[[value for value in values if 0 <= value < 256]] = True
-    return table[numbers]
+    found: NDArray[np.bool_] = table[numbers]
+    return found
 
 
 def dilated(mask: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
