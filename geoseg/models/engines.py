@@ -48,6 +48,49 @@ class Runtime:
         return {name: version_of(name) for name in NEEDS[self.engine]}
 
 
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """What an engine takes of a worker's memory, beside the worker without any.
+
+    Attributes:
+        fixed: Bytes of its code, loaded, and of what it sets up for a network.
+        copies: How many times the weights' bytes come on top.
+        activations: Share of the card's ``activation_bytes`` that a pixel of a chip takes.
+    """
+
+    fixed: int
+    copies: float
+    activations: float
+
+    def base(self, weights: int) -> int:
+        """Bytes before the first chip, for weights of so many bytes."""
+        return self.fixed + round(self.copies * weights)
+
+    def chip(self, pixels: int, activation_bytes: int) -> int:
+        """Bytes of one chip on its way through the network."""
+        return round(pixels * activation_bytes * self.activations)
+
+
+_MIB: Final = 2**20
+
+_FOOTPRINTS: Final = {
+    Runtime("torch", "fp32"): Footprint(680 * _MIB, 5, 1.0),
+    Runtime("torch", "bf16"): Footprint(600 * _MIB, 6, 0.7),
+    Runtime("onnxruntime", "fp32"): Footprint(170 * _MIB, 7, 0.7),
+    Runtime("openvino", "fp32"): Footprint(160 * _MIB, 2, 1.0),
+    Runtime("openvino", "bf16"): Footprint(110 * _MIB, 2, 0.7),
+}
+"""Measured by ``benchmarks/engines.py --memory`` (see ``docs/engines.md``), rounded up."""
+
+
+def memory_of(runtime: Runtime) -> Footprint:
+    """What ``runtime`` takes of a worker's memory on a CPU; torch's where nothing else is known.
+
+    A worker that computes by another engine never loads torch.
+    """
+    return _FOOTPRINTS.get(runtime, _FOOTPRINTS[Runtime()])
+
+
 def is_installed(engine: Engine) -> bool:
     """Whether the engine's packages are there."""
     return all(find_spec(name) is not None for name in NEEDS[engine])

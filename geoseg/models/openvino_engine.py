@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, Self
 
+import numpy as np
+
 from geoseg.errors import ModelError
 from geoseg.models.base import ModelCard
 from geoseg.models.engines import check_precision
@@ -153,17 +155,41 @@ class OpenVinoSegmenter(GraphSegmenter):
         self._check_answer(shape, side)
 
 
-@cache
+_loading = threading.Lock()
+
+
 def _core() -> Any:
-    """OpenVINO's plugins, loaded once and for as long as the process lasts.
+    """OpenVINO's plugins, loaded once and for as long as the process lasts."""
+    with _loading:  # a cache lets two first callers in at once
+        return _loaded()
+
+
+@cache
+def _loaded() -> Any:
+    """See :func:`_core`.
 
     The thread that loads the CPU plugin gets another stack for its signals, which is freed with
     the plugin: it would die of the next Ctrl-C. So that is a thread of its own, which ends.
     """
     core = load_openvino().Core()
     with ThreadPoolExecutor(1, thread_name_prefix="openvino") as apart:
-        apart.submit(core.get_property, "CPU", "OPTIMIZATION_CAPABILITIES").result()
+        apart.submit(_warmed, core).result()
     return core
+
+
+def _warmed(core: Any) -> None:
+    """One request for a graph that does nothing, before threads make theirs.
+
+    What OpenVINO's binding to Python sets up in its first request is guarded by a lock that is
+    waited for with the interpreter's own in hand: two first requests at once may wait for each
+    other for ever, as seen with two chips on a machine that was busy.
+    """
+    openvino = load_openvino()
+    x = openvino.opset13.parameter([1, 1, 1, 1], np.float32)
+    graph = openvino.Model([openvino.opset13.relu(x)], [x], "nothing")
+    request = core.compile_model(graph, "CPU").create_infer_request()
+    nothing = np.zeros((1, 1, 1, 1), np.float32)
+    request.infer({0: nothing}, share_inputs=True, share_outputs=True)[0]
 
 
 def load_openvino() -> Any:
