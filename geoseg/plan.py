@@ -13,6 +13,7 @@ from geoseg.grid import Window, blocks
 from geoseg.io.combining import deepest
 from geoseg.io.grids import pixel_area
 from geoseg.models.base import ModelCard
+from geoseg.models.engines import Footprint, Runtime, memory_of
 from geoseg.ops.layers import Layer
 from geoseg.ops.refine.base import Step, total_halo
 from geoseg.ops.stitch import NEEDS, Seams, Weights
@@ -20,8 +21,8 @@ from geoseg.ops.tiling import Chip, Lattice, hull
 from geoseg.ops.validity import REACH
 from geoseg.scene import Scene
 
-WORKER_BASE_BYTES = 900 * 2**20
-"""A worker with torch, rasterio and distributed loaded, before its first block (measured)."""
+WORKER_BASE_BYTES = 112 * 2**20
+"""A worker with rasterio and distributed loaded, but no engine, before its first block (measured)."""
 
 SMALLEST_CHIP, LARGEST_CHIP = 256, 1280
 LARGEST_BLOCK = 2560
@@ -60,7 +61,8 @@ class TilingWish:
     ``layers`` are kept beside classes and confidence; ``passes`` are pixels that go through a
     network for each pixel of a chip, more than 1 where there are several models or views.
     ``min_valid`` is the share of a chip's pixels that must be valid; ``observations`` says whether
-    it is kept which pixels were.
+    it is kept which pixels were. ``footprint`` is what the engine takes of a worker, and ``weight_bytes``
+    are the bytes of the models' files.
     """
 
     size: int | None = None
@@ -74,6 +76,8 @@ class TilingWish:
     passes: float = 1.0
     min_valid: float = 0.0
     observations: bool = False
+    footprint: Footprint = memory_of(Runtime())
+    weight_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,12 +237,15 @@ def memory_needed(
     planes = _planes(card, wish)
     per_block = edge * edge * (bytes_per_pixel(scene, card) + 2) + block * block * (2 + planes)
     per_block += combining_bytes(scene, card, edge, block)
-    chip = prod(lattice.chip_shape(shape)) * wish.batch * card.activation_bytes
+    pixels = prod(lattice.chip_shape(shape)) * wish.batch
+    chip = wish.footprint.chip(pixels, card.activation_bytes)
     if wish.seams == "blend":
         # The scores of a block in the model are held in full, as a sum and as a mean.
         chip += block * block * 8 * len(card.legend.classes)
     segment = resources.lanes * per_block + resources.models * chip
-    return WORKER_BASE_BYTES + max(segment, _refine_bytes(scene, card, wish, block, resources))
+    # A worker that refines has the engine of the stage before still in memory.
+    base = WORKER_BASE_BYTES + wish.footprint.base(wish.weight_bytes)
+    return base + max(segment, _refine_bytes(scene, card, wish, block, resources))
 
 
 def combining_bytes(scene: Scene, card: ModelCard, edge: int, block: int) -> int:
