@@ -30,6 +30,8 @@ LARGEST_BLOCK = 2560
 CHIP_BYTES = 768 * 2**20
 """What the activations of one chip may take where the plan chooses its size."""
 
+_TORCH = memory_of(Runtime())  # which needs the most of all engines
+
 
 @dataclass(frozen=True, slots=True)
 class Refinement:
@@ -76,7 +78,7 @@ class TilingWish:
     passes: float = 1.0
     min_valid: float = 0.0
     observations: bool = False
-    footprint: Footprint = memory_of(Runtime())
+    footprint: Footprint = _TORCH
     weight_bytes: int = 0
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from geoseg.api import fingerprint
 from geoseg.api.accounts import Account
@@ -15,13 +16,11 @@ from geoseg.api.diary import Diary, diary_of, say_what_lacks
 from geoseg.api.engines import Chosen, EngineRefusedError, Engines
 from geoseg.api.holding import STATE, held
 from geoseg.api.jobs import RefineJob, SegmentJob, WorkFolder
-from geoseg.api.looking import look_at
+from geoseg.api.looking import Numbers, look_at
 from geoseg.api.places import check_folder
 from geoseg.api.planning import RunPlan, SceneTask
-from geoseg.api.products import Products
 from geoseg.api.results import RunResult, SceneResult
 from geoseg.api.stages import MadeFrom, Stage
-from geoseg.api.tracing import Tracing
 from geoseg.errors import ClusterError, GeosegError
 from geoseg.io.atomic import remove_leftovers
 from geoseg.io.zarr_store import ZarrRaster
@@ -34,6 +33,12 @@ from geoseg.run.on_dask import OnDask
 from geoseg.run.reporter import Reporter, Several
 from geoseg.run.status import StatusFile
 from geoseg.steps.segment import OBSERVATIONS, plane_names
+
+if TYPE_CHECKING:
+    from geoseg.api.products import Products
+
+ITEM = "item.json"
+"""The last product of a scene: without it there is something to do."""
 
 
 def run_plan(
@@ -84,8 +89,9 @@ class _Run:
     ) -> None:
         self.plan, self.reporter, self.force = plan, reporter, force
         self._stack, self._diary = stack, diary
-        self._connected: Connected | None = None
+        self._connected: Future[Connected] | None = None
         self._engines = Engines(plan, reporter, force=force)
+        self._told = False
         self.warnings: list[str] = []
 
     def results(self) -> tuple[SceneResult, ...]:
@@ -111,6 +117,11 @@ class _Run:
             self.reporter.message(f"scene {scene.id}: was removed to make room, stays away")
             return SceneResult(scene.id, task.directory, fresh=False)
         remove_leftovers(task.directory)
+        if not (task.directory / ITEM).exists():
+            self._connect()
+        # Imported here, as numba and others load while the workers do.
+        from geoseg.api.products import Products  # noqa: PLC0415 (see above)
+
         if not task.found.ready:
             self._executor()  # a cluster that does not answer is known before anything is written
         task.found.prepare(self.reporter)
@@ -122,6 +133,8 @@ class _Run:
             diary.made(task, made_from, None)
             self.reporter.message(f"scene {scene.id}: up to date")
             return SceneResult(scene.id, task.directory, products.paths(), fresh=False)
+        self._connect()
+        looked = look_at(task, self.plan.committee)  # while the workers start
         executor = self._executor()
         diary.begin()
         if why.why != "new":
@@ -132,7 +145,7 @@ class _Run:
         try:
             reporter = Several([self.reporter, status])
             self._engines.keep(task, engine)
-            record = self._make(task, products, made_from, work, executor, reporter)
+            record = self._make(task, products, made_from, work, executor, reporter, looked)
         except BaseException as error:
             status.ended("failed" if isinstance(error, Exception) else "stopped", str(error))
             raise
@@ -148,15 +161,18 @@ class _Run:
         work: WorkFolder,
         executor: Executor,
         reporter: Reporter,
+        looked: tuple[Numbers, list[str]],
     ) -> dict[str, Any]:
         """All stages of a scene, then its products."""
-        numbers, doubts = look_at(task, self.plan.committee)
+        numbers, doubts = looked
         self._warn(doubts, reporter)
         stages = self._stages(task, work, made_from)
         self._begin(task, work, stages[0], reporter)
         summaries = {stage.name: _do(stage, executor, work, reporter) for stage in stages}
         moved = None
         if products.outlining is not None:
+            from geoseg.api.tracing import Tracing  # noqa: PLC0415 (numba)
+
             parts = stages[-1].parts | {"made from": made_from.products}
             trace = Tracing(task.plan, work, products.outlining, parts)
             moved = trace.run(lambda stage: _do(stage, executor, work, reporter), summaries)
@@ -247,25 +263,42 @@ class _Run:
                 work.rasters, task.plan.scene.grid, block=task.plan.block, fill=fill, name=name
             )
 
+    def _connect(self) -> None:
+        """Start the cluster beside what else is to do, once."""
+        if self._connected is not None:
+            return
+        cluster = self._stack.enter_context(ExitStack())
+        # Leaving waits for the thread, so that what has been started is always ended.
+        beside = self._stack.enter_context(ThreadPoolExecutor(1, "geoseg-connect"))
+        self._connected = beside.submit(self._connection, cluster)
+
+    def _connection(self, stack: ExitStack) -> Connected:
+        plan, cluster = self.plan, self.plan.workflow.cluster
+        engine = ("geoseg.models.torch_engine",) * (plan.workflow.model.engine == "torch")
+        spec = ClusterSpec(
+            kind=cluster.kind,
+            workers=None if cluster.kind == "address" else plan.resources.workers,
+            threads=plan.resources.lanes,
+            memory=None if cluster.memory is None else cluster.memory.bytes,
+            address=cluster.address,
+            dashboard=cluster.dashboard,
+            imports=("geoseg.api.jobs", *engine),
+        )
+        return stack.enter_context(connect(spec, blocks=plan.blocks))
+
     def _executor(self) -> Executor:
         """The cluster, started when the first scene needs it."""
-        if self._connected is None:
-            plan, cluster = self.plan, self.plan.workflow.cluster
-            spec = ClusterSpec(
-                kind=cluster.kind,
-                workers=None if cluster.kind == "address" else plan.resources.workers,
-                threads=plan.resources.lanes,
-                memory=None if cluster.memory is None else cluster.memory.bytes,
-                address=cluster.address,
-                dashboard=cluster.dashboard,
-            )
-            self._connected = self._stack.enter_context(connect(spec, blocks=plan.blocks))
+        self._connect()
+        assert self._connected is not None, "it was just started"  # noqa: S101 (for mypy)
+        connected = self._connected.result()
+        if not self._told:
+            self._told = True
             self.reporter.started(
-                scenes=len(plan.tasks),
-                blocks=plan.blocks,
-                dashboard=self._connected.dashboard_link,
+                scenes=len(self.plan.tasks),
+                blocks=self.plan.blocks,
+                dashboard=connected.dashboard_link,
             )
-        return OnDask(self._connected.client, retries=self.plan.workflow.run.retries)
+        return OnDask(connected.client, retries=self.plan.workflow.run.retries)
 
 
 def _nothing_mapped(task: SceneTask, account: Account) -> list[str]:
