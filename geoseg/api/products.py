@@ -204,7 +204,7 @@ class Products:
         self, work: WorkFolder, paths: Mapping[str, Path]
     ) -> dict[str, float | None]:
         """Write classes and layers; returns the mean of the layers."""
-        # Making overviews keeps one core busy, whatever GDAL is told: so two files are made at once.
+        # Much of a file is made on one core, whatever GDAL is told: so two are made at once.
         with ThreadPoolExecutor(1, thread_name_prefix="geoseg-classes") as beside:
             classes = beside.submit(self._write_classes, work, paths["classes"])
             means = self._layers.write(work, self.task.directory, self._tags)

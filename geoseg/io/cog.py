@@ -245,7 +245,9 @@ def _write(
     blocksize: int,
 ) -> NDArray[np.int64]:
     path = Path(path)
-    with replacing(path) as made, gdal_env(cache=_CACHE_MIB):
+    # Overviews are made by as many threads as GDAL is told of in this way only.
+    threads = rasterio.Env(GDAL_NUM_THREADS="2")
+    with replacing(path) as made, gdal_env(cache=_CACHE_MIB), threads:
         plain = made.with_name("plain.tif")
         try:
             counts = _write_plain(stores, grid, plain, layer, tags, blocksize)
