@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import product
 from math import ceil, prod
 
 import numpy as np
@@ -236,18 +237,25 @@ def memory_needed(
     shape = int(scene.grid.shape[0]), int(scene.grid.shape[1])
     halo = lattice.margin if wish.seams == "crop" else lattice.size - lattice.stride
     edge = min(block, max(shape)) + 2 * halo
-    planes = _planes(card, wish)
-    per_block = edge * edge * (bytes_per_pixel(scene, card) + 2) + block * block * (2 + planes)
-    per_block += combining_bytes(scene, card, edge, block)
+    seen, kept = bytes_per_pixel(scene, card) + 2, 2 + _planes(card, wish)
+    held = resources.lanes * combining_bytes(scene, card, edge, block)
+    for height, width in _largest(shape, block, resources.lanes):
+        held += (height + 2 * halo) * (width + 2 * halo) * seen + height * width * kept
     pixels = prod(lattice.chip_shape(shape)) * wish.batch
     chip = wish.footprint.chip(pixels, card.activation_bytes)
     if wish.seams == "blend":
         # The scores of a block in the model are held in full, as a sum and as a mean.
         chip += block * block * 8 * len(card.legend.classes)
-    segment = resources.lanes * per_block + resources.models * chip
+    segment = held + resources.models * chip
     # A worker that refines has the engine of the stage before still in memory.
     base = WORKER_BASE_BYTES + wish.footprint.base(wish.weight_bytes)
     return base + max(segment, _refine_bytes(scene, card, wish, block, resources))
+
+
+def _largest(shape: tuple[int, int], block: int, count: int) -> list[tuple[int, int]]:
+    """Rows and columns of the ``count`` largest blocks; fewer where there are no more."""
+    rows, cols = ([block] * min(count, n // block) + [n % block] * (n % block > 0) for n in shape)
+    return sorted(product(rows, cols), key=prod, reverse=True)[:count]
 
 
 def combining_bytes(scene: Scene, card: ModelCard, edge: int, block: int) -> int:
