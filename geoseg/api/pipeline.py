@@ -117,15 +117,15 @@ class _Run:
             self.reporter.message(f"scene {scene.id}: was removed to make room, stays away")
             return SceneResult(scene.id, task.directory, fresh=False)
         remove_leftovers(task.directory)
+        if not task.found.ready:
+            self._executor()  # a cluster that does not answer is known before anything is written
+        task.found.prepare(self.reporter)
+        engine = self._engines.of(task)  # before workers start, which would disturb a trial
         if not (task.directory / ITEM).exists():
             self._connect()
         # Imported here, as numba and others load while the workers do.
         from geoseg.api.products import Products  # noqa: PLC0415 (see above)
 
-        if not task.found.ready:
-            self._executor()  # a cluster that does not answer is known before anything is written
-        task.found.prepare(self.reporter)
-        engine = self._engines.of(task)
         made_from = self._made_from(task, engine)
         products = Products(self.plan, task, made_from.inputs, made_from.parts, made_from.products)
         why = diary.why(task, made_from, finished=products.finished(), force=self.force)
@@ -274,7 +274,6 @@ class _Run:
 
     def _connection(self, stack: ExitStack) -> Connected:
         plan, cluster = self.plan, self.plan.workflow.cluster
-        engine = ("geoseg.models.torch_engine",) * (plan.workflow.model.engine == "torch")
         spec = ClusterSpec(
             kind=cluster.kind,
             workers=None if cluster.kind == "address" else plan.resources.workers,
@@ -282,7 +281,6 @@ class _Run:
             memory=None if cluster.memory is None else cluster.memory.bytes,
             address=cluster.address,
             dashboard=cluster.dashboard,
-            imports=("geoseg.api.jobs", *engine),
         )
         return stack.enter_context(connect(spec, blocks=plan.blocks))
 

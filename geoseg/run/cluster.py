@@ -18,7 +18,7 @@ from distributed import Client, LocalCluster, Nanny
 from geoseg.errors import ClusterError
 from geoseg.run.on_dask import survey
 from geoseg.run.on_worker import WorkerFacts, disagreement, versions
-from geoseg.run.resources import IMPORTS, available_cores, worker_environment
+from geoseg.run.resources import available_cores, worker_environment
 
 LOOPBACK = "127.0.0.1"
 DASHBOARD_PORT = 8787
@@ -42,8 +42,6 @@ class ClusterSpec:
         dashboard: True: at 8787 or the next free port; a number: at that port; False: none.
             Local only.
         timeout: Seconds to wait for the scheduler, and then for its first worker.
-        imports: Modules that the workers begin to load at once, as the job will need them. Local
-            only.
     """
 
     kind: Literal["local", "address"] = "local"
@@ -53,7 +51,6 @@ class ClusterSpec:
     address: str | None = None
     dashboard: bool | int = True
     timeout: float = 20.0
-    imports: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind == "address" and not self.address:
@@ -99,7 +96,7 @@ def connect(spec: ClusterSpec, *, blocks: int | None = None) -> Iterator[Connect
 def _local(spec: ClusterSpec, blocks: int | None) -> Iterator[Client]:
     cores = available_cores()
     workers = min(spec.workers or cores, max(1, blocks or spec.workers or cores))
-    environment = worker_environment(cores, workers) | {IMPORTS: " ".join(spec.imports)}
+    environment = worker_environment(cores, workers)
     first = DASHBOARD_PORT if spec.dashboard is True else int(spec.dashboard)
     dashboard = _free_port(first) if first else None
     with ExitStack() as stack:

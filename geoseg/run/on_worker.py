@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
-import os
 import platform
 import signal
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -20,7 +17,6 @@ from geoseg.errors import ClusterError
 from geoseg.grid import Window
 from geoseg.run.base import Job
 from geoseg.run.opened import Answer, Opened
-from geoseg.run.resources import IMPORTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +95,3 @@ def dask_setup(worker: Any) -> None:  # noqa: ARG001 - the name and argument dis
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     # A heartbeat that meets a scheduler on its way out is no news; blocks tell what fails in them.
     logging.getLogger("distributed.worker").setLevel(logging.CRITICAL)
-    names = os.environ.get(IMPORTS, "").split()
-    threading.Thread(target=_import, args=(names,), name="geoseg-imports", daemon=True).start()
-
-
-def _import(names: Sequence[str]) -> None:
-    """Load what the job will need while the worker and the client still get to know each other."""
-    for name in names:
-        # What is missing or broken is said by the job that needs it.
-        with suppress(Exception):
-            importlib.import_module(name)

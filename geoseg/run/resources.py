@@ -8,9 +8,6 @@ from contextlib import suppress
 from math import ceil
 from pathlib import Path
 
-IMPORTS = "GEOSEG_WORKER_IMPORTS"
-"""Names in the environment of a worker: modules that it begins to load when it starts."""
-
 GDAL_CACHE_MB = 64
 """A worker reads each window once: GDAL's default (5 % of the machine, per process) is waste."""
 
