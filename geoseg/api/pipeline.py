@@ -123,8 +123,7 @@ class _Run:
         engine = self._engines.of(task)  # before workers start, which would disturb a trial
         if not (task.directory / ITEM).exists():
             self._connect()
-        # Imported here, as numba and others load while the workers do.
-        from geoseg.api.products import Products  # noqa: PLC0415 (see above)
+        from geoseg.api.products import Products  # noqa: PLC0415 (numba; while the workers start)
 
         made_from = self._made_from(task, engine)
         products = Products(self.plan, task, made_from.inputs, made_from.parts, made_from.products)
