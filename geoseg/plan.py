@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import product
 from math import ceil, prod
 
 import numpy as np
@@ -13,6 +14,7 @@ from geoseg.grid import Window, blocks
 from geoseg.io.combining import deepest
 from geoseg.io.grids import pixel_area
 from geoseg.models.base import ModelCard
+from geoseg.models.engines import Footprint, Runtime, memory_of
 from geoseg.ops.layers import Layer
 from geoseg.ops.refine.base import Step, total_halo
 from geoseg.ops.stitch import NEEDS, Seams, Weights
@@ -20,14 +22,16 @@ from geoseg.ops.tiling import Chip, Lattice, hull
 from geoseg.ops.validity import REACH
 from geoseg.scene import Scene
 
-WORKER_BASE_BYTES = 900 * 2**20
-"""A worker with torch, rasterio and distributed loaded, before its first block (measured)."""
+WORKER_BASE_BYTES = 112 * 2**20
+"""A worker with rasterio and distributed loaded, but no engine, before its first block (measured)."""
 
 SMALLEST_CHIP, LARGEST_CHIP = 256, 1280
 LARGEST_BLOCK = 2560
 
 CHIP_BYTES = 768 * 2**20
 """What the activations of one chip may take where the plan chooses its size."""
+
+_TORCH = memory_of(Runtime())  # which needs the most of all engines
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,8 @@ class TilingWish:
     ``layers`` are kept beside classes and confidence; ``passes`` are pixels that go through a
     network for each pixel of a chip, more than 1 where there are several models or views.
     ``min_valid`` is the share of a chip's pixels that must be valid; ``observations`` says whether
-    it is kept which pixels were.
+    it is kept which pixels were. ``footprint`` is what the engine takes of a worker, and ``weight_bytes``
+    are the bytes of the models' files.
     """
 
     size: int | None = None
@@ -74,6 +79,8 @@ class TilingWish:
     passes: float = 1.0
     min_valid: float = 0.0
     observations: bool = False
+    footprint: Footprint = _TORCH
+    weight_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,15 +237,25 @@ def memory_needed(
     shape = int(scene.grid.shape[0]), int(scene.grid.shape[1])
     halo = lattice.margin if wish.seams == "crop" else lattice.size - lattice.stride
     edge = min(block, max(shape)) + 2 * halo
-    planes = _planes(card, wish)
-    per_block = edge * edge * (bytes_per_pixel(scene, card) + 2) + block * block * (2 + planes)
-    per_block += combining_bytes(scene, card, edge, block)
-    chip = prod(lattice.chip_shape(shape)) * wish.batch * card.activation_bytes
+    seen, kept = bytes_per_pixel(scene, card) + 2, 2 + _planes(card, wish)
+    held = resources.lanes * combining_bytes(scene, card, edge, block)
+    for height, width in _largest(shape, block, resources.lanes):
+        held += (height + 2 * halo) * (width + 2 * halo) * seen + height * width * kept
+    pixels = prod(lattice.chip_shape(shape)) * wish.batch
+    chip = wish.footprint.chip(pixels, card.activation_bytes)
     if wish.seams == "blend":
         # The scores of a block in the model are held in full, as a sum and as a mean.
         chip += block * block * 8 * len(card.legend.classes)
-    segment = resources.lanes * per_block + resources.models * chip
-    return WORKER_BASE_BYTES + max(segment, _refine_bytes(scene, card, wish, block, resources))
+    segment = held + resources.models * chip
+    # A worker that refines has the engine of the stage before still in memory.
+    base = WORKER_BASE_BYTES + wish.footprint.base(wish.weight_bytes)
+    return base + max(segment, _refine_bytes(scene, card, wish, block, resources))
+
+
+def _largest(shape: tuple[int, int], block: int, count: int) -> list[tuple[int, int]]:
+    """Rows and columns of the ``count`` largest blocks; fewer where there are no more."""
+    rows, cols = ([block] * min(count, n // block) + [n % block] * (n % block > 0) for n in shape)
+    return sorted(product(rows, cols), key=prod, reverse=True)[:count]
 
 
 def combining_bytes(scene: Scene, card: ModelCard, edge: int, block: int) -> int:

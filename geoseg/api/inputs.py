@@ -6,17 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from geoseg.api.combining import bands_to_find, combined
-from geoseg.api.samples import SampleStage
 from geoseg.io.area import AreaRef, clip_scene, lonlat_bounds
 from geoseg.io.combining import Placing, with_windows
 from geoseg.io.files import FilesSource
 from geoseg.io.patterns import stem
 from geoseg.io.refs import BandRef, MaskRef, Overrides
 from geoseg.io.sample import SampleSource, SampleSpec, is_complete
-from geoseg.io.stac import StacSource
 from geoseg.io.target_grid import GridWish, place_scene
 from geoseg.run.reporter import Reporter
 from geoseg.scene import Scene
@@ -24,6 +22,9 @@ from geoseg.workflow import Workflow
 from geoseg.workflow.bands import BandSource, Mask, StacMask
 from geoseg.workflow.grid import GridChoice
 from geoseg.workflow.inputs import AreaOfInterest, FilesInput, SampleInput, StacInput, TimeRange
+
+if TYPE_CHECKING:
+    from geoseg.io.stac import StacSource
 
 SAMPLE_FOLDER = "sample"
 
@@ -43,6 +44,8 @@ class Found:
 
     def prepare(self, reporter: Reporter) -> None:
         """Write the synthetic scene, if it is one and not there yet."""
+        from geoseg.api.samples import SampleStage  # noqa: PLC0415 (few scenes are one)
+
         if self.sample is not None:
             self.sample.write(progress=SampleStage(self.sample, reporter))
 
@@ -195,6 +198,8 @@ def _mask(mask: Mask | None) -> MaskRef | None:
 
 
 def _stac(source: StacInput, area: AreaRef | None, now: datetime | None = None) -> StacSource:
+    from geoseg.io.stac import StacSource  # noqa: PLC0415 (pystac and pyarrow, for catalogs only)
+
     assets = source.band_assets() or {}
     bands: tuple[str, ...] | Mapping[str, BandRef] = tuple(assets)
     if any(assets.values()):

@@ -25,8 +25,8 @@ from geoseg.io.qml import (
     write_quality_qml,
 )
 from geoseg.legend import Legend
-from geoseg.ops.distance import FARTHEST
 from geoseg.ops.layers import LAYERS, Layer
+from geoseg.ops.validity import FARTHEST
 from geoseg.redaction import without_secrets
 from geoseg.scene import Band, Scene
 from geoseg.steps.segment import OBSERVATIONS, plane_names

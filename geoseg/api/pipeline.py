@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from geoseg.api import fingerprint
 from geoseg.api.accounts import Account
@@ -18,14 +19,12 @@ from geoseg.api.engines import Engines
 from geoseg.api.holding import STATE, held
 from geoseg.api.holes import Holes
 from geoseg.api.jobs import RefineJob, SegmentJob, WorkFolder, fills, make_stores
-from geoseg.api.looking import look_at
+from geoseg.api.looking import Numbers, look_at
 from geoseg.api.places import check_folder
 from geoseg.api.planning import RunPlan, SceneTask
-from geoseg.api.products import Products
 from geoseg.api.results import RunResult, SceneResult
 from geoseg.api.resuming import Resuming
 from geoseg.api.stages import MadeFrom, Stage
-from geoseg.api.tracing import Tracing
 from geoseg.errors import ClusterError, GeosegError
 from geoseg.io.atomic import remove_leftovers
 from geoseg.run.base import Executor
@@ -36,6 +35,12 @@ from geoseg.run.on_dask import OnDask
 from geoseg.run.reporter import Reporter, Several
 from geoseg.run.resources import available_cores
 from geoseg.run.status import StatusFile
+
+if TYPE_CHECKING:
+    from geoseg.api.products import Products
+
+ITEM = "item.json"
+"""The last product of a scene: without it there is something to do."""
 
 
 def run_plan(
@@ -86,9 +91,10 @@ class _Run:
     ) -> None:
         self.plan, self.reporter, self.force = plan, reporter, force
         self._stack, self._diary = stack, diary
-        self._connected: Connected | None = None
+        self._connected: Future[Connected] | None = None
         self._begun, self._start = perf_counter(), 0.0
         self._engines = Engines(plan, reporter, force=force)
+        self._told = False
         self.warnings: list[str] = []
 
     def results(self) -> tuple[SceneResult, ...]:
@@ -119,7 +125,11 @@ class _Run:
         if not task.found.ready:
             self._executor()  # a cluster that does not answer is known before anything is written
         task.found.prepare(self.reporter)
-        engine = self._engines.of(task)
+        engine = self._engines.of(task)  # before workers start, which would disturb a trial
+        if not (task.directory / ITEM).exists():
+            self._connect()
+        from geoseg.api.products import Products  # noqa: PLC0415 (numba; while the workers start)
+
         made_from = self._made_from(task, engine)
         products = Products(
             self.plan, task, made_from.inputs, made_from.parts, made_from.products, made_from.files
@@ -129,6 +139,8 @@ class _Run:
             diary.made(task, made_from, None)
             self.reporter.message(f"scene {scene.id}: up to date")
             return SceneResult(scene.id, task.directory, products.paths(), fresh=False)
+        self._connect()
+        looked = look_at(task, self.plan.committee, self._patience)  # while the workers start
         executor = self._executor()
         diary.begin()
         if why.why != "new":
@@ -138,7 +150,7 @@ class _Run:
         try:
             reporter = Several([self.reporter, status])
             self._engines.keep(task, engine)
-            record, holes = self._make(task, products, made_from, work, executor, reporter)
+            record, holes = self._make(task, products, made_from, work, executor, reporter, looked)
         except BaseException as error:
             status.ended("failed" if isinstance(error, Exception) else "stopped", str(error))
             raise
@@ -160,9 +172,10 @@ class _Run:
         work: WorkFolder,
         executor: Executor,
         reporter: Reporter,
+        looked: tuple[Numbers, list[str]],
     ) -> tuple[dict[str, Any], Holes]:
         """All stages of a scene, then its products: what run.json says, and which blocks lack."""
-        numbers, doubts = look_at(task, self.plan.committee, self._patience)
+        numbers, doubts = looked
         self._warn(doubts, reporter)
         stages = self._stages(task, work, made_from)
         resuming = Resuming(work, reporter)
@@ -172,6 +185,8 @@ class _Run:
         fingerprint.check_states(made_from.files)
         moved, products = None, products.with_holes(holes)
         if products.outlining is not None:
+            from geoseg.api.tracing import Tracing  # noqa: PLC0415 (numba)
+
             parts = holes.parts(stages[-1].parts) | {"made from": made_from.products}
             trace = Tracing(task.plan, work, products.outlining, parts)
             moved = trace.run(lambda stage: _do(stage, executor, resuming), summaries)
@@ -215,7 +230,8 @@ class _Run:
 
     def _machine(self) -> dict[str, Any]:
         """Who works, and the seconds until work began: for the workers, and for all else."""
-        found, resources = self._connected, self.plan.resources
+        found = None if self._connected is None else self._connected.result()
+        resources = self.plan.resources
         workers = resources.workers if found is None else found.workers
         return {
             "workers": workers,
@@ -223,7 +239,7 @@ class _Run:
             "models": resources.models,
             "cores": available_cores(),
             "start": round(self._start, 3),
-            "before": round(perf_counter() - self._begun - self._start, 3),
+            "before": round(max(0.0, perf_counter() - self._begun - self._start), 3),
         }
 
     def _warn(self, doubts: list[str], reporter: Reporter) -> None:
@@ -289,31 +305,47 @@ class _Run:
             stages.append(Stage("refine", refine, plan.blocks, parts, counts=True))
         return stages
 
+    def _connect(self) -> None:
+        """Start the cluster beside what else is to do, once."""
+        if self._connected is not None:
+            return
+        cluster = self._stack.enter_context(ExitStack())
+        # Leaving waits for the thread, so that what has been started is always ended.
+        beside = self._stack.enter_context(ThreadPoolExecutor(1, "geoseg-connect"))
+        self._connected = beside.submit(self._connection, cluster)
+
+    def _connection(self, stack: ExitStack) -> Connected:
+        plan, cluster = self.plan, self.plan.workflow.cluster
+        spec = ClusterSpec(
+            kind=cluster.kind,
+            workers=None if cluster.kind == "address" else plan.resources.workers,
+            threads=plan.resources.lanes,
+            memory=None if cluster.memory is None else cluster.memory.bytes,
+            address=cluster.address,
+            dashboard=cluster.dashboard,
+            tls=None
+            if cluster.tls is None
+            else Certificates(cluster.tls.ca, cluster.tls.cert, cluster.tls.key),
+        )
+        begun = perf_counter()
+        connected = stack.enter_context(connect(spec, blocks=plan.blocks))
+        self._start = perf_counter() - begun
+        return connected
+
     def _executor(self) -> Executor:
         """The cluster, started when the first scene needs it."""
-        if self._connected is None:
-            begun = perf_counter()
-            plan, cluster = self.plan, self.plan.workflow.cluster
-            spec = ClusterSpec(
-                kind=cluster.kind,
-                workers=None if cluster.kind == "address" else plan.resources.workers,
-                threads=plan.resources.lanes,
-                memory=None if cluster.memory is None else cluster.memory.bytes,
-                address=cluster.address,
-                dashboard=cluster.dashboard,
-                tls=None
-                if cluster.tls is None
-                else Certificates(cluster.tls.ca, cluster.tls.cert, cluster.tls.key),
-            )
-            self._connected = self._stack.enter_context(connect(spec, blocks=plan.blocks))
-            self._start = perf_counter() - begun
+        self._connect()
+        assert self._connected is not None, "it was just started"  # noqa: S101 (for mypy)
+        connected = self._connected.result()
+        if not self._told:
+            self._told = True
             self.reporter.started(
-                scenes=len(plan.tasks),
-                blocks=plan.blocks,
-                dashboard=self._connected.dashboard_link,
+                scenes=len(self.plan.tasks),
+                blocks=self.plan.blocks,
+                dashboard=connected.dashboard_link,
             )
         retries = self.plan.workflow.run.retries
-        return OnDask(self._connected.client, retries=retries, timeout=self._patience)
+        return OnDask(connected.client, retries=retries, timeout=self._patience)
 
     @property
     def _patience(self) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import cast
 
 from geoseg.api.inputs import Found, find_scenes
 from geoseg.api.places import check_folder
@@ -18,6 +19,7 @@ from geoseg.io.target_grid import where_data_can_be
 from geoseg.models.base import ModelCard
 from geoseg.models.card_rules import check_architecture
 from geoseg.models.committee import Committee
+from geoseg.models.engines import Precision, Runtime, memory_of
 from geoseg.models.formats import SAFETENSORS
 from geoseg.models.intact import check_weights
 from geoseg.models.registry import check_classes, check_scene, find, pinned
@@ -124,18 +126,28 @@ def touching(scene: Scene) -> Callable[[Window], bool]:
 
 
 def _wish(workflow: Workflow, committee: Committee) -> TilingWish:
-    tiling = workflow.tiling
+    tiling, choice = workflow.tiling, workflow.model
+    # Which engine auto takes is not known yet: torch needs the most of all.
+    runtime = Runtime(
+        "torch" if choice.engine == "auto" else choice.engine,
+        cast("Precision", "fp32" if choice.numbers == "auto" else choice.numbers),
+    )
+    files = [member.weights for member in committee.members]
     return TilingWish(
         size=None if tiling.size == "auto" else tiling.size,
         margin=None if tiling.margin == "auto" else tiling.margin,
         block=None if tiling.block == "auto" else tiling.block,
         seams=tiling.seams,
         weights=tiling.weights or "hann",
-        batch=workflow.model.batch or 1,
+        batch=choice.batch or 1,
         layers=wanted_layers(workflow),
         passes=committee.passes,
         min_valid=tiling.min_valid,
         observations=workflow.output.raster.quality,
+        footprint=memory_of(runtime),
+        weight_bytes=sum(
+            file.stat().st_size for file in files if file is not None and file.exists()
+        ),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -207,11 +208,18 @@ class Products:
         self, work: WorkFolder, paths: Mapping[str, Path]
     ) -> dict[str, float | None]:
         """Write classes and layers; returns the mean of the layers."""
-        grid, path = self._scene.grid, paths["classes"]
-        counts = write_class_cog(work.classes, grid, self._legend, path, tags=self._tags)
-        write_rat(path, self._legend, counts=[int(n) for n in counts])
-        write_class_qml(path.with_suffix(".qml"), self._legend)
-        return self._layers.write(work, self.task.directory, self._tags)
+        # Much of a file is made on one core, whatever GDAL is told: so two are made at once.
+        with ThreadPoolExecutor(1, thread_name_prefix="geoseg-classes") as beside:
+            classes = beside.submit(self._write_classes, work, paths["classes"])
+            means = self._layers.write(work, self.task.directory, self._tags)
+            classes.result()
+        return means
+
+    def _write_classes(self, work: WorkFolder, path: Path) -> None:
+        grid, legend = self._scene.grid, self._legend
+        counts = write_class_cog(work.classes, grid, legend, path, tags=self._tags)
+        write_rat(path, legend, counts=[int(n) for n in counts])
+        write_class_qml(path.with_suffix(".qml"), legend)
 
     def _shaped(self, polygons: Stored, moved: Mapping[str, Any] | None) -> dict[str, Any]:
         """What became of areas: in small regions that were reassigned, and in outlines."""

@@ -8,11 +8,9 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import pyogrio
 import shapely
 from numpy.typing import NDArray
 from odc.geo.crs import CRS
-from pyogrio.errors import DataSourceError
 from pyproj import Transformer
 from pyproj.exceptions import ProjError
 from shapely.geometry.base import BaseGeometry
@@ -201,12 +199,14 @@ def _shortest_span(spans: Sequence[tuple[float, float]]) -> tuple[float, float]:
 
 
 def _from_file(area: AreaRef, file: str) -> tuple[BaseGeometry, CRS]:
+    import pyogrio  # noqa: PLC0415 (brings pandas, which most runs do without)
+
     if not is_remote(file) and not Path(file).exists():
         raise AreaError(f"{area.label}: no such file")
     try:
         layer = _layer(area, pyogrio.list_layers(file))
         meta, _, shapes, _ = pyogrio.raw.read(file, layer=layer, columns=[], force_2d=True)
-    except (DataSourceError, ValueError) as error:
+    except (pyogrio.errors.DataSourceError, ValueError) as error:
         reason = str(error).replace(f"'{file}' ", "").partition(";")[0].rstrip(".")
         raise AreaError(f"{area.label}: not a vector file that can be read ({reason})") from error
     own = meta["crs"]

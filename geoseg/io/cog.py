@@ -18,6 +18,7 @@ from geoseg.errors import ProductError
 from geoseg.grid import GeoBox, Window, full_window
 from geoseg.io.atomic import replacing
 from geoseg.io.base import RasterReader
+from geoseg.io.environment import gdal_env
 from geoseg.io.quality import QUALITY_BANDS, DistanceRaster
 from geoseg.io.read_back import FAILURES, Written
 from geoseg.legend import Legend
@@ -27,7 +28,7 @@ Tags = Mapping[str, str]
 CONFIDENCE_NODATA = 255
 SIDECAR = ".aux.xml"  # what GDAL appends to a raster's name, for what the raster cannot hold
 
-_CACHE_MIB = 64  # GDAL's block cache; by default it would take 5 % of the machine's memory
+_CACHE_MIB = 64  # GDAL keeps of decoded tiles: a row of them at 100,000 pixels' width
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,8 +245,9 @@ def _write(
     blocksize: int,
 ) -> NDArray[np.int64]:
     path = Path(path)
-    settings = {"GDAL_CACHEMAX": _CACHE_MIB, "GDAL_NUM_THREADS": "2"}
-    with replacing(path) as made, rasterio.Env(**settings):
+    # Overviews are made by as many threads as GDAL is told of in this way only.
+    threads = rasterio.Env(GDAL_NUM_THREADS="2")
+    with replacing(path) as made, gdal_env(cache=_CACHE_MIB), threads:
         plain, written = made.with_name("plain.tif"), Written()
         try:
             counts = _write_plain(stores, grid, plain, layer, tags, blocksize, written)
@@ -300,6 +302,7 @@ def _write_plain(
         blockysize=blocksize,
         compress="zstd",
         zstd_level=1,
+        num_threads="2",
         bigtiff="if_safer",
     ) as target:
         if layer.colors is not None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from geoseg.grid import Window
 from geoseg.io.base import RasterReader
-from geoseg.ops.distance import FARTHEST, distance_to_invalid
+from geoseg.ops.validity import FARTHEST
 
 QUALITY_BANDS: Final = ("observations", "distance to invalid (pixels)")
 """The bands of ``quality.tif``, both uint8: clear observations, and see :class:`DistanceRaster`."""
@@ -37,5 +37,7 @@ class DistanceRaster:
         far = FARTHEST
         wide = Window(window.y0 - far, window.x0 - far, window.y1 + far, window.x1 + far)
         wide &= Window(0, 0, *self.shape)
+        from geoseg.ops.distance import distance_to_invalid  # noqa: PLC0415 (numba)
+
         near = distance_to_invalid(self.observations.read(wide) >= self.least)
         return near[window.within(wide).slices]

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import rasterio
 from affine import Affine
@@ -24,11 +24,12 @@ from rasterio.windows import Window as RasterWindow
 from geoseg.errors import InputError, ProductError
 from geoseg.grid import GeoBox, Window, blocks
 from geoseg.io.atomic import replacing, write_bytes
-from geoseg.io.rat import write_rat
-from geoseg.io.sample_item import describe_bands, write_catalog
 from geoseg.legend import LANDCOVER
-from geoseg.ops.synthetic import BANDS, Observation, observe
+from geoseg.ops.synthetic.spectra import BANDS
 from geoseg.scene import Band, Mask, Scene
+
+if TYPE_CHECKING:
+    from geoseg.ops.synthetic import Observation
 
 OnBlock = Callable[[int, int], None]
 """Called with the number of blocks done and of all."""
@@ -109,6 +110,8 @@ class SampleSpec:
 
     def observe(self, window: Window) -> Observation:
         """Any window of the scene, made on the spot; equals the crop of the whole, bit for bit."""
+        from geoseg.ops.synthetic import observe  # noqa: PLC0415 (numba, for who writes it)
+
         return observe(
             window,
             size=self.size,
@@ -228,6 +231,9 @@ def _refuse_strangers(scene: Path) -> None:
 
 def _write_files(spec: SampleSpec, folder: Path, on_block: OnBlock | None, workers: int) -> None:
     """All rasters beside their places, then into them; what they mean; and that they are done."""
+    from geoseg.io.rat import write_rat  # noqa: PLC0415 (most samples are there already)
+    from geoseg.io.sample_item import write_catalog  # noqa: PLC0415 (as above)
+
     settings = {"GDAL_CACHEMAX": _CACHE, "GDAL_NUM_THREADS": "1"}
     with ExitStack() as stack:
         stack.enter_context(rasterio.Env(**settings))
@@ -288,6 +294,8 @@ def _open_scene(path: Path, spec: SampleSpec) -> DatasetWriter:
     scene = _create(path, spec, spec.grid, _TILE, count=len(BANDS), dtype="uint16", predictor=2)
     scene.scales, scene.offsets = [SCALE] * len(BANDS), [OFFSET] * len(BANDS)
     scene.units = ["reflectance"] * len(BANDS)
+    from geoseg.io.sample_item import describe_bands  # noqa: PLC0415 (pystac, for who writes it)
+
     describe_bands(scene)
     known = {"red": ColorInterp.red, "green": ColorInterp.green, "blue": ColorInterp.blue}
     scene.colorinterp = [known.get(name, ColorInterp.undefined) for name in BANDS]

@@ -18,7 +18,7 @@ from rasterio.io import DatasetWriter
 from rasterio.warp import transform
 
 from geoseg.io.atomic import write_bytes
-from geoseg.ops.synthetic import BANDS
+from geoseg.ops.synthetic.spectra import BANDS
 
 # Name of the Sentinel-2 band, centre wavelength and width in micrometres.
 _SPECTRA: Final = {

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.ops.kernels import entry
-
-FARTHEST: Final = 64
-"""Distances are not told beyond that many pixels: so many around a block decide what is in it."""
+from geoseg.ops.validity import FARTHEST
 
 
 def distance_to_invalid(valid: NDArray[np.bool_], farthest: int = FARTHEST) -> NDArray[np.uint8]:

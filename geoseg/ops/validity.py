@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 
 MaskKind = Literal["values", "bits", "alpha"]
 
+FARTHEST: Final = 64
+"""Distances to what is not valid are not told beyond that many pixels: so many around a block decide
+what is in it (see :mod:`geoseg.ops.distance`)."""
+
 REACH: Final = 64
 """Pixels beyond which it does not matter how far away the next hidden pixel is."""
 
@@ -43,9 +47,19 @@ def hidden(numbers: NDArray[Any], kind: MaskKind, values: Sequence[int]) -> NDAr
         # Not "<= 0": NaN hides too.
         found = ~(numbers > 0)
     elif kind == "values":
-        found = np.isin(numbers, np.asarray(values))
+        found = _one_of(numbers, values)
     else:
         found = (numbers.astype(np.int64) & sum(1 << bit for bit in set(values))) != 0
+    return found
+
+
+def _one_of(numbers: NDArray[Any], values: Sequence[int]) -> NDArray[np.bool_]:
+    """Whether each number is one of ``values``: looked up where all that may come are few."""
+    if numbers.dtype != np.uint8:
+        return np.isin(numbers, np.asarray(values))
+    table = np.zeros(256, np.bool_)
+    table[[value for value in values if 0 <= value < 256]] = True
+    found: NDArray[np.bool_] = table[numbers]
     return found
 
 
@@ -54,14 +68,16 @@ def dilated(mask: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
     if radius <= 0 or not mask.any():
         return mask
     height, width = mask.shape
-    sums = np.zeros((height, width + 1), np.int32)
-    np.cumsum(mask, axis=1, out=sums[:, 1:])
-    columns = np.arange(width)
+    # Padded, so that each half-width is a shifted view: an index of columns would copy, slowly.
+    pad = min(radius, width)
+    sums = np.zeros((height, width + 2 * pad + 1), np.int32)
+    np.cumsum(mask, axis=1, out=sums[:, pad + 1 : pad + 1 + width])
+    sums[:, pad + 1 + width :] = sums[:, pad + width, None]
     grown = np.zeros_like(mask)
     for dy in range(min(radius, height - 1) + 1):
-        half = isqrt(radius * radius - dy * dy)
-        right = np.minimum(columns + half + 1, width)
-        rows = sums[:, right] > sums[:, np.maximum(columns - half, 0)]
+        half = min(pad, isqrt(radius * radius - dy * dy))
+        right, left = pad + half + 1, pad - half
+        rows = sums[:, right : right + width] > sums[:, left : left + width]
         grown[dy:] |= rows[: height - dy]
         grown[: height - dy] |= rows[dy:]
     return grown
