@@ -1,0 +1,71 @@
+"""The table, and what it says of the bars."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import median
+
+from peer_table.ground import seam_index
+from peer_table.rows import Bench, Row, Turn
+
+HEAD = (
+    "row", "wall, s", "CPU, s", "peak memory, GB", "px differ", "seam index", "first run, s", "done by",
+)  # fmt: skip
+
+Turns = Mapping[str, Sequence[Turn]]
+
+
+def wall(turns: Sequence[Turn]) -> float:
+    """Median seconds of all turns but the first, of the first where it is the only one."""
+    return median(turn.felt.wall for turn in turns[1:] or turns)
+
+
+def markdown(
+    rows: Sequence[Row], turns: Turns, faults: Mapping[str, str], bench: Bench
+) -> Iterator[str]:
+    """The lines of the table, the quickest row first, then those that did not run."""
+    yield f"| {' | '.join(HEAD)} |"
+    yield f"|{'---|' * len(HEAD)}"
+    stride = bench.chips.size - 2 * bench.chips.margin
+    index = seam_index(bench.answer, stride, (bench.chips.margin,) * 2)
+    yield f"| untiled | | | | 0 % | {index:.3f} | | |"
+    done = [row for row in rows if row.name not in faults]
+    for row in sorted(done, key=lambda row: wall(turns[row.name])):
+        yield f"| {' | '.join(_cells(row, turns[row.name]))} |"
+    for name, fault in faults.items():
+        yield f"| {name} | skipped: {' '.join(fault.split()).replace('|', '/')} |{' |' * (len(HEAD) - 2)}"
+
+
+def _cells(row: Row, turns: Sequence[Turn]) -> list[str]:
+    last, warm = turns[-1], turns[1:] or turns
+    return [
+        row.name,
+        f"{wall(turns):.1f}",
+        f"{median(turn.felt.cpu for turn in warm):.1f}",
+        f"{median(turn.felt.memory for turn in warm) / 1e9:.2f}",
+        "0 %" if not last.differ else f"{last.differ:.4%}".replace("%", " %"),
+        f"{last.seams:.3f}",
+        f"{turns[0].felt.wall:.1f}",
+        last.note,
+    ]
+
+
+def bars(rows: Sequence[Row], turns: Turns) -> Iterator[str]:
+    """How many times longer than each row of geoseg the quickest peer takes.
+
+    One line for the quickest of all peers, and, where its map is further from the untiled answer
+    or nearer to it than geoseg's, for the quickest of those that are at least as near.
+    """
+    peers = [row for row in rows if row.adapter and len(turns[row.name]) > 0]
+    for ours in rows:
+        if ours.adapter or not turns[ours.name]:
+            continue
+        differ = turns[ours.name][-1].differ
+        near = [row for row in peers if turns[row.name][-1].differ <= differ]
+        for what, some in (("peer", peers), ("peer that differs no more", near)):
+            if some:
+                best = min(some, key=lambda row: wall(turns[row.name]))
+                times = wall(turns[best.name]) / wall(turns[ours.name])
+                yield f"- the quickest {what}, {best.name}, takes {times:.2f} times as long as {ours.name}"
+            else:
+                yield f"- no {what} than {ours.name}"

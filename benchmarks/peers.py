@@ -1,0 +1,111 @@
+"""One network, one scene, one chip and margin: geoseg beside every peer that installs from PyPI.
+
+    python benchmarks/peers.py --size 2745 --repeat 3 --envs DIR [--share-torch] [--work DIR]
+
+Each row is a whole process, from starting Python to the finished map of classes as a GeoTIFF:
+seconds on the wall, CPU seconds and peak memory of all its processes (medians), pixels whose class
+differs from the untiled answer (the network on the whole scene at once, in fp32), and the seam
+index (changes of class at the rim of chips, over those elsewhere; compare it with the untiled row's).
+Rows take turns, so that a machine that slows down slows all of them. The first turn fills caches and
+is shown apart: it is the first run ever, with what geoseg compiles, converts and tries.
+
+Each peer runs in an environment of its own under ``--envs``, which is made with ``python -m venv``
+and ``pip install`` where it is missing; a peer that does not install, or fails, is a row with its
+reason. With ``--share-torch`` the environments also see the packages of the running Python, behind
+their own, which saves gigabytes: pip then installs what is missing or of another version.
+The adapters, one file a peer, are in ``benchmarks/peer_adapters``; all get the network as a plain
+``nn.Module`` in fp32 (geo-inference: as TorchScript) and numbers scaled in the same way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+from pathlib import Path
+
+from peer_table.environments import python_of
+from peer_table.ground import Chips, lay, read, untiled
+from peer_table.measure import CommandError, felt
+from peer_table.rows import OURS, PEERS, Bench, Row, Turn
+from peer_table.table import bars, markdown
+
+
+def main() -> None:
+    """Lay the ground, take turns, print the table."""
+    asked = options()
+    with tempfile.TemporaryDirectory() as scratch:
+        bench = ground(asked, (asked.work or Path(scratch)).resolve())
+        rows = [row for row in (*PEERS, *OURS) if not asked.only or row.name in asked.only]
+        turns, faults = measure(bench, rows, asked)
+    head = (
+        f"{asked.size} x {asked.size} pixels, chips of {asked.chip} px with a margin of "
+        f"{asked.margin} px, {len(os.sched_getaffinity(0))} cores ({platform.machine()}), "
+        f"median of {asked.repeat}."
+    )
+    text = "\n".join([head, "", *markdown(rows, turns, faults, bench), "", *bars(rows, turns)])
+    print(text)
+    if asked.markdown is not None:
+        asked.markdown.write_text(text + "\n")
+
+
+def options() -> argparse.Namespace:
+    """Of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", type=int, default=2745, help="side of the scene, pixels")
+    parser.add_argument("--chip", type=int, default=512)
+    parser.add_argument("--margin", type=int, default=48, help="half of the chips' overlap")
+    parser.add_argument("--batch", type=int, default=1, help="chips at once, for peers that ask")
+    parser.add_argument("--repeat", type=int, default=3, help="turns after the first")
+    parser.add_argument("--envs", type=Path, help="environments of the peers")
+    parser.add_argument("--share-torch", action="store_true")
+    parser.add_argument("--work", type=Path, help="keep scene, network and maps here")
+    parser.add_argument("--only", nargs="+", metavar="ROW")
+    parser.add_argument("--timeout", type=float, default=900, help="seconds for one run")
+    parser.add_argument("--markdown", type=Path)
+    asked = parser.parse_args()
+    known = {row.name for row in (*PEERS, *OURS)}
+    if unknown := set(asked.only or ()) - known:
+        parser.error(f"--only: no row {sorted(unknown)}; there are {sorted(known)}")
+    return asked
+
+
+def ground(asked: argparse.Namespace, work: Path) -> Bench:
+    """Scene, network and untiled answer."""
+    chips = Chips(asked.chip, asked.margin, asked.batch)
+    bench = Bench(work, lay(work, asked.size), chips, len(os.sched_getaffinity(0)))
+    answer = work / f"untiled-{asked.size}.tif"
+    if not answer.exists():
+        command = untiled(bench.job(answer), work)
+        felt(command, log=work / "untiled.log", environment=bench.environment, timeout=1800)
+    bench.answer = read(answer)
+    return bench
+
+
+def measure(
+    bench: Bench, rows: list[Row], asked: argparse.Namespace
+) -> tuple[dict[str, list[Turn]], dict[str, str]]:
+    """Turns of each row, and why there are none of others."""
+    turns: dict[str, list[Turn]] = {row.name: [] for row in rows}
+    faults: dict[str, str] = {}
+    for turn in range(asked.repeat + 1):
+        for row in rows:
+            if row.name in faults:
+                continue
+            try:
+                python = python_of(row, asked.envs, share=asked.share_torch)
+                done = bench.run(row, python, asked.timeout, first=not turn)
+            except CommandError as error:
+                faults[row.name] = str(error)
+                print(f"turn {turn}, {row.name}: {error}", file=sys.stderr, flush=True)
+                continue
+            turns[row.name].append(done)
+            print(f"turn {turn}, {row.name}: {json.dumps(done.numbers)}", file=sys.stderr, flush=True)
+    return turns, faults
+
+
+if __name__ == "__main__":
+    main()
