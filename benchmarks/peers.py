@@ -5,7 +5,8 @@
 Each row is a whole process, from starting Python to the finished map of classes as a GeoTIFF:
 seconds on the wall, CPU seconds and peak memory of all its processes (medians), pixels whose class
 differs from the untiled answer (the network on the whole scene at once, in fp32), and the seam
-index (changes of class at the rim of chips, over those elsewhere; compare it with the untiled row's).
+index: the rate of class changes at the borders of chips over that elsewhere, beside that of the
+untiled answer at the same places.
 Rows take turns, so that a machine that slows down slows all of them. The first turn fills caches and
 is shown apart: it is the first run ever, with what geoseg compiles, converts and tries.
 
@@ -40,13 +41,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         bench = ground(asked, (asked.work or Path(scratch)).resolve())
         rows = [row for row in (*PEERS, *OURS) if not asked.only or row.name in asked.only]
+        answer(bench, rows)
         turns, faults = measure(bench, rows, asked)
     head = (
         f"{asked.size} x {asked.size} pixels, chips of {asked.chip} px with a margin of "
         f"{asked.margin} px, {len(os.sched_getaffinity(0))} cores ({platform.machine()}), "
         f"median of {asked.repeat}."
     )
-    text = "\n".join([head, "", *markdown(rows, turns, faults, bench), "", *bars(rows, turns)])
+    text = "\n".join([head, "", *markdown(rows, turns, faults), "", *bars(rows, turns)])
     print(text)
     if asked.markdown is not None:
         asked.markdown.write_text(text + "\n")
@@ -74,15 +76,20 @@ def options() -> argparse.Namespace:
 
 
 def ground(asked: argparse.Namespace, work: Path) -> Bench:
-    """Scene, network and untiled answer."""
+    """Scene and network."""
     chips = Chips(asked.chip, asked.margin, asked.batch)
-    bench = Bench(work, lay(work, asked.size), chips, len(os.sched_getaffinity(0)))
-    answer = work / f"untiled-{asked.size}.tif"
-    if not answer.exists():
-        command = untiled(bench.job(answer), work)
-        felt(command, log=work / "untiled.log", environment=bench.environment, timeout=1800)
-    bench.answer = read(answer)
-    return bench
+    return Bench(work, lay(work, asked.size), chips, len(os.sched_getaffinity(0)))
+
+
+def answer(bench: Bench, rows: list[Row]) -> None:
+    """The untiled answer, kept beside the scene; and TorchScript, where a row wants it."""
+    out, fields = bench.scene.parent / "untiled.tif", bench.job(bench.scene.parent / "untiled.tif")
+    if not any(row.traced for row in rows):
+        fields["traced"] = ""
+    if not out.exists() or (fields["traced"] and not Path(fields["traced"]).exists()):
+        log = bench.work / "untiled.log"
+        felt(untiled(fields, bench.work), log=log, environment=bench.environment, timeout=1800)
+    bench.answer = read(out)
 
 
 def measure(
@@ -103,7 +110,9 @@ def measure(
                 print(f"turn {turn}, {row.name}: {error}", file=sys.stderr, flush=True)
                 continue
             turns[row.name].append(done)
-            print(f"turn {turn}, {row.name}: {json.dumps(done.numbers)}", file=sys.stderr, flush=True)
+            print(
+                f"turn {turn}, {row.name}: {json.dumps(done.numbers)}", file=sys.stderr, flush=True
+            )
     return turns, faults
 
 

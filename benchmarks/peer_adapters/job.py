@@ -99,7 +99,11 @@ class Job:
 
 
 class Scaling(nn.Module):
-    """Stored numbers ``(chip, band, y, x)`` to what the network wants."""
+    """Stored numbers ``(chip, band, y, x)`` to what the network wants.
+
+    Nodata (0), with which peers fill what lies beyond the scene, becomes 0, the mean of each band,
+    as geoseg has it.
+    """
 
     gain: Tensor
     bias: Tensor
@@ -111,7 +115,8 @@ class Scaling(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The same shape, fp32."""
-        return x.float() * self.gain + self.bias
+        x = x.float()
+        return torch.where(x == 0, 0.0, x * self.gain + self.bias)
 
 
 def starts(length: int, job: Job) -> list[int]:

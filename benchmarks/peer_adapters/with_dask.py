@@ -15,13 +15,13 @@ torch.set_num_threads(1)
 
 
 def predict(chip: NDArray[np.uint16]) -> NDArray[np.uint8]:
-    """Index of the class, ``(1, y, x)``."""
+    """Index of the class, ``(y, x)``."""
     _, rows, cols = chip.shape
     with torch.inference_mode():
         x = scaling(torch.from_numpy(chip.astype(np.float32)))
         # Networks that halve need multiples of 8.
         best = network(nn.functional.pad(x, (0, -cols % 8, 0, -rows % 8))[None]).argmax(1)
-    return best[:, :rows, :cols].to(torch.uint8).numpy()
+    return best[0, :rows, :cols].to(torch.uint8).numpy()
 
 
 chunks = {"x": job.stride, "y": job.stride}
@@ -32,11 +32,11 @@ with rioxarray.open_rasterio(job.scene, chunks=chunks) as scene:
         pixels,
         depth=(0, job.margin, job.margin),
         boundary="none",
-        chunks=((1,), *pixels.chunks[1:]),
+        drop_axis=0,
         dtype=np.uint8,
-        meta=np.zeros((0, 0, 0), np.uint8),
+        meta=np.zeros((0, 0), np.uint8),
     )
     with dask.config.set(scheduler="threads", num_workers=job.cores):
-        job.write(classes[0].compute())
+        job.write(classes.compute())
 print("seams: 0")
 say("dask", "rioxarray", "torch")

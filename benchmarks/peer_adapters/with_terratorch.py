@@ -1,7 +1,8 @@
 """terratorch: tiled_inference over the whole scene in memory, its defaults but for the padding.
 
 Reflecting pixels beyond the scene's rim (its default) changes ten times as many of this network's
-classes as letting the network pad."""
+classes as letting the network pad.
+"""
 
 import torch
 from job import Job, say

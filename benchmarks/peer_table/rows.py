@@ -44,6 +44,7 @@ class Row:
         packages: What pip installs; none: it runs in this environment.
         settings: Of geoseg's ``model`` section.
         own_tiling: geoseg chooses chips itself.
+        traced: Wants the network as TorchScript.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Row:
     packages: tuple[str, ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
     own_tiling: bool = True
+    traced: bool = False
 
 
 PEERS: Final = (
@@ -63,7 +65,7 @@ PEERS: Final = (
     Row("geoai", "with_geoai.py", ("geoai-py",)),
     Row("terratorch", "with_terratorch.py", ("terratorch",)),
     Row("raster-vision", "with_raster_vision.py", ("rastervision",)),
-    Row("geo-inference", "with_geo_inference.py", ("geo-inference",)),
+    Row("geo-inference", "with_geo_inference.py", ("geo-inference",), traced=True),
 )
 OURS: Final = (
     Row("geoseg"),
@@ -79,11 +81,22 @@ OURS: Final = (
 
 @dataclass(frozen=True)
 class Turn:
-    """What one run of a row came to; ``note`` says what did the work."""
+    """What one run of a row came to.
+
+    Attributes:
+        felt: From outside.
+        differ: Share of pixels whose class is not the untiled answer's.
+        inside: The same, without a rim of two margins around the scene.
+        seams: Seam index.
+        plain: That of the untiled answer at the same borders.
+        note: What did the work.
+    """
 
     felt: Felt
     differ: float
+    inside: float
     seams: float
+    plain: float
     note: str
 
     @property
@@ -94,7 +107,9 @@ class Turn:
             "cpu_s": round(self.felt.cpu, 2),
             "memory_gb": round(self.felt.memory / 1e9, 3),
             "differ": self.differ,
+            "inside": self.inside,
             "seam_index": round(self.seams, 4),
+            "of_untiled": round(self.plain, 4),
         }
 
 
@@ -137,9 +152,11 @@ class Bench:
         )  # fmt: skip
         classes = read(out)
         note, stride, offset = self._about(row, took, out)
-        return Turn(
-            took, float((classes != self.answer).mean()), seam_index(classes, stride, offset), note
-        )
+        wrong = classes != self.answer
+        rim = 2 * self.chips.margin
+        inside = wrong[rim:-rim, rim:-rim]
+        seams = (seam_index(found, stride, offset) for found in (classes, self.answer))
+        return Turn(took, float(wrong.mean()), float(inside.mean()), *seams, note)
 
     def _adapter(
         self, row: Row, python: Path, folder: Path
@@ -172,10 +189,10 @@ class Bench:
         """Who did it, the stride of its chips, and where the first seam is, ``(y, x)``."""
         if not row.adapter:
             said = json.loads((out.parent / "run.json").read_text("utf-8"))
-            tiling, model = said["tiling"], said["model"]
-            note = f"geoseg {said['geoseg']}, chips of {tiling['size']} px"
-            engine = model.get("engine")
-            return f"{note}, {engine}", tiling["size"] - 2 * tiling["margin"], (0, 0)
+            tiling, runtime = said["tiling"], (said.get("engine") or {}).get("runtime", {})
+            kind = f"{runtime.get('engine', 'torch')} {runtime.get('precision', 'fp32')}"
+            note = f"geoseg {said['geoseg']}, {kind}, chips of {tiling['size']} px"
+            return note, tiling["size"] - 2 * tiling["margin"], (0, 0)
         stride = self.chips.size - 2 * self.chips.margin
         note = _VERSIONS.findall(took.said)[-1]
         seams = _SEAMS.search(took.said)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 
-from peer_table.ground import seam_index
-from peer_table.rows import Bench, Row, Turn
+from peer_table.rows import Row, Turn
 
 HEAD = (
-    "row", "wall, s", "CPU, s", "peak memory, GB", "px differ", "seam index", "first run, s", "done by",
+    "row", "wall, s", "CPU, s", "peak memory, GB", "px differ", "away from the rim", "seam index (untiled)",
+    "first run, s", "done by",
 )  # fmt: skip
 
 Turns = Mapping[str, Sequence[Turn]]
@@ -20,15 +20,10 @@ def wall(turns: Sequence[Turn]) -> float:
     return median(turn.felt.wall for turn in turns[1:] or turns)
 
 
-def markdown(
-    rows: Sequence[Row], turns: Turns, faults: Mapping[str, str], bench: Bench
-) -> Iterator[str]:
+def markdown(rows: Sequence[Row], turns: Turns, faults: Mapping[str, str]) -> Iterator[str]:
     """The lines of the table, the quickest row first, then those that did not run."""
     yield f"| {' | '.join(HEAD)} |"
     yield f"|{'---|' * len(HEAD)}"
-    stride = bench.chips.size - 2 * bench.chips.margin
-    index = seam_index(bench.answer, stride, (bench.chips.margin,) * 2)
-    yield f"| untiled | | | | 0 % | {index:.3f} | | |"
     done = [row for row in rows if row.name not in faults]
     for row in sorted(done, key=lambda row: wall(turns[row.name])):
         yield f"| {' | '.join(_cells(row, turns[row.name]))} |"
@@ -43,8 +38,8 @@ def _cells(row: Row, turns: Sequence[Turn]) -> list[str]:
         f"{wall(turns):.1f}",
         f"{median(turn.felt.cpu for turn in warm):.1f}",
         f"{median(turn.felt.memory for turn in warm) / 1e9:.2f}",
-        "0 %" if not last.differ else f"{last.differ:.4%}".replace("%", " %"),
-        f"{last.seams:.3f}",
+        *("0 %" if not share else f"{100 * share:.4f} %" for share in (last.differ, last.inside)),
+        f"{last.seams:.3f} ({last.plain:.3f})",
         f"{turns[0].felt.wall:.1f}",
         last.note,
     ]
