@@ -1,6 +1,6 @@
 """One network, one scene, one chip and margin: geoseg beside every peer that installs from PyPI.
 
-    python benchmarks/peers.py --size 2745 --repeat 3 --envs DIR [--share-torch] [--work DIR]
+    python benchmarks/peers.py --size 2745 5490 --repeat 3 --envs DIR [--share-torch] [--killed]
 
 Each row is a whole process, from starting Python to the finished map of classes as a GeoTIFF:
 seconds on the wall, CPU seconds and peak memory of all its processes (medians), pixels whose class
@@ -8,7 +8,8 @@ differs from the untiled answer (the network on the whole scene at once, in fp32
 index: the rate of class changes at the borders of chips over that elsewhere, beside that of the
 untiled answer at the same places.
 Rows take turns, so that a machine that slows down slows all of them. The first turn fills caches and
-is shown apart: it is the first run ever, with what geoseg compiles, converts and tries.
+is shown apart: it is the first run ever, with what geoseg compiles, converts and tries. With two
+sizes there is a table of memory by pixel.
 
 Each peer runs in an environment of its own under ``--envs``, which is made with ``python -m venv``
 and ``pip install`` where it is missing; a peer that does not install, or fails, is a row with its
@@ -26,38 +27,60 @@ import os
 import platform
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from peer_table.environments import python_of
 from peer_table.ground import Chips, lay, read, untiled
 from peer_table.measure import CommandError, felt
 from peer_table.rows import OURS, PEERS, Bench, Row, Turn
-from peer_table.table import bars, markdown
+from peer_table.table import Turns, bars, markdown, memory, wall
 
 
 def main() -> None:
-    """Lay the ground, take turns, print the table."""
+    """Lay the ground, take turns, print the tables."""
     asked = options()
+    rows = [row for row in (*PEERS, *OURS) if not asked.only or row.name in asked.only]
+    by_size: dict[int, Turns] = {}
     with tempfile.TemporaryDirectory() as scratch:
-        bench = ground(asked, (asked.work or Path(scratch)).resolve())
-        rows = [row for row in (*PEERS, *OURS) if not asked.only or row.name in asked.only]
-        answer(bench, rows)
-        turns, faults = measure(bench, rows, asked)
-    head = (
-        f"{asked.size} x {asked.size} pixels, chips of {asked.chip} px with a margin of "
-        f"{asked.margin} px, {len(os.sched_getaffinity(0))} cores ({platform.machine()}), "
-        f"median of {asked.repeat}."
+        for size in asked.size:
+            bench = ground(asked, size, (asked.work or Path(scratch)).resolve())
+            answer(bench, rows)
+            turns, faults = measure(bench, rows, asked)
+            by_size[size] = turns
+            told = [headline(asked, size), "", *markdown(rows, turns, faults), ""]
+            tell(asked, [*told, *bars(rows, turns), ""])
+        if len(by_size) > 1:
+            tell(asked, [*memory(rows, by_size), ""])
+        if asked.killed:
+            tell(asked, [*killed(bench, rows, turns, asked), ""])
+
+
+def headline(asked: argparse.Namespace, size: int) -> str:
+    """What is above a table."""
+    cores = len(os.sched_getaffinity(0))
+    return (
+        f"{size} x {size} pixels, chips of {asked.chip} px with a margin of {asked.margin} px, "
+        f"{cores} cores ({platform.machine()}), median of {asked.repeat or 1}:"
     )
-    text = "\n".join([head, "", *markdown(rows, turns, faults), "", *bars(rows, turns)])
-    print(text)
+
+
+def tell(asked: argparse.Namespace, lines: list[str]) -> None:
+    """Print, and add to the file."""
+    text = "\n".join(lines)
+    print(text, flush=True)
     if asked.markdown is not None:
-        asked.markdown.write_text(text + "\n")
+        with asked.markdown.open("a", encoding="utf-8") as file:
+            file.write(text + "\n")
 
 
 def options() -> argparse.Namespace:
     """Of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", type=int, default=2745, help="side of the scene, pixels")
+    parser.add_argument(
+        "--size", type=int, nargs="+", default=[2745], help="sides of scenes, pixels; one or more"
+    )
     parser.add_argument("--chip", type=int, default=512)
     parser.add_argument("--margin", type=int, default=48, help="half of the chips' overlap")
     parser.add_argument("--batch", type=int, default=1, help="chips at once, for peers that ask")
@@ -67,7 +90,10 @@ def options() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, help="keep scene, network and maps here")
     parser.add_argument("--only", nargs="+", metavar="ROW")
     parser.add_argument("--timeout", type=float, default=900, help="seconds for one run")
-    parser.add_argument("--markdown", type=Path)
+    parser.add_argument(
+        "--killed", action="store_true", help="also: each is killed halfway, and started again"
+    )
+    parser.add_argument("--markdown", type=Path, help="file to which the tables are added")
     asked = parser.parse_args()
     known = {row.name for row in (*PEERS, *OURS)}
     if unknown := set(asked.only or ()) - known:
@@ -75,15 +101,16 @@ def options() -> argparse.Namespace:
     return asked
 
 
-def ground(asked: argparse.Namespace, work: Path) -> Bench:
+def ground(asked: argparse.Namespace, size: int, work: Path) -> Bench:
     """Scene and network."""
     chips = Chips(asked.chip, asked.margin, asked.batch)
-    return Bench(work, lay(work, asked.size), chips, len(os.sched_getaffinity(0)))
+    return Bench(work, lay(work, size), chips, len(os.sched_getaffinity(0)))
 
 
 def answer(bench: Bench, rows: list[Row]) -> None:
     """The untiled answer, kept beside the scene; and TorchScript, where a row wants it."""
-    out, fields = bench.scene.parent / "untiled.tif", bench.job(bench.scene.parent / "untiled.tif")
+    out = bench.scene.parent / "untiled.tif"
+    fields = bench.job(out)
     if not any(row.traced for row in rows):
         fields["traced"] = ""
     if not out.exists() or (fields["traced"] and not Path(fields["traced"]).exists()):
@@ -114,6 +141,26 @@ def measure(
                 f"turn {turn}, {row.name}: {json.dumps(done.numbers)}", file=sys.stderr, flush=True
             )
     return turns, faults
+
+
+def killed(bench: Bench, rows: list[Row], turns: Turns, asked: argparse.Namespace) -> Iterator[str]:
+    """What each row takes again after it was killed with all its processes at half its time."""
+    yield "Killed at half its time, and started again with the same command:"
+    yield ""
+    yield "| row | undisturbed, s | killed after, s | second start, s | px differ |"
+    yield "|---|---|---|---|---|"
+    for row in rows:
+        if not turns[row.name]:
+            continue
+        python = python_of(row, asked.envs, share=asked.share_torch)
+        whole = wall(turns[row.name])
+        with suppress(CommandError):
+            bench.run(row, python, whole / 2)
+        again = bench.run(row, python, asked.timeout, keep=True)
+        yield (
+            f"| {row.name} | {whole:.1f} | {whole / 2:.1f} | {again.felt.wall:.1f} "
+            f"| {100 * again.differ:.4f} % |"
+        )
 
 
 if __name__ == "__main__":

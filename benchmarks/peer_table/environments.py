@@ -31,7 +31,7 @@ def python_of(row: Row, envs: Path | None, *, share: bool) -> Path:
     home = envs.resolve() / row.name
     python, done = home / "bin" / "python", home / DONE
     wanted = "\n".join(row.packages)
-    if done.exists() and done.read_text("utf-8").split("\n#")[0] == wanted:
+    if done.exists() and done.read_text("utf-8") == wanted:
         return python
     _ask([sys.executable, "-m", "venv", str(home)])
     if share:

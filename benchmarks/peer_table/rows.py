@@ -133,17 +133,18 @@ class Bench:
         """For an adapter."""
         return job(self.scene, self.work, out, self.chips, self.cores)
 
-    def run(self, row: Row, python: Path, timeout: float, *, first: bool) -> Turn:
-        """One turn.
+    def run(
+        self, row: Row, python: Path, timeout: float, *, first: bool = False, keep: bool = False
+    ) -> Turn:
+        """One turn; the ``first`` finds no caches, and with ``keep`` what was begun stays.
 
         Raises:
             CommandError: It failed.
         """
         folder = self.work / row.name
-        shutil.rmtree(folder / "out", ignore_errors=True)
-        if first:
-            shutil.rmtree(folder, ignore_errors=True)
-        (folder / "out").mkdir(parents=True)
+        if not keep:
+            shutil.rmtree(folder if first else folder / "out", ignore_errors=True)
+        (folder / "out").mkdir(parents=True, exist_ok=True)
         ask = self._adapter if row.adapter else self._geoseg
         command, out, more = ask(row, python, folder)
         took = felt(

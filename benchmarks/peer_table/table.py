@@ -64,3 +64,18 @@ def bars(rows: Sequence[Row], turns: Turns) -> Iterator[str]:
                 yield f"- the quickest {what}, {best.name}, takes {times:.2f} times as long as {ours.name}"
             else:
                 yield f"- no {what} than {ours.name}"
+
+
+def memory(rows: Sequence[Row], by_size: Mapping[int, Turns]) -> Iterator[str]:
+    """Peak memory at each size, and bytes for each pixel by which the largest scene is larger."""
+    sizes = sorted(by_size)
+    head = ["row", *(f"GB at {size}" for size in sizes), "bytes a pixel more"]
+    yield f"| {' | '.join(head)} |"
+    yield f"|{'---|' * len(head)}"
+    for row in rows:
+        found = [by_size[size][row.name] for size in sizes]
+        if not all(found):
+            continue
+        peaks = [median(turn.felt.memory for turn in turns[1:] or turns) for turns in found]
+        more = (peaks[-1] - peaks[0]) / (sizes[-1] ** 2 - sizes[0] ** 2)
+        yield f"| {row.name} | {' | '.join(f'{peak / 1e9:.2f}' for peak in peaks)} | {more:.0f} |"
