@@ -1,6 +1,5 @@
 """The benchmark of peers, on a tiny scene with those that need no environment of their own."""
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,13 +14,17 @@ def rows(text):
     return {row[0]: row[1:] for row in cells}
 
 
-def test_a_plain_loop_differs_from_the_untiled_answer_and_overlap_by_the_reach_does_not(tmp_path):
-    command = [sys.executable, BENCHMARKS / "peers.py", "--size", "264", "--chip", "160"]
-    command += ["--margin", "48", "--repeat", "0", "--work", tmp_path]
-    command += ["--only", "plain-loop", "dask", "monai"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    table = rows(done.stdout)
+def test_a_plain_loop_differs_from_the_untiled_answer_and_overlap_by_the_reach_does_not(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import peers
+
+    asked = ["--size", "264", "--chip", "160", "--margin", "48", "--repeat", "0"]
+    asked += ["--work", str(tmp_path), "--only", "plain-loop", "dask", "monai"]
+    monkeypatch.setattr(sys, "argv", ["peers.py", *asked])
+    peers.main()
+    table = rows(capsys.readouterr().out)
     _, cpu, memory, differ, inside, *_ = table["dask"]
     assert (differ, inside) == ("0 %", "0 %")
     assert float(cpu) > 0
