@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -145,11 +146,31 @@ def test_threads_that_begin_together_all_have_their_kernels_recorded(network, pr
     assert "cannot be recorded" not in caplog.text
 
 
+@pytest.mark.parametrize("network", [None, Attending])
+def test_a_thread_records_what_another_has_warmed(network, caplog):
+    """As many threads at once as no test before, so that libraries have nothing open for them."""
+    count = 24
+    batch = random_batch(card_of(), (128, 128), chips=2, seed=2)
+    models = [on_gpu(network=network and network(), lanes=1) for _ in range(count)]
+    wanted = [model.scores(batch) for model in models]
+    together = threading.Barrier(count)
+
+    def ask_alone(model):
+        together.wait(30)
+        return model.scores(batch)
+
+    with caplog.at_level(logging.WARNING), ThreadPoolExecutor(count) as pool:
+        for found, one in zip(pool.map(ask_alone, models), wanted, strict=True):
+            np.testing.assert_array_equal(found, one)
+    assert "cannot be recorded" not in caplog.text
+
+
 def test_a_model_is_opened_while_another_is_recorded(caplog):
     batch = random_batch(card_of(), (128, 128), chips=3, seed=1)
     wanted = on_gpu(graphs=False).scores(batch)
+    networks = [build(card_of(), seed=2) for _ in range(12)]
     with caplog.at_level(logging.WARNING), ThreadPoolExecutor(4) as pool:
-        for found in pool.map(lambda _: several(on_gpu(), batch), range(12)):
+        for found in pool.map(lambda network: several(on_gpu(network=network), batch), networks):
             for one in found:
                 np.testing.assert_array_equal(one, wanted)
     assert "cannot be recorded" not in caplog.text
