@@ -25,6 +25,17 @@ def test_import_is_light():
     assert out.stdout.strip() == "[]"
 
 
+def test_a_run_loads_nothing_that_it_needs_later_or_never():
+    """Seconds before the first chip: of workers, and of the client until they start."""
+    code = (
+        "import sys, geoseg.api.jobs, geoseg.api.pipeline\n"
+        "heavy = ('torch', 'numba', 'scipy', 'pandas', 'geopandas', 'pyogrio', 'pyarrow')\n"
+        "print([m for m in heavy if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
 def test_public_names_resolve():
     import geoseg
 
