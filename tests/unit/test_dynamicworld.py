@@ -11,7 +11,7 @@ from geoseg.models.architectures import build, check_stride
 from geoseg.models.card import dump_card, load_card
 from geoseg.models.dynamicworld import CARD, DynamicWorld, Halving, Mish, from_tensorflow
 from geoseg.models.reach import measure
-from geoseg.models.torch_engine import _fold_norms
+from geoseg.models.torch_pass import _fold_norms
 
 
 @pytest.fixture(autouse=True)

@@ -142,7 +142,7 @@ def test_sample():
     [
         ("local", "local", None),
         ("tcp://10.0.0.5:8786", "address", "tcp://10.0.0.5:8786"),
-        ("{address: 'tls://host:1'}", "address", "tls://host:1"),
+        ("{address: 'tls://host:1', tls: {ca: a, cert: b, key: c}}", "address", "tls://host:1"),
     ],
 )
 def test_clusters(written, kind, address):

@@ -101,7 +101,7 @@ def test_a_scene_of_odd_size_goes_through_the_pipeline(name, package_of):
     """67 x 93 pixels in two blocks, padded and cropped as a run does it; and reloaded."""
     package = package_of(name)
     segmenter = open_segmenter(package, device="cpu", threads=1)
-    assert steps(segmenter._network) in (1, package.card.stride, 16)
+    assert steps(segmenter._pass._network) in (1, package.card.stride, 16)
     random = np.random.default_rng(1)
     pixels = ArrayPixels(
         random.normal(size=(5, 67, 93)).astype(np.float32), bands=BANDS, grid=utm_grid((67, 93))
