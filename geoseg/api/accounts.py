@@ -9,6 +9,8 @@ from typing import Any
 
 from geoseg.io.traffic import NOTHING, Traffic
 from geoseg.legend import Legend
+from geoseg.models.base import ModelCard
+from geoseg.models.committee import Committee
 from geoseg.run.base import Done
 from geoseg.run.loop import Summary
 
@@ -113,4 +115,20 @@ def timing(summaries: Mapping[str, Summary]) -> dict[str, Any]:
             **{lane: round(seconds, 3) for lane, seconds in sorted(s.seconds.items())},
         }
         for name, s in summaries.items()
+    }
+
+
+def model_record(card: ModelCard, committee: Committee) -> dict[str, Any]:
+    """What ``run.json`` says of the model: the joint card of ``committee``, and its members."""
+    return {
+        "name": card.name,
+        "version": card.version,
+        "sha256": card.sha256,
+        "members": [
+            {"name": m.card.name, "version": m.card.version, "sha256": m.card.sha256}
+            for m in committee.members
+        ],
+        "answers": committee.answers,
+        "symmetries": committee.symmetries,
+        "scales": [float(scale) for scale in committee.scales],
     }

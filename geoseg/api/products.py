@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import Any
 
 from geoseg.api import fingerprint
-from geoseg.api.accounts import Account, timing
+from geoseg.api.accounts import Account, model_record, timing
 from geoseg.api.combining import date_text
 from geoseg.api.fingerprint import FileState
 from geoseg.api.finished import is_finished
@@ -332,7 +332,7 @@ class Products:
             "scene": plan.scene.id,
             "acquired": plan.scene.acquired,
             "inputs": self.inputs,
-            "model": self._model_record(),
+            "model": model_record(plan.card, self.run.committee),
             "hashes": dict(self.parts),
             "software": fingerprint.software(),
             "tiling": {
@@ -366,21 +366,6 @@ class Products:
             },
             "seconds": timing(summaries),
             "remote": asdict(account.traffic + METER.take()),
-        }
-
-    def _model_record(self) -> dict[str, Any]:
-        card, committee = self.task.plan.card, self.run.committee
-        return {
-            "name": card.name,
-            "version": card.version,
-            "sha256": card.sha256,
-            "members": [
-                {"name": m.card.name, "version": m.card.version, "sha256": m.card.sha256}
-                for m in committee.members
-            ],
-            "answers": committee.answers,
-            "symmetries": committee.symmetries,
-            "scales": [float(scale) for scale in committee.scales],
         }
 
     def _write_item(self, paths: Mapping[str, Path]) -> None:
