@@ -1,6 +1,7 @@
 """Fixtures that every floor may use."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--chaos",
         type=int,
-        default=4,
+        default=3,
         metavar="N",
         help="kill runs N times and damage N files; docs/reliability.md was made with 60",
     )
@@ -34,6 +35,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def chaos(pytestconfig: pytest.Config) -> int:
     """How many kills, or damages, are tried."""
     return int(pytestconfig.getoption("--chaos"))
+
+
+@pytest.fixture(scope="session")
+def chaos_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model for the tests in tests/chaos; made once, as measuring its reach takes seconds."""
+    from packages import write_package
+
+    return write_package(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture
+def case(tmp_path: Path, chaos_package: Path):
+    """A scene, a copy of the model and a workflow, in a folder of their own."""
+    from interrupting import Case  # in tests/chaos, which is on the path when its tests are
+
+    shutil.copytree(chaos_package, tmp_path / "models" / chaos_package.name)
+    return Case(tmp_path, tmp_path / "models" / chaos_package.name)
 
 
 @pytest.fixture(scope="session")

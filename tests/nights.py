@@ -226,7 +226,7 @@ def products(world: Path) -> dict[str, bytes]:
         data = path.read_bytes()
         if path.name == "run.json":
             record = json.loads(data)
-            for timed in ("seconds", "remote"):
+            for timed in ("seconds", "remote", "machine"):
                 record.pop(timed)
             data = json.dumps(record).encode()
         found[str(path.relative_to(root))] = data

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from geoseg.api.sources import CodeSource
 from geoseg.grid import GeoBox, Window, full_window
-from geoseg.io.arcs import arcs_path
 from geoseg.io.atomic import checksum, detach, remove_file
 from geoseg.io.opening import open_pixels
 from geoseg.io.zarr_store import ZarrRaster
@@ -271,5 +270,7 @@ class TraceJob:
 
     def proof(self) -> Proof:
         """Checksum of the file of arcs."""
+        from geoseg.io.arcs import arcs_path  # noqa: PLC0415 (numba)
+
         folder = self.folder.arcs
         return lambda block: checksum(arcs_path(folder, block))

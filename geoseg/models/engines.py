@@ -77,12 +77,12 @@ class Footprint:
 _MIB: Final = 2**20
 
 _FOOTPRINTS: Final = {
-    Runtime("torch", "fp32"): Footprint(680 * _MIB, 5, 1.0),
-    Runtime("torch", "bf16"): Footprint(600 * _MIB, 6, 0.7),
-    Runtime("onnxruntime", "fp32"): Footprint(170 * _MIB, 7, 0.7),
-    Runtime("openvino", "fp32"): Footprint(160 * _MIB, 2, 1.0),
-    Runtime("openvino", "bf16"): Footprint(110 * _MIB, 2, 0.7),
-    Runtime("openvino", "int8"): Footprint(110 * _MIB, 2, 0.7),
+    Runtime("torch", "fp32"): Footprint(920 * _MIB, 5, 1.0),
+    Runtime("torch", "bf16"): Footprint(830 * _MIB, 6, 0.7),
+    Runtime("onnxruntime", "fp32"): Footprint(210 * _MIB, 7, 0.7),
+    Runtime("openvino", "fp32"): Footprint(210 * _MIB, 2, 1.0),
+    Runtime("openvino", "bf16"): Footprint(215 * _MIB, 2, 0.7),
+    Runtime("openvino", "int8"): Footprint(215 * _MIB, 2, 0.7),
 }
 """Measured by ``benchmarks/engines.py --memory`` (see ``docs/engines.md``), rounded up."""
 

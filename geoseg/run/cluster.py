@@ -18,7 +18,7 @@ from distributed import Client, LocalCluster, Nanny, Security
 
 from geoseg.errors import ClusterError
 from geoseg.run.on_dask import survey
-from geoseg.run.on_worker import WorkerFacts, disagreement, versions
+from geoseg.run.on_worker import WorkerFacts, disagreement, messages_heed_no_clock, versions
 from geoseg.run.resources import available_cores, dask_settings, worker_environment
 
 LOOPBACK = "127.0.0.1"
@@ -119,6 +119,7 @@ def connect(spec: ClusterSpec, *, blocks: int | None = None) -> Iterator[Connect
     Raises:
         ClusterError: Nothing answers, there are no workers, or their versions are not ours.
     """
+    messages_heed_no_clock()
     with _quiet_logs(), ExitStack() as stack:
         if spec.kind == "local":
             client = stack.enter_context(_local(spec, blocks))

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from distributed import Worker, WorkerPlugin, get_worker
+from distributed import Worker, WorkerPlugin, batched, get_worker
+from distributed.metrics import monotonic
 
 import geoseg
 from geoseg.errors import ClusterError
@@ -104,9 +105,18 @@ def _plugin(worker: Worker, name: str) -> JobPlugin | None:
     return cast("JobPlugin | None", worker.plugins.get(name))
 
 
+def messages_heed_no_clock() -> None:
+    """Let distributed's messages leave in time in this process, whatever becomes of the wall clock.
+
+    It keeps messages until a time of day: a clock that is set back by hours keeps them for hours.
+    """
+    batched.time = monotonic  # type: ignore[attr-defined]  # imported there, not exported
+
+
 def dask_setup(worker: Any) -> None:  # noqa: ARG001 - the name and argument distributed looks for
     """Preload of our own workers: Ctrl-C is for the client, which lets running blocks end."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+    messages_heed_no_clock()
     # A heartbeat that meets a scheduler on its way out is no news; blocks tell what fails in them.
     logging.getLogger("distributed.worker").setLevel(logging.CRITICAL)

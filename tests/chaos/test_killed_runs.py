@@ -15,14 +15,14 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(7200)]
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory, package, chaos):
+def place(tmp_path_factory, chaos_package, chaos):
     """A workflow with every stage, a scene for it, and the products of a run that nobody disturbed."""
     folder = tmp_path_factory.mktemp("chaos")
     workflow = {
         "geoseg": 1,
         "name": "chaos",
         "input": {"kind": "sample", "size": [190, 250], "seed": 3, "directory": "sample"},
-        "model": {"path": str(package)},
+        "model": {"path": str(chaos_package)},
         "tiling": {"size": 128, "margin": 32, "block": 64},
         "postprocess": [{"step": "majority", "size": 3}],
         "output": {

@@ -113,7 +113,7 @@ def test_wrong_numbers_are_told_before_anything_is_mapped(hls, tmp_path, setting
     if "scale" not in settings[0]:
         told.append("input.scale=0.0001")
     plan = planned("hls", tmp_path, *told)
-    numbers, (warning,) = look_at(plan.tasks[0], plan.committee)
+    numbers, (warning,) = look_at(plan.tasks[0], plan.committee, 600)
     assert what in warning
     assert set(numbers) == set(plan.committee.card.bands)
 
@@ -130,7 +130,7 @@ def test_real_scenes_of_each_sensor_are_what_its_model_knows(data_dir, monkeypat
     seen = 0
     for task in plan.tasks:
         assert task.plan.scene.units == units
-        numbers, doubts = look_at(task, plan.committee)
+        numbers, doubts = look_at(task, plan.committee, 600)
         assert doubts == []
         seen += bool(numbers)
     assert seen >= 1  # one of the Landsat scenes has nothing but clouds

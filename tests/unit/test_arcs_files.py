@@ -33,7 +33,7 @@ def traced(tmp_path):
     work = TraceBlock(Raster(array), grid, tmp_path / "arcs", Raster(confidence), nodata=0)
     for window in reversed(windows):
         report = work(window)
-        assert set(report) == {"regions", "arcs", "vertices", "bytes"}
+        assert set(report) == {"regions", "arcs", "vertices", "bytes", "crc"}
     work.close()
     return array, grid, confidence, windows, tmp_path / "arcs"
 
