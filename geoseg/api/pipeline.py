@@ -145,19 +145,30 @@ class _Run:
         diary.begin()
         if why.why != "new":
             self.reporter.message(f"scene {scene.id} runs again: {why}")
+        return self._begun_scene(task, products, made_from, executor, looked)
+
+    def _begun_scene(
+        self,
+        task: SceneTask,
+        products: Products,
+        made_from: MadeFrom,
+        executor: Executor,
+        looked: tuple[Numbers, list[str]],
+    ) -> SceneResult:
+        """A scene that there is something to do for, with its status for other terminals."""
         work = self._work_folder(task, made_from)
         status = StatusFile(work.root)
         try:
             reporter = Several([self.reporter, status])
-            self._engines.keep(task, engine)
+            self._engines.keep(task, made_from.engine)
             record, holes = self._make(task, products, made_from, work, executor, reporter, looked)
         except BaseException as error:
             status.ended("failed" if isinstance(error, Exception) else "stopped", str(error))
             raise
         status.done(f"products are made; {holes}" if holes else "all products are made")
-        diary.made(task, made_from, record, holes)
+        self._diary.made(task, made_from, record, holes)
         return SceneResult(
-            scene.id,
+            task.plan.scene.id,
             task.directory,
             products.paths(),
             record=record,
@@ -190,11 +201,7 @@ class _Run:
             parts = holes.parts(stages[-1].parts) | {"made from": made_from.products}
             trace = Tracing(task.plan, work, products.outlining, parts)
             moved = trace.run(lambda stage: _do(stage, executor, resuming), summaries)
-        with ExitStack() as stack:
-            segmented, *others = (
-                stack.enter_context(stage.ledger(work)) for stage in stages if stage.counts
-            )
-            account = Account.of(segmented.reports(), *(ledger.reports() for ledger in others))
+        account = _account(stages, work)
         lacks = _what_lacks(task, account, holes)
         self._warn(lacks, reporter)
         told = {
@@ -351,6 +358,15 @@ class _Run:
     def _patience(self) -> float:
         """Seconds that a block may take."""
         return self.plan.workflow.run.block_timeout.timedelta.total_seconds()
+
+
+def _account(stages: list[Stage], work: WorkFolder) -> Account:
+    """What the blocks of those stages said that count pixels."""
+    with ExitStack() as stack:
+        segmented, *others = (
+            stack.enter_context(stage.ledger(work)) for stage in stages if stage.counts
+        )
+        return Account.of(segmented.reports(), *(ledger.reports() for ledger in others))
 
 
 def _what_lacks(task: SceneTask, account: Account, holes: Holes) -> list[str]:

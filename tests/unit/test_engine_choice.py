@@ -17,16 +17,13 @@ from geoseg.api.holding import STATE
 from geoseg.api.planning import plan_workflow
 from geoseg.api.trial_chips import trial_chips
 from geoseg.errors import ModelError, WorkflowError
-from geoseg.grid import Window, blocks
+from geoseg.grid import blocks
 from geoseg.models import converted
 from geoseg.models.engine_trial import AGREEMENT, Trial, allowance, fastest, share
 from geoseg.models.engines import Runtime, has_bf16, is_installed, memory_of
 from geoseg.models.registry import find
-from geoseg.ops.tiling import Lattice
 from geoseg.run.reporter import Silent
-from geoseg.steps.real_chips import real_chips
-from geoseg.steps.segment import Tiling
-from geoseg.testing import ArrayPixels, fake_card
+from geoseg.testing import fake_card
 from geoseg.workflow.loading import loads
 
 ONNX = pytest.mark.skipif(not is_installed("onnxruntime"), reason="onnxruntime is not installed")
@@ -380,35 +377,6 @@ def test_shares_are_never_rounded_up():
     assert (share(0.9949999), share(1.0)) == ("99.499 %", "100.000 %")
 
 
-def chips_of(valid, count=3, lattice=None):
-    values = np.arange(valid.size, dtype=np.int32).reshape(1, *valid.shape)
-    pixels = ArrayPixels(values, valid=valid)
-    cut = tuple(blocks(valid.shape, 64))
-    tiling = Tiling(lattice or Lattice(32, 8))
-    return real_chips(pixels, ("b1",), cut, tiling, count=count), values[0]
-
-
-def test_trial_chips_are_the_scenes_and_only_what_they_decide_counts():
-    valid = np.ones((130, 150), np.bool_)
-    (batch, counted), values = chips_of(valid)
-    assert batch.values.shape == (3, 1, 32, 32)
-    assert counted.any(axis=(1, 2)).all()
-    assert counted.sum() <= 3 * 16 * 16
-    for chip in batch.values[:, 0]:
-        y, x = divmod(int(chip[0, 0]), 150)
-        np.testing.assert_array_equal(chip, values[Window(y, x, y + 32, x + 32).slices])
-    assert len({int(chip[0, 0, 0]) for chip in batch.values}) == 3
-
-
-def test_trial_chips_of_nodata_are_passed_over():
-    valid = np.zeros((130, 150), np.bool_)
-    assert chips_of(valid)[0] is None
-    valid[60:] = True
-    (batch, counted), _ = chips_of(valid)
-    assert (counted <= batch.valid).all()
-    assert counted.any(axis=(1, 2)).all()
-
-
 def test_trial_chips_do_not_depend_on_how_a_run_is_cut(tmp_path, model):
     _, task = planned(tmp_path, model, size=400)
     batch, counted = trial_chips(task.plan, 3)
@@ -419,9 +387,3 @@ def test_trial_chips_do_not_depend_on_how_a_run_is_cut(tmp_path, model):
         np.testing.assert_array_equal(same, counted)
     smaller, _ = trial_chips(task.plan, 3, 104)
     assert smaller.values.shape[2:] == (104, 104)
-
-
-def test_a_scene_smaller_than_a_chip_is_one_trial_chip():
-    (batch, counted), _ = chips_of(np.ones((10, 12), np.bool_), lattice=Lattice(32, 8, 8))
-    assert batch.values.shape == (1, 1, 16, 16)
-    assert counted.sum() == 120
