@@ -19,7 +19,7 @@ from geoseg.workflow import Workflow
 from geoseg.workflow.schema import Cluster
 
 DISPATCH_SECONDS = 0.001
-"""Of the scheduler for a block, at most (measured: ``benchmarks/scale.py scheduling``)."""
+"""Of the scheduler for a block, about (``benchmarks/scale.py scheduling``)."""
 
 GPU_CORES = 8
 """Cores beside a GPU, where it is not said how many there are."""

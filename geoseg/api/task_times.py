@@ -23,8 +23,8 @@ from geoseg.run.reporter import Silent
 START_SECONDS = 6.0
 BEFORE_SECONDS = 1.0
 AFTER_PER_MPX = 0.35
-"""What a trial does not show: two workers' start, a scene's first look, its products (measured with
-``benchmarks/scale.py``)."""
+"""What a trial does not show: two workers' start, a scene's first look, its products. Rough, from runs
+on two cores; ``--measured`` takes those of a run instead."""
 
 TRIED = 3
 """Blocks of a trial; the first one opens the job, and is not counted."""

@@ -84,7 +84,8 @@ _FOOTPRINTS: Final = {
     Runtime("openvino", "bf16"): Footprint(215 * _MIB, 2, 0.7),
     Runtime("openvino", "int8"): Footprint(215 * _MIB, 2, 0.7),
 }
-"""Measured by ``benchmarks/engines.py --memory`` (see ``docs/engines.md``), rounded up."""
+"""Of a process alone by ``benchmarks/engines.py --memory``, then raised to what workers of a run show
+by ``benchmarks/memory.py`` (``docs/speed.md``): they keep freed memory for the next array."""
 
 
 def memory_of(runtime: Runtime) -> Footprint:
