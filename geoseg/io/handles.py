@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from threading import Lock
 
 import rasterio
 from rasterio.io import DatasetReader
 
+from geoseg.io.environment import is_remote
+from geoseg.io.gates import gate_of
 from geoseg.io.limits import open_raster
 
 
@@ -34,12 +36,10 @@ class Handles:
             idle = self._idle[name]
             dataset = idle.pop() if idle else None
         if dataset is None:
-            # sharing would hand the same GDAL dataset to several threads.
-            own = name.startswith("<")  # XML that we have written, of a file that was looked at
-            opened = rasterio.open if own else open_raster
-            dataset = opened(name, sharing=False)
+            dataset = _opened(name)
         try:
-            yield dataset
+            with gate_of(name).shared() if is_remote(name) else nullcontext():
+                yield dataset
         except BaseException:
             # After an error a dataset may be in any state.
             dataset.close()
@@ -61,3 +61,24 @@ class Handles:
             self._idle.clear()
         for dataset in idle:
             dataset.close()
+
+
+def _opened(name: str) -> DatasetReader:
+    """A dataset of a thread's own: sharing would hand the same one of GDAL's to several."""
+    if name.startswith("<"):  # XML that we have written, of a file that was looked at
+        return rasterio.open(name, sharing=False)
+    if not is_remote(name):
+        return open_raster(name, sharing=False)
+    # rasterio asks for masks under the interpreter's lock, and GDAL then reads the directories of a
+    # TIFF. Where another thread fetches the same part of it, GDAL waits for that thread; which waits
+    # for the interpreter's lock, if the server fails and GDAL's error is logged: neither goes on.
+    # Hence nobody else reads the file while it is opened and its masks are asked for; GDAL
+    # remembers the answer.
+    with gate_of(name).alone():
+        dataset = open_raster(name, sharing=False)
+        try:
+            _ = dataset.mask_flag_enums
+        except BaseException:
+            dataset.close()
+            raise
+    return dataset
