@@ -8,7 +8,7 @@
 workers, for each block; how much memory client and scheduler gain; and going on from the ledger.
 Once with a scheduler of its own, once with that of a local cluster, in the client's process.
 
-``workers``: the model (torch, fp32) runs on one thread of each worker. Both are measured in turn,
+``workers``: the model (fp32; torch unless ``--engine`` says) runs on one thread of each worker. Both are measured in turn,
 medians are compared. Where other programs run, ratios of wall times say little: beside them is the
 CPU time that the other programs took, and the forecast is also made for the cores that they left.
 
@@ -44,6 +44,7 @@ from geoseg.grid import Window
 from geoseg.ops.forecast import simulate_run
 from geoseg.ops.simulation import BlockCost, Pool, simulate_stage
 from geoseg.plan import ScenePlan
+from geoseg.run import forking
 from geoseg.run.cluster import ClusterSpec, connect
 from geoseg.run.ledger import Ledger
 from geoseg.run.loop import run_blocks
@@ -57,7 +58,7 @@ WORKFLOW = """
 geoseg: 1
 name: scaling
 input: {{kind: sample, size: {size}, seed: 7, directory: {sample}}}
-model: landcover-s2
+model: {{name: landcover-s2, engine: {engine}}}
 output: {{directory: {out}}}
 cluster: {{workers: {workers}, threads: 3, dashboard: false}}
 """
@@ -209,7 +210,9 @@ def one_run(plan: RunPlan, workers: int) -> Took:
     busy, own, children = _busy(), time.process_time(), _children()
     begun = time.perf_counter()
     result = run_plan(plan, Silent(), force=True)
-    whole, children = time.perf_counter() - begun, _children() - children
+    whole = time.perf_counter() - begun
+    forking.end()  # else nobody counts what it and the workers took
+    children = _children() - children
     others = _busy() - busy - (time.process_time() - own) - children
     seconds = result.scenes[0].record["seconds"]["segment"]["wall"]
     return Took(whole, seconds, children, others)
@@ -226,11 +229,12 @@ def _children() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def workers(size: int, times: int, keep: Path | None) -> None:
+def workers(size: int, times: int, engine: str, keep: Path | None) -> None:
     """One worker and two, in turn; and what was forecast for both from the runs of one."""
     with tempfile.TemporaryDirectory() as name:
         out = keep or Path(name, "out")
-        text = WORKFLOW.format(size=size, sample=Path(name, "sample"), out=out, workers=2)
+        sample = Path(name, "sample")
+        text = WORKFLOW.format(size=size, sample=sample, engine=engine, out=out, workers=2)
         plan = plan_workflow(loads(text))
         plan.tasks[0].found.prepare(Silent())
         scene = plan.tasks[0].plan
@@ -301,12 +305,13 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=100_000)
     parser.add_argument("--size", type=int, default=5490)
     parser.add_argument("--times", type=int, default=3)
+    parser.add_argument("--engine", choices=["torch", "onnxruntime", "openvino"], default="torch")
     parser.add_argument("--keep", type=Path, help="folder for the products of the last run")
     asked = parser.parse_args()
     if asked.what == "scheduling":
         scheduling(asked.blocks)
     elif asked.what == "workers":
-        workers(asked.size, asked.times, asked.keep)
+        workers(asked.size, asked.times, asked.engine, asked.keep)
     else:
         sleeps(120, 0.5)
 

@@ -83,10 +83,16 @@ def run(
         BlockError: A block failed, and the workflow says to stop at that.
         StoppedError: SIGINT or SIGTERM came; what is done is kept.
     """
+    read = _read(workflow, overrides)
+    if read.cluster.kind == "local":
+        from geoseg.run import forking
+
+        # While this process loads what it needs itself, and plans.
+        forking.begin(["torch"] if read.model.engine == "torch" else [])
+
     from geoseg.api.nights import run_workflow
     from geoseg.run.reporter import Silent
 
-    read = _read(workflow, overrides)
     return run_workflow(read, reporter or Silent(), force=force, now=now)
 
 

@@ -30,7 +30,7 @@ from geoseg.api.polygons import Stored, store_polygons, write_polygons
 from geoseg.io.atomic import remove_file, write_bytes
 from geoseg.io.cog import write_class_cog
 from geoseg.io.columns import attributes
-from geoseg.io.decimate import decimated_raster, decimated_scene
+from geoseg.io.decimate import SmallScene, decimated_raster, decimated_scene
 from geoseg.io.product_item import ItemAsset, Processing, class_asset, write_item
 from geoseg.io.qgis_project import ProjectLayer, write_project
 from geoseg.io.qml import class_style, polygon_style, write_class_qml
@@ -51,6 +51,7 @@ POLYGONS = {
 }
 """Roles of products, and the formats that they are asked for as."""
 
+_PICTURES = {"project", "quicklook"}
 DRAWN_POLYGONS = 50_000
 """More polygons than that are noise in a quicklook."""
 
@@ -135,9 +136,13 @@ class Products:
         means = self._write_rasters(work, paths)
         seen = write_observations(self._scene, work, self.task.directory, self._tags)
         reporter.advance(blocks=1 + len(means), pixels=0)
-        polygons = self._write_polygons(work, paths, moved)
+        # Both take one core each, and about as long.
+        with ThreadPoolExecutor(1, thread_name_prefix="geoseg-picture") as beside:
+            small = beside.submit(self._small_scene) if _PICTURES & paths.keys() else None
+            polygons = self._write_polygons(work, paths, moved)
         reporter.advance(blocks=2, pixels=0)
-        self._write_pictures(paths, account, polygons, seen)
+        if small is not None:
+            self._write_pictures(paths, account, polygons, seen, small.result())
         record = (
             self._record(account, polygons, summaries) | {"layers": means} | seen | dict(told or {})
         )
@@ -255,22 +260,25 @@ class Products:
                 )
         return stored
 
+    def _small_scene(self) -> SmallScene:
+        """The scene in its usual colours, as large as a panel."""
+        scene, colors = self._scene, natural_colors(self.task.plan.card.bands)
+        return in_time(
+            self.run.workflow.run.block_timeout.timedelta.total_seconds(),
+            lambda: decimated_scene(scene, colors, PANEL, forgiving=bool(self.holes)),
+        )
+
     def _write_pictures(
         self,
         paths: Mapping[str, Path],
         account: Account,
         polygons: Stored | None,
         seen: Mapping[str, Any],
+        small: SmallScene,
     ) -> None:
         """Quicklook and project; both show the scene itself in its usual colours."""
-        if not {"project", "quicklook"} & paths.keys():
-            return
-        scene, card = self._scene, self.task.plan.card
+        scene, card, (image, valid) = self._scene, self.task.plan.card, small
         colors = natural_colors(card.bands)
-        image, valid = in_time(
-            self.run.workflow.run.block_timeout.timedelta.total_seconds(),
-            lambda: decimated_scene(scene, colors, PANEL, forgiving=bool(self.holes)),
-        )
         if "project" in paths:
             fields = () if polygons is None else attributes(polygons.schema)
             layers = [

@@ -36,6 +36,9 @@ def start_fast() -> None:
 def leave_fast() -> None:
     """Spare this process the searches for cycles among all that is loaded, as it ends."""
     gc.freeze()
+    forking = sys.modules.get("geoseg.run.forking")
+    if forking is not None:  # else there were no workers
+        forking.end()
 
 
 class _Deferred(ModuleType):

@@ -20,6 +20,9 @@ from geoseg.io.base import Pixels, RasterStore
 from geoseg.io.opening import open_pixels
 from geoseg.scene import Scene
 
+SmallScene = tuple[NDArray[np.float32], NDArray[np.bool_]]
+"""Numbers ``(band, y, x)``, and where there are any ``(y, x)``."""
+
 _STRIP = 512  # rows read at once
 
 
@@ -96,7 +99,7 @@ def decimated_pixels(
 
 def decimated_scene(
     scene: Scene, bands: Sequence[str], max_px: int, *, forgiving: bool = False
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+) -> SmallScene:
     """As :func:`decimated_pixels`, of a scene whose files are opened, and closed again."""
     with closing(open_pixels(scene)) as pixels:
         return decimated_pixels(pixels, bands, max_px, forgiving=forgiving)

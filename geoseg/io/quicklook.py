@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil
 from pathlib import Path
@@ -237,19 +238,41 @@ def _outlined(panel: Image.Image, picture: Picture) -> Image.Image:
     return large.resize(panel.size, Image.Resampling.BOX)
 
 
-def _lines(picture: Picture, size: tuple[int, int]) -> dict[int, list[NDArray[np.float64]]]:
-    """The rings of all polygons on a panel of ``size``, by class code."""
-    lines: dict[int, list[NDArray[np.float64]]] = {}
+def _lines(picture: Picture, size: tuple[int, int]) -> dict[int, list[NDArray[np.int16]]]:
+    """The rings of all polygons on a panel of ``size``, as ``(vertex, xy)``, by class code."""
+    lines: dict[int, list[NDArray[np.int16]]] = {}
     for batch in picture.polygons:
         geometries = shapely.from_wkb(batch.column(GEOMETRY).to_numpy(zero_copy_only=False))
         codes = batch.column(CLASS_CODE).to_pylist()
         parts, of_part = shapely.get_parts(geometries, return_index=True)
         rings, of = shapely.get_rings(parts, return_index=True)
-        for ring, index in zip(rings, of_part[of].tolist(), strict=True):
-            line = _on_panel(shapely.get_coordinates(ring), picture.grid, size)
-            if np.ptp(line, axis=0).max() >= 2 * _FINE:  # smaller ones would only be noise
-                lines.setdefault(codes[index], []).append(line)
+        xy, of_ring = shapely.get_coordinates(rings, return_index=True)
+        for ring, line in _drawn(_on_panel(xy, picture.grid, size), of_ring):
+            lines.setdefault(codes[of_part[of[ring]]], []).append(line)
     return lines
+
+
+def _drawn(
+    xy: NDArray[np.float64], of_ring: NDArray[np.int64]
+) -> Iterator[tuple[int, NDArray[np.int16]]]:
+    """Rings that are large enough to be seen, without the vertices that fall on one pixel.
+
+    A scene has hundreds of thousands of rings, and most are neither: all are looked at at once.
+    """
+    if not len(xy):
+        return
+    starts = np.flatnonzero(np.diff(of_ring, prepend=-1))
+    extent = np.maximum.reduceat(xy, starts) - np.minimum.reduceat(xy, starts)
+    large = extent.max(axis=1) >= 2 * _FINE  # smaller ones would only be noise
+    points = xy.round().astype(np.int16)
+    moved = np.ones(len(points), np.bool_)
+    moved[1:] = (points[1:] != points[:-1]).any(axis=1)
+    moved[starts] = True
+    keep = moved & np.repeat(large, np.diff(starts, append=len(xy)))
+    points, of_ring = points[keep], of_ring[keep]
+    starts = np.flatnonzero(np.diff(of_ring, prepend=-1))
+    for start, stop in itertools.pairwise([*starts.tolist(), len(points)]):
+        yield int(of_ring[start]), points[start:stop]
 
 
 def _on_panel(xy: NDArray[np.float64], grid: GeoBox, size: tuple[int, int]) -> NDArray[np.float64]:

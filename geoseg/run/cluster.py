@@ -17,6 +17,7 @@ import dask
 from distributed import Client, LocalCluster, Nanny, Security
 
 from geoseg.errors import ClusterError
+from geoseg.run import forking
 from geoseg.run.on_dask import survey
 from geoseg.run.on_worker import WorkerFacts, disagreement, messages_heed_no_clock, versions
 from geoseg.run.resources import available_cores, dask_settings, worker_environment
@@ -145,7 +146,8 @@ def _local(spec: ClusterSpec, blocks: int | None) -> Iterator[Client]:
         stack.enter_context(_environment_kept())
         for name in environment:  # which distributed would prefer to what it is told
             os.environ.pop(name, None)
-        stack.enter_context(dask.config.set(dask_settings(environment)))
+        forking.begin(environment=environment)
+        stack.enter_context(dask.config.set(dask_settings(environment) | forking.settings()))
         cluster = LocalCluster(
             n_workers=workers,
             threads_per_worker=spec.threads,
@@ -163,12 +165,11 @@ def _local(spec: ClusterSpec, blocks: int | None) -> Iterator[Client]:
         client = stack.enter_context(Client(cluster, set_as_default=False))
         try:
             yield client
+        finally:
             _hush()
-        except BaseException:
-            _hush()
-            # Blocks may be running still: nobody waits for them, and they can be done again.
+            # Blocks may be running still: nobody waits for them, and they can be done again. And
+            # who has nothing to do has nothing to save, but takes seconds to end by itself.
             cluster.sync(_end, list(cluster.workers.values()))
-            raise
 
 
 def _encrypted(spec: ClusterSpec) -> dict[str, Any]:

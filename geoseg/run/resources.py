@@ -83,6 +83,8 @@ def dask_settings(environment: Mapping[str, str]) -> dict[str, object]:
     """How our own clusters differ from distributed's defaults; given to :func:`dask.config.set`."""
     return {
         "distributed.nanny.pre-spawn-environ": dict(environment),
+        # Forks have the environment of the process they come from.
+        "distributed.nanny.environ": dict(environment),
         # Two deaths, then the block is tried alone (see OnDask).
         "distributed.scheduler.allowed-failures": 1,
         # No task holds data: nothing to spill or to rebalance, and a worker that is paused for

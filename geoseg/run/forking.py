@@ -1,0 +1,97 @@
+"""Worker processes as forks of one process that has loaded what all of them need.
+
+A worker that is started afresh loads Python and its libraries for seconds, and two of them do it
+twice. Here one process, the fork server of :mod:`multiprocessing`, loads them, while the client is
+still planning; each worker is a copy of it that takes milliseconds, also one that takes the place of
+one that died, and shares its memory until it writes to it. The server itself runs no code of ours
+and has one thread, so that a fork is safe; it ends with the client.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from multiprocessing import forkserver
+from typing import Any, Final
+
+from geoseg.run.resources import worker_environment
+
+METHOD: Final = "forkserver" if sys.platform == "linux" else "spawn"
+"""How workers are started; macOS has libraries that do not bear a fork, and Windows has no forks."""
+
+WORKERS_LOAD: Final = (
+    "geoseg.run.forked",
+    "distributed",
+    "distributed.nanny",
+    "numpy",
+    "rasterio",
+    "rasterio.warp",
+    "odc.geo.geobox",
+    "zarr",
+    "geoseg.run.on_worker",
+)
+"""What every worker needs, whatever it does. Nothing of it starts a thread when it is imported (a
+test looks)."""
+
+
+def begin(modules: Sequence[str] = (), *, environment: Mapping[str, str] | None = None) -> None:
+    """Start loading what workers need, in a process beside this one; returns at once.
+
+    Does nothing where it runs already, or where workers are no forks.
+
+    Args:
+        modules: To load on top of :data:`WORKERS_LOAD`; those that are missing are passed over.
+        environment: Of the workers, as far as libraries look at it when they are loaded.
+    """
+    if METHOD != "forkserver" or _runs():
+        return
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([*WORKERS_LOAD, *modules])
+    wanted = worker_environment(1, 1) if environment is None else environment
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        forkserver.ensure_running()
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def settings() -> dict[str, object]:
+    """How distributed starts worker processes; given to :func:`dask.config.set`."""
+    if METHOD == "forkserver":
+        import distributed.utils  # noqa: PLC0415 (takes a second, in which the server begins)
+
+        # It would load numpy, pandas and others in this process, to have them loaded in the other.
+        distributed.utils._forkserver_preload_set = True  # noqa: SLF001 (there is no setting for it)
+    return {"distributed.worker.multiprocessing-method": METHOD}
+
+
+def end() -> None:
+    """End the process that workers are forked from; its workers have ended before.
+
+    By itself it ends with the client. But then nobody waits for it, and nobody is told what CPU time
+    it and its workers took.
+    """
+    if METHOD != "forkserver" or not _runs():
+        return
+    server: Any = forkserver._forkserver  # noqa: SLF001 (there is no public way, and it is our child)
+    pid, alive = server._forkserver_pid, server._forkserver_alive_fd  # noqa: SLF001 (as above)
+    for name in ("pid", "alive_fd", "address"):
+        setattr(server, f"_forkserver_{name}", None)
+    os.close(alive)
+    with suppress(ProcessLookupError, ChildProcessError):
+        os.kill(pid, signal.SIGKILL)  # it has nothing to save, and may be loading still
+        os.waitpid(pid, 0)
+
+
+def _runs() -> bool:
+    server: Any = forkserver._forkserver  # noqa: SLF001 (as above)
+    return server._forkserver_pid is not None  # noqa: SLF001 (as above)

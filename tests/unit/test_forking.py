@@ -1,0 +1,105 @@
+"""Workers as forks: of a process with one thread, that ends when it should."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+from geoseg.run import forking
+
+pytestmark = pytest.mark.skipif(
+    forking.METHOD != "forkserver", reason="workers are forks on Linux only"
+)
+
+
+def python(code: str) -> str:
+    """What a program prints; it must end well and within a minute."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_what_workers_load_starts_no_threads() -> None:
+    # A process with threads must not be forked: their locks would stay locked for ever.
+    said = python(f"""
+        import importlib, os
+        for name in {[*forking.WORKERS_LOAD, "torch"]!r}:
+            importlib.import_module(name)
+        print(len(os.listdir("/proc/self/task")))
+        """)
+    assert said.split() == ["1"]
+
+
+def test_all_that_is_named_is_there() -> None:
+    # Where a name is wrong, the server says nothing and workers load it themselves.
+    python(
+        f"import importlib\nfor name in {list(forking.WORKERS_LOAD)!r}: importlib.import_module(name)"
+    )
+
+
+@pytest.mark.parametrize("wait", [0.0, 4.0])
+def test_the_server_is_ended_and_can_begin_again(wait: float) -> None:
+    said = python(f"""
+        import os, time
+        from multiprocessing import forkserver
+        from geoseg.run import forking
+        for _ in range(2):
+            forking.begin()
+            pid = forkserver._forkserver._forkserver_pid
+            forking.begin()  # nothing: it runs
+            assert forkserver._forkserver._forkserver_pid == pid
+            time.sleep({wait})
+            forking.end()
+            forking.end()  # nothing: it has ended
+            try:
+                os.kill(pid, 0)
+            except ProcessLookupError:
+                print("ended")
+        """)
+    assert said.split() == ["ended", "ended"]
+
+
+def test_the_server_ends_with_its_client() -> None:
+    said = python("""
+        import os
+        from multiprocessing import forkserver
+        from geoseg.run import forking
+        forking.begin()
+        print(forkserver._forkserver._forkserver_pid, flush=True)
+        os._exit(0)  # as if killed
+        """)
+    pid = int(said)
+    for _ in range(300):
+        if not _alive(pid):
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"process {pid} is still there")
+
+
+def _alive(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:  # noqa: PTH123
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_the_environment_of_this_process_stays() -> None:
+    said = python("""
+        import os
+        from geoseg.run import forking
+        os.environ["OMP_NUM_THREADS"] = "7"
+        os.environ.pop("MALLOC_ARENA_MAX", None)
+        before = dict(os.environ)
+        forking.begin(environment={"OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"})
+        print(dict(os.environ) == before)
+        forking.end()
+        """)
+    assert said.split() == ["True"]
