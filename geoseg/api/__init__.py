@@ -88,7 +88,7 @@ def run(
         from geoseg.run import forking
 
         # While this process loads what it needs itself, and plans.
-        forking.begin(["torch"] if read.model.engine == "torch" else [])
+        forking.begin(["torch"] if read.model.engine.startswith("torch") else [])
 
     from geoseg.api.nights import run_workflow
     from geoseg.run.reporter import Silent

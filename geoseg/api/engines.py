@@ -167,7 +167,10 @@ class Engines:
             Runtime(name, kind)
             for name in ENGINES
             for kind in PRECISIONS[name]
-            if (name == self._engine or (self._auto and is_installed(name)))
+            if (
+                name == self._engine
+                or (self._auto and name not in ONLY_ASKED and is_installed(name))
+            )
             and (kind == self._numbers or (self._numbers == "auto" and kind not in ONLY_ASKED))
         ]
         if self._numbers == "auto" and not has_bf16():

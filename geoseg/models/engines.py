@@ -12,8 +12,8 @@ from typing import Final, Literal
 
 from geoseg.errors import ModelError
 
-Engine = Literal["torch", "onnxruntime", "openvino"]
-ENGINES: Final[tuple[Engine, ...]] = ("torch", "onnxruntime", "openvino")
+Engine = Literal["torch", "onnxruntime", "openvino", "torch-compile"]
+ENGINES: Final[tuple[Engine, ...]] = ("torch", "onnxruntime", "openvino", "torch-compile")
 
 Precision = Literal["fp32", "bf16", "fp16", "int8"]
 
@@ -21,16 +21,19 @@ PRECISIONS: Final[dict[Engine, tuple[Precision, ...]]] = {
     "torch": ("fp32", "bf16", "fp16"),
     "onnxruntime": ("fp32",),
     "openvino": ("fp32", "bf16", "int8"),
+    "torch-compile": ("fp32", "bf16", "fp16"),
 }
 """What each of them computes in; of the same precision, not the same bits."""
 
-ONLY_ASKED: Final = ("fp16", "int8")
-"""Precisions that nothing takes of itself: a CPU cannot show what fp16 gives, and int8 is coarse."""
+ONLY_ASKED: Final = ("fp16", "int8", "torch-compile")
+"""What nothing takes of itself: a CPU cannot show what fp16 gives, int8 is coarse, and each worker
+needs a compiler and half a minute for :func:`torch.compile`."""
 
 NEEDS: Final[dict[Engine, tuple[str, ...]]] = {
     "torch": ("torch",),
     "onnxruntime": ("onnxruntime",),
     "openvino": ("openvino",),
+    "torch-compile": ("torch",),
 }
 """Packages whose versions decide the bits."""
 
@@ -93,7 +96,12 @@ def memory_of(runtime: Runtime) -> Footprint:
 
     A worker that computes by another engine never loads torch.
     """
-    return _FOOTPRINTS.get(runtime, _FOOTPRINTS[Runtime()])
+    return _FOOTPRINTS.get(_plain(runtime), _FOOTPRINTS[Runtime()])
+
+
+def _plain(runtime: Runtime) -> Runtime:
+    """Compiled or not, it is torch."""
+    return Runtime("torch", runtime.precision) if runtime.engine == "torch-compile" else runtime
 
 
 def is_installed(engine: Engine) -> bool:
@@ -124,7 +132,7 @@ def check_versions(runtime: Runtime, wanted: Mapping[str, str]) -> None:
     Raises:
         ModelError: Says what is here, and what is wanted.
     """
-    if runtime.engine == "torch":
+    if _plain(runtime).engine == "torch":
         return
     for name, version in wanted.items():
         found = version_of(name)

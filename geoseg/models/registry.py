@@ -154,7 +154,8 @@ def open_segmenter(
         precision: Of the network's arithmetic; scores are always made in fp32.
         threads: CPU threads for one chip; None leaves them as they are.
         engine: What computes. Networks of torch are converted for the others, once; files that are
-            ONNX are run by onnxruntime where it says torch.
+            ONNX are run by onnxruntime where it says torch. torch-compile is torch with kernels
+            that :func:`torch.compile` writes for the network, as its first chip comes.
         callers: How many threads may compute chips of their own at once; for OpenVINO, which
             must know.
 
@@ -163,15 +164,24 @@ def open_segmenter(
             or the engine is missing or cannot take the network.
     """
     check_precision(engine, precision)
-    if engine != "torch":
+    if engine in ("onnxruntime", "openvino"):
         return _converted(package, engine, device, precision, threads, callers)
     if package.weights is not None and by_name(package.weights.name) is ONNX:
+        if engine != "torch":
+            raise ModelError(
+                f"engine {engine!r}: {package.weights.name} is ONNX: wanted torch, onnxruntime or "
+                f"openvino"
+            )
         from geoseg.models.onnx_engine import OnnxSegmenter  # noqa: PLC0415 (may be missing)
 
         return OnnxSegmenter.load(package, device=device, precision=precision, threads=threads)
-    from geoseg.models.torch_engine import TorchSegmenter  # noqa: PLC0415 (torch takes seconds)
+    from geoseg.models.torch_device import Tuning  # noqa: PLC0415 (torch takes seconds)
+    from geoseg.models.torch_engine import TorchSegmenter  # noqa: PLC0415 (as above)
 
-    return TorchSegmenter.load(package, device=device, precision=precision, threads=threads)
+    tuning = Tuning(compiled=engine == "torch-compile")
+    return TorchSegmenter.load(
+        package, device=device, precision=precision, threads=threads, tuning=tuning
+    )
 
 
 def _converted(

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Final
 
 import torch
+from torch import Tensor, nn
 
 from geoseg.errors import ModelError
 from geoseg.models.engines import Precision
@@ -61,6 +66,26 @@ class Tuning:
     def calls(self, device: torch.device) -> int | None:
         """Lanes of a device; None: as many as there are callers."""
         return self.lanes or (None if device.type == "cpu" else _LANES)
+
+
+def compiled(network: nn.Module, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """``network`` with kernels that are written for each shape of chip, when it first comes.
+
+    Raises:
+        ModelError: What they are compiled with is missing.
+    """
+    if not any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "g++", "clang++")):
+        raise ModelError(
+            "engine 'torch-compile' needs a C++ compiler: install g++ (apt install g++, or "
+            "conda install cxx-compiler), or take engine: torch"
+        )
+    if device.type == "cuda" and find_spec("triton") is None:
+        raise ModelError("engine 'torch-compile' on a GPU needs triton: pip install triton")
+    from torch._inductor import config  # noqa: PLC0415 (a second, for those who compile only)
+
+    # Other processes that compile would outlive a worker that is killed.
+    config.compile_threads = 1
+    return torch.compile(network, dynamic=False)
 
 
 def check_device(name: str, precision: Precision) -> None:

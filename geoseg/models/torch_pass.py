@@ -17,7 +17,7 @@ from geoseg.models.architectures import check_stride
 from geoseg.models.base import ModelCard
 from geoseg.models.engines import Precision
 from geoseg.models.scaling import curve, temperature
-from geoseg.models.torch_device import DTYPES, Tuning
+from geoseg.models.torch_device import DTYPES, Tuning, compiled
 from geoseg.models.traced import as_logits
 from geoseg.ops.layers import Layer, log_of
 
@@ -86,7 +86,7 @@ class Pass:
             _round_weights(network, self._dtype)
         self._network: Callable[[Tensor], Tensor] = network
         if tuning.compiled:
-            self._network = torch.compile(network, dynamic=False)
+            self._network = compiled(network, device)
         if device.type == "cuda":
             with ALONE:
                 torch.cuda.synchronize(device)  # other streams may use the weights from now on

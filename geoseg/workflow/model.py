@@ -19,6 +19,7 @@ _ABLE = {
     "torch": ("auto", "fp32", "bf16", "fp16"),
     "onnxruntime": ("auto", "fp32"),
     "openvino": ("auto", "fp32", "bf16", "int8"),
+    "torch-compile": ("auto", "fp32", "bf16", "fp16"),
 }
 """Precisions of each engine."""
 
@@ -73,8 +74,9 @@ class ModelChoice(Section):
     """Show each chip in these sizes, e.g. [1.0, 1.25]."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """What computes; auto takes a GPU where there is one."""
-    engine: Literal["auto", "torch", "onnxruntime", "openvino"] = "auto"
-    """What runs the network; auto tries those that are installed on a few chips of the scene."""
+    engine: Literal["auto", "torch", "onnxruntime", "openvino", "torch-compile"] = "auto"
+    """What runs the network; auto tries those that are installed on a few chips of the scene.
+    torch-compile writes kernels for the network on each worker (half a minute; for large runs)."""
     precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] | None = None
     """Number format of the network; without it auto where the engine is auto, else fp32. int8 is
     OpenVINO's, calibrated on chips of the scene, and only taken where it is asked for."""

@@ -1,5 +1,6 @@
 """One model, every engine and precision that is here: the same contract, and torch's map."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ from geoseg.models.base import ask
 from geoseg.models.committee import Committee
 from geoseg.models.engines import (
     ENGINES,
+    ONLY_ASKED,
     PRECISIONS,
     Runtime,
     check_versions,
@@ -38,8 +40,13 @@ CARD = replace(
     architecture={"name": "geoseg-unet", "widths": [4, 6, 8, 8], "depths": [1, 2, 2]},
 )
 ORT = Runtime("onnxruntime")
+# Compiling takes a minute for each shape of chip, and is asked for: GEOSEG_TEST_COMPILE=1.
+COMPILED = "torch-compile"
+HERE = [e for e in ENGINES if e != COMPILED or os.environ.get("GEOSEG_TEST_COMPILE")]
+# What can take networks of others.
+CONVERTING = [e for e in ENGINES[1:] if e != COMPILED]
 # fp16 is for CUDA: see test_cuda_agrees_with_the_cpu.
-ALL = [Runtime(engine, kind) for engine in ENGINES for kind in PRECISIONS[engine] if kind != "fp16"]
+ALL = [Runtime(engine, kind) for engine in HERE for kind in PRECISIONS[engine] if kind != "fp16"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -140,7 +147,7 @@ def test_int8_is_for_networks_that_were_quantized(package):
         open_segmenter(package, device="cpu", engine="openvino", precision="int8")
 
 
-@pytest.mark.parametrize("engine", ENGINES[1:])
+@pytest.mark.parametrize("engine", CONVERTING)
 def test_callers_and_their_number_do_not_change_bits(package, engine):
     batches = [random_batch(CARD, (64, 96), seed=seed) for seed in range(4)]
     one = opened(package, Runtime(engine), threads=1, callers=1)
@@ -160,7 +167,7 @@ def test_callers_and_their_number_do_not_change_bits(package, engine):
         np.testing.assert_array_equal(mine, theirs)
 
 
-@pytest.mark.parametrize("engine", ENGINES[1:])
+@pytest.mark.parametrize("engine", CONVERTING)
 def test_models_that_are_onnx_are_run_as_they_are(package, engine, tmp_path):
     write_export(package, tmp_path / "fixed.onnx", Wish("onnx", size=128, softmax=True))
     fixed = find(tmp_path / "fixed.onnx")
@@ -174,7 +181,7 @@ def test_models_that_are_onnx_are_run_as_they_are(package, engine, tmp_path):
         model.scores(random_batch(CARD, (136, 128)))
 
 
-@pytest.mark.parametrize("engine", ENGINES[1:])
+@pytest.mark.parametrize("engine", CONVERTING)
 def test_a_graph_that_is_not_the_cards_is_refused(package, engine):
     need(Runtime(engine))
     made = converted.as_onnx(package)
@@ -185,7 +192,7 @@ def test_a_graph_that_is_not_the_cards_is_refused(package, engine):
         opened(replace(made, card=replace(made.card, fixed=True)), Runtime(engine))
 
 
-@pytest.mark.parametrize("engine", ENGINES[1:])
+@pytest.mark.parametrize("engine", CONVERTING)
 def test_several_models_and_views_by_any_engine(package, engine):
     need(Runtime(engine))
     committee = Committee((package, package), "flips")
@@ -223,7 +230,7 @@ def test_a_cache_that_cannot_be_written_is_named(package, tmp_path, monkeypatch)
 @pytest.mark.parametrize(
     ("engine", "options", "message"),
     [
-        ("tensorrt", {}, "engine 'tensorrt': wanted torch, onnxruntime, openvino"),
+        ("tensorrt", {}, "engine 'tensorrt': wanted torch, onnxruntime, openvino, torch-compile"),
         ("onnxruntime", {"precision": "bf16"}, "does not compute in 'bf16': wanted fp32"),
         (
             "openvino",
@@ -243,13 +250,29 @@ def test_openvino_is_for_cpus(package):
         open_segmenter(package, engine="openvino", device="cuda")
 
 
-@pytest.mark.parametrize("engine", ENGINES[1:])
+@pytest.mark.parametrize("engine", CONVERTING)
 def test_an_engine_that_is_not_there_says_how_to_get_it(package, engine, monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, engine, None)
     with pytest.raises(ModelError, match=r"not installed.*pip install 'geoseg\[(onnx|openvino)\]'"):
         open_segmenter(package, device="cpu", engine=engine)
+
+
+def test_compiling_without_a_compiler_says_what_to_install(package, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(ModelError, match=r"'torch-compile' needs a C\+\+ compiler: install g\+\+"):
+        open_segmenter(package, device="cpu", engine=COMPILED)
+
+
+def test_compiling_is_for_networks_of_torch(package):
+    fixed = converted.as_onnx(package)
+    with pytest.raises(ModelError, match=r"is ONNX: wanted torch, onnxruntime or openvino"):
+        open_segmenter(fixed, device="cpu", engine=COMPILED)
+
+
+def test_nothing_compiles_of_itself():
+    assert COMPILED in ONLY_ASKED
 
 
 def test_another_version_than_the_runs_is_refused():

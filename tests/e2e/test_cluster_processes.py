@@ -17,6 +17,7 @@ import geoseg
 from geoseg.errors import ClusterError, ClusterLostError
 from geoseg.grid import Window
 from geoseg.run.base import Done
+from geoseg.run import forking
 from geoseg.run.cluster import ClusterSpec, connect
 from geoseg.run.on_dask import OnDask
 
@@ -215,12 +216,12 @@ def listening(process):
 
 
 def test_local_clusters_are_seen_from_this_machine_only_and_leave_nothing_behind(recwarn):
-    before, environment = set(psutil.Process().children()), dict(os.environ)
+    before, environment = set(psutil.Process().children(recursive=True)), dict(os.environ)
     spec = ClusterSpec(workers=3, threads=1, memory=2**30)
     with connect(spec, blocks=2) as connected:
         assert (connected.workers, connected.threads) == (2, 2), "no more workers than blocks"
         assert re.match(r"http://127\.0\.0\.1:\d+/status$", connected.dashboard_link)
-        workers = set(psutil.Process().children()) - before
+        workers = set(psutil.Process().children(recursive=True)) - before
         for process in {psutil.Process()} | workers:
             assert listening(process) <= {"127.0.0.1"}, process
         facts = connected.client.run(
@@ -237,11 +238,13 @@ def test_local_clusters_are_seen_from_this_machine_only_and_leave_nothing_behind
         with connect(ClusterSpec(workers=1)) as second:
             assert second.dashboard_link != connected.dashboard_link
     psutil.wait_procs(workers, timeout=5)
-    left = [p for p in psutil.Process().children() if p not in before]
-    assert not [p for p in left if "spawn_main" in " ".join(p.cmdline())]
+    left = [p for p in psutil.Process().children(recursive=True) if p not in before]
+    forking.end()  # what workers are forked from stays for the next cluster
+    left = [p for p in left if p.is_running()]
+    assert not [p for p in left if "multiprocessing.resource_tracker" not in " ".join(p.cmdline())]
     assert not [room for room in rooms if Path(room).exists()]
     assert dict(os.environ) == environment
-    assert not recwarn.list
+    assert not [str(one.message) for one in recwarn.list]
 
 
 @pytest.mark.parametrize(
