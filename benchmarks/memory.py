@@ -82,7 +82,9 @@ CASES = {
     "blend": Case(tiling="{size: 512, seams: blend}"),
     "probabilities": Case(raster="{confidence: true, probabilities: true, entropy: true}"),
     "ten": Case(
-        "{path: TEN, engine: torch, precision: fp32}", "{confidence: true, probabilities: true}"
+        "{path: TEN, engine: torch, precision: fp32}",
+        "{confidence: true, probabilities: true}",
+        cluster="workers: 2, memory: 2GB",
     ),
     "ten-blend": Case(
         "{path: TEN, engine: torch, precision: fp32}",
