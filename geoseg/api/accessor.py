@@ -58,8 +58,8 @@ class _Predicting:
             tiling: As in a workflow: size, margin, block, seams, weights, min_valid.
 
         Returns:
-            ``classes`` and ``confidence``, as :func:`geoseg.open` gives them, and the layers. A
-            chunk is a block of the model's lattice.
+            ``classes`` and ``confidence``, as :func:`geoseg.open` gives them, and the layers; along
+            ``time``, where the array has that dimension. A chunk is a block of the model's lattice.
 
         Raises:
             InputError: The array does not say where it lies, or a setting is wrong.

@@ -118,11 +118,10 @@ def _check_dims(data: xr.DataArray, dims: tuple[str, str], most: int, what: str)
     if data.ndim <= most:
         return
     others = [str(dim) for dim in data.dims if dim not in dims]
-    first = "time" if "time" in others else others[0]
     raise InputError(
         f"{what} has the dimensions {', '.join(map(str, data.dims))}; wanted are "
-        f"{'bands, ' if most == 3 else ''}rows and columns of one scene: take one of them "
-        f"(.isel({first}=0)), or each ([d.geoseg.predict(...) for _, d in data.groupby('{first}')])"
+        f"{'bands, ' if most == 3 else ''}rows and columns, and time: take one of the others "
+        f"(.isel({others[0]}=0))"
     )
 
 

@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 import xarray as xr
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from geoseg.models.engines import Engine, Precision
 
 accessor.register()
+
+_TIME: Final = "time"
 
 Chunks = int | Mapping[str, int | str] | str | None
 
@@ -92,7 +94,7 @@ def _by_time(folder: Path, parts: list[xr.Dataset]) -> xr.Dataset:
     first = parts[0]
     for part in parts:
         source = Path(str(part.encoding["source"]))
-        if "time" not in part.coords:
+        if _TIME not in part.coords:
             raise InputError(f"{folder}: {source.name} has no date; open each by itself")
         if grid_of(part) != grid_of(first):
             other = Path(str(first.encoding["source"]))
@@ -103,7 +105,7 @@ def _by_time(folder: Path, parts: list[xr.Dataset]) -> xr.Dataset:
     ordered = sorted(parts, key=lambda part: part.time.item())
     return xr.concat(
         ordered,
-        "time",
+        _TIME,
         data_vars="all",
         coords="minimal",
         compat="override",
@@ -123,6 +125,10 @@ def predict_array(
     tiling: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
     """See :meth:`geoseg.api.accessor.ArrayAccessor.predict`."""
+    if _TIME in data.dims:
+        return _each_time(
+            data, valid, model=model, bands=bands, numbers=numbers, layers=layers, tiling=tiling
+        )
     workflow = _workflow(model, layers, tiling)
     committee = choose_models(workflow.model)
     seen = array_scene(data, committee.card, bands=bands, numbers=numbers or Numbers())
@@ -138,6 +144,16 @@ def predict_array(
     names = ["classes", "confidence", *plane_names(plan.layers, plan.card.legend.values)]
     made = by_blocks(arrays, work, block=plan.block, seen=work.seen, planes=len(names))
     return _mapped(made, names, seen, plan)
+
+
+def _each_time(data: xr.DataArray | xr.Dataset, valid: Any, **settings: Any) -> xr.Dataset:
+    """The maps of several dates, each by itself, along ``time``."""
+    found = []
+    for number in range(data.sizes[_TIME]):
+        dated = isinstance(valid, xr.DataArray) and _TIME in valid.dims
+        mask = valid.isel({_TIME: number}) if dated else valid
+        found.append(predict_array(data.isel({_TIME: number}), valid=mask, **settings))
+    return xr.concat(found, _TIME, data_vars="all", coords="minimal", compat="override")
 
 
 def areas_of(classes: xr.DataArray) -> pd.DataFrame:
@@ -260,7 +276,7 @@ def _mapped(made: Any, names: list[str], seen: ArrayScene, plan: ScenePlan) -> x
         if layer != "probabilities":
             variables[layer] = xr.Variable(dims, made[at[0]], attributes)
             continue
-        coords["class"] = xr.DataArray(np.array(card.legend.names), dims="class")
+        coords["class"] = xr.DataArray(np.array(card.legend.names, object), dims="class")
         variables[layer] = xr.Variable(("class", *dims), made[at[0] : at[-1] + 1], attributes)
     version = fingerprint.software()["geoseg"]
     told = {

@@ -209,9 +209,7 @@ def _dataset(product: _Product) -> xr.Dataset:
         dims = ("class" if name == "probabilities" else f"{name}_band", "y", "x")
         variables[name] = variable_of(look, name, dims, legend=raster.legend)
         if look.header.count > 1:
-            coords[dims[0]] = xr.DataArray(
-                np.array(look.names, dtype=object).astype(str), dims=dims[0]
-            )
+            coords[dims[0]] = xr.DataArray(np.array(look.names, object), dims=dims[0])
     tags = looks[first].header.tags
     when = date_from_tags(tags, _DATES)
     span = product.span or ((when, when) if when is not None else None)
@@ -262,7 +260,8 @@ def _from_zarr(path: Path) -> xr.Dataset:
         variable.encoding.pop("chunks", None)  # those of a copy are its own
         if is_flagged(variable):
             continue
-        if variable.dtype == np.uint8 and variable.attrs.get("scale_factor") == 0.01:
+        scale = variable.attrs.get("scale_factor")
+        if variable.dtype == np.uint8 and scale is not None and np.isclose(scale, 0.01):
             # JSON has no float32: as wide as those of GeoTIFFs.
             variable.attrs.update(percent_attributes(str(variable.attrs.get("long_name", name))))
     return decoded(raw)
