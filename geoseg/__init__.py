@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 __version__ = "0.1.0"
@@ -26,6 +29,7 @@ _PUBLIC = {
     "estimate_areas": "geoseg.api",
     "evaluate": "geoseg.api",
     "land_use": "geoseg.api.land_use",
+    "open": "geoseg.api.arrays",
     "export_alerts": "geoseg.api.alerting",
     "predict": "geoseg.api",
     "run": "geoseg.api",
@@ -36,6 +40,7 @@ _PUBLIC = {
     "vectorize": "geoseg.api",
     "water": "geoseg.api.water",
 }
+# "open" is not among them: import * should not hide Python's own.
 __all__ = [
     "Band",
     "GeosegError",
@@ -87,3 +92,39 @@ class _Package(ModuleType):
 
 
 sys.modules[__name__].__class__ = _Package
+
+
+class _WhenXarrayComes(MetaPathFinder):
+    """Gives xarray its ``.geoseg`` once somebody loads it, whichever of the two is imported first.
+
+    Loading xarray takes half a second, which whoever maps files does not need.
+    """
+
+    def find_spec(
+        self, name: str, _path: object = None, _target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if name != "xarray":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        loader = None if spec is None else spec.loader
+        if loader is None:
+            return spec
+        execute = loader.exec_module
+
+        def execute_and_teach(module: ModuleType) -> None:
+            execute(module)
+            _teach_xarray()
+
+        loader.exec_module = execute_and_teach  # type: ignore[method-assign]  # of this one module only
+        return spec
+
+
+def _teach_xarray() -> None:
+    importlib.import_module("geoseg.api.accessor").register()
+
+
+if "xarray" in sys.modules:
+    _teach_xarray()
+else:
+    sys.meta_path.insert(0, _WhenXarrayComes())

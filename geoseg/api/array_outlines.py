@@ -118,7 +118,7 @@ def outline_array(
 ) -> Outlines:
     """See :func:`geoseg.api.vectorize`."""
     values, grid, own = _placed(array, grid)
-    known = None if legend is None else known_legend(legend)
+    known = _own_legend(array) if legend is None else known_legend(legend)
     hole = known.nodata if own is None and known is not None else own
     nobodys = tuple(unnamed_class(code) for code in range(256) if code != hole)
     names = known or Legend(_NAME, nobodys, -1 if hole is None else hole)
@@ -183,6 +183,15 @@ def _reassigned(
     except BaseException:
         shutil.rmtree(room, ignore_errors=True)
         raise
+
+
+def _own_legend(array: Any) -> Legend | None:
+    """The legend of an xarray that has one, as those of :func:`geoseg.open` do."""
+    if not hasattr(array, "attrs"):
+        return None
+    from geoseg.io.cf import is_flagged, legend_of  # noqa: PLC0415 (xarray, which is there then)
+
+    return legend_of(array.attrs) if is_flagged(array) else None
 
 
 def _placed(array: Any, grid: GeoBox | None) -> tuple[NDArray[Any], GeoBox, int | None]:

@@ -2,35 +2,66 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
+from pathlib import Path
 from typing import NamedTuple
 
 from geoseg.errors import GeosegError
+from geoseg.models.converted import cache_folder
 from geoseg.models.registry import available
+from geoseg.run.lock import hold
 from geoseg.run.resources import available_cores, available_memory
 
 LEAST_MEMORY = 3 * 2**30
 LEAST_DISK = 2 * 2**30
-_PACKAGES = ("numpy", "rasterio", "pyogrio", "shapely", "zarr", "distributed", "torch", "timm")
+_SHOWN = ("numpy", "rasterio", "pyogrio", "shapely", "zarr", "distributed", "torch", "timm")
+_EXTRAS = {
+    "openvino": "large scenes are mapped several times as fast on CPUs",
+    "onnxruntime": "ONNX models",
+    "transformers": "Mask2Former and others of Hugging Face",
+}
+_EXTRA_OF = {"onnxruntime": "onnx"}
+_NEEDED_DRIVERS = ("GTiff", "COG", "JP2OpenJPEG", "VRT")
+_LOCKS_MEND = "start geoseg in a folder that can be written, and that flock works in"
+_WHEELS = "https://pytorch.org/get-started/locally"
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at; ``mend`` is the command or setting that helps."""
+    """One thing that was looked at; ``mend`` is the command or setting that helps.
+
+    Where something is not ``needed``, everything works without it, but for what ``mend`` says.
+    """
 
     what: str
     found: str
     ok: bool
     mend: str = ""
+    needed: bool = True
 
 
 def examine() -> list[Finding]:
     """Look at all of it."""
-    return [_python(), *_packages(), _torch(), _machine(), _memory(), _disk(), _models()]
+    return [
+        _python(),
+        *_packages(),
+        *_extras(),
+        _tried("GDAL", _gdal, "pip install --force-reinstall --no-deps rasterio pyogrio"),
+        _tried("projections", _projections, "unset PROJ_LIB PROJ_DATA GDAL_DATA"),
+        _torch(),
+        Finding("cores", str(available_cores()), ok=True),
+        _memory(),
+        _disk(),
+        _cache(),
+        _tried("locks here", _locks, _LOCKS_MEND, needed=False),
+        _models(),
+    ]
 
 
 def _python() -> Finding:
@@ -39,13 +70,97 @@ def _python() -> Finding:
 
 
 def _packages() -> list[Finding]:
-    findings = []
-    for name in _PACKAGES:
+    """The best known by name; all others that geoseg asks for in one line, unless they lack."""
+    found, fine = [], 0
+    for name, least in _asked_for().items():
+        finding = _package(name, least)
+        if name in _SHOWN or not finding.ok:
+            found.append(finding)
+        else:
+            fine += 1
+    if fine:
+        found.append(Finding("other packages", f"{fine} that are asked for", ok=True))
+    return found
+
+
+def _asked_for() -> dict[str, str]:
+    """Packages without which geoseg does not work, and the least version of each."""
+    try:
+        listed = requires("geoseg") or []
+    except PackageNotFoundError:  # run from its source, without being installed
+        listed = []
+    parts = (re.match(r"([A-Za-z0-9._-]+)\s*(?:>=\s*([0-9.]+))?", one) for one in listed)
+    said = {
+        part[1]: part[2] or ""
+        for part, one in zip(parts, listed, strict=True)
+        if part is not None and "extra ==" not in one
+    }
+    return said or dict.fromkeys(_SHOWN, "")
+
+
+def _package(name: str, least: str) -> Finding:
+    wanted = f"'{name}>={least}'" if least else name
+    try:
+        found = version(name)
+    except PackageNotFoundError:
+        return Finding(name, "missing", ok=False, mend=f"pip install {wanted}")
+    old = bool(least) and _numbers(found) < _numbers(least)
+    return Finding(name, found, not old, mend=f"pip install {wanted}")
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """A version's numbers, as far as they go."""
+    start = re.match(r"[0-9.]*", text)
+    numbers = [int(n) for n in (start[0] if start else "").split(".") if n]
+    while numbers and not numbers[-1]:
+        numbers.pop()  # 2.0 is 2
+    return tuple(numbers)
+
+
+def _extras() -> list[Finding]:
+    found = []
+    for name, use in _EXTRAS.items():
+        mend = f"{use}: pip install 'geoseg[{_EXTRA_OF.get(name, name)}]'"
         try:
-            findings.append(Finding(name, version(name), ok=True))
+            found.append(Finding(name, version(name), ok=True, mend=mend, needed=False))
         except PackageNotFoundError:
-            findings.append(Finding(name, "missing", ok=False, mend=f"pip install {name}"))
-    return findings
+            found.append(Finding(name, "not installed", ok=False, mend=mend, needed=False))
+    return found
+
+
+def _tried(what: str, look: Callable[[], str], mend: str, *, needed: bool = True) -> Finding:
+    """What ``look`` says; whatever it raises is a finding, too."""
+    try:
+        return Finding(what, look(), ok=True, mend=mend, needed=needed)
+    except Exception as error:  # noqa: BLE001 (a damaged installation fails in any way)
+        said = " ".join(str(error).split())[:200]
+        return Finding(what, f"{type(error).__name__}: {said}", ok=False, mend=mend, needed=needed)
+
+
+def _gdal() -> str:
+    import pyogrio  # noqa: PLC0415 (may not load, which is what is asked)
+    import rasterio  # noqa: PLC0415 (may not load)
+    from rasterio.drivers import raster_driver_extensions  # noqa: PLC0415 (may not load)
+
+    raster_driver_extensions()
+    with rasterio.Env() as env:
+        lacking = [name for name in _NEEDED_DRIVERS if name not in env.drivers()]
+    vectors = pyogrio.list_drivers(write=True)
+    lacking += [name for name in ("GPKG", "FlatGeobuf") if name not in vectors]
+    if lacking:
+        raise LookupError(f"was built without {', '.join(lacking)}")
+    own = ".".join(map(str, pyogrio.__gdal_version__))
+    return f"{rasterio.__gdal_version__} for rasters, {own} for polygons"
+
+
+def _projections() -> str:
+    """Another PROJ's database, which an environment variable names, is the usual fault."""
+    import pyproj  # noqa: PLC0415 (may not load)
+    import rasterio.crs  # noqa: PLC0415 (may not load)
+
+    pyproj.CRS.from_epsg(32629)
+    rasterio.crs.CRS.from_epsg(32629).to_wkt()
+    return f"PROJ {pyproj.proj_version_str}"
 
 
 def _torch() -> Finding:
@@ -57,20 +172,34 @@ def _torch() -> Finding:
         "print(torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU')"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120
-    )
+        [sys.executable, "-W", "ignore", "-c", code],
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
     if done.returncode:
         return Finding(
             "compute",
             f"torch does not load: {done.stderr.strip().splitlines()[-1:]}",
             ok=False,
-            mend="install torch and torchvision together, from the same index",
+            mend="pip install --force-reinstall torch torchvision (both from the same index)",
         )
-    return Finding("compute", done.stdout.strip(), ok=True)
+    found = done.stdout.strip()
+    if found == "CPU" and _has_gpu():
+        found = "CPU, although there is an NVIDIA GPU: this torch, or the driver, cannot use it"
+        mend = f"pip install --force-reinstall torch torchvision (which build: {_WHEELS})"
+        return Finding("compute", found, ok=False, mend=mend, needed=False)
+    return Finding("compute", found, ok=True)
 
 
-def _machine() -> Finding:
-    return Finding("cores", str(available_cores()), ok=True)
+def _has_gpu() -> bool:
+    """Whether NVIDIA's driver sees a GPU."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return False
+    try:
+        done = subprocess.run([tool, "-L"], capture_output=True, check=False, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0 and b"GPU" in done.stdout
 
 
 def _memory() -> Finding:
@@ -84,6 +213,24 @@ def _disk() -> Finding:
     free = shutil.disk_usage(folder).free
     mend = "free some space, or set TMPDIR to another disk"
     return Finding(f"disk ({folder})", f"{free / 1e9:.1f} GB free", free >= LEAST_DISK, mend)
+
+
+def _cache() -> Finding:
+    """Whether what is converted and compiled can be kept; without it, each run does it again."""
+    folder = cache_folder()
+    mend = "set GEOSEG_CACHE to a folder that can be written"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return Finding("cache", str(folder), ok=True, mend=mend)
+    except OSError as error:
+        why = f"{folder} cannot be written ({error.strerror})"
+        return Finding("cache", why, ok=False, mend=mend, needed=False)
+
+
+def _locks() -> str:
+    with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".geoseg-") as folder, hold(folder):
+        return str(Path.cwd())
 
 
 def _models() -> Finding:

@@ -72,14 +72,14 @@ def plan_workflow(workflow: Workflow, *, now: datetime | None = None) -> RunPlan
         NothingFoundError: No scene matches; there may be some later.
         InputError: Something does not fit; nothing was written.
     """
-    committee = _committee(workflow.model)
+    committee = choose_models(workflow.model)
     card, vector = committee.card, workflow.output.vector
     if vector is not None:
         for key, names in vector.class_names().items():
             check_classes(card.legend, names, what=f"output.vector.{key}")
     check_steps(workflow, card)
     resources = _resources(workflow.cluster)
-    wish = _wish(workflow, committee)
+    wish = wish_of(workflow, committee)
     if wish.size is not None and wish.margin is not None:
         Lattice(wish.size, wish.margin, card.stride)
     tasks, warnings = [], []
@@ -92,8 +92,12 @@ def plan_workflow(workflow: Workflow, *, now: datetime | None = None) -> RunPlan
     return RunPlan(workflow, committee, resources, tuple(tasks), tuple(warnings))
 
 
-def _committee(choice: ModelChoice) -> Committee:
-    """The models that are asked for, each with weights that are whole."""
+def choose_models(choice: ModelChoice) -> Committee:
+    """The models that are asked for, each with weights that are whole.
+
+    Raises:
+        ModelError: There is no such model, or it is damaged.
+    """
     members = []
     for name in choice.ensemble or (None,):
         asked = choice if name is None else ModelChoice.model_validate(expand_model(name))
@@ -125,7 +129,8 @@ def touching(scene: Scene) -> Callable[[Window], bool]:
     return touches
 
 
-def _wish(workflow: Workflow, committee: Committee) -> TilingWish:
+def wish_of(workflow: Workflow, committee: Committee) -> TilingWish:
+    """What a workflow asks for of chips, blocks and layers."""
     tiling, choice = workflow.tiling, workflow.model
     # Which engine auto takes is not known yet: torch needs the most of all.
     runtime = Runtime(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
 from geoseg.api.places import check_folder
 from geoseg.errors import InputError
+from geoseg.io.archive import archive_names
 from geoseg.io.atomic import write_bytes
-from geoseg.models.registry import find
+from geoseg.models.registry import check_classes, find
 from geoseg.workflow import loads
 
 _FILES = """\
@@ -44,35 +46,98 @@ model: ${model}           # `geoseg models list` knows more
 # postprocess: [{step: sieve, min_area: 400 m2}]   # or majority, open, close, fill_holes, smooth
 # area: {file: area.gpkg} # only this part of the scenes
 output:
-  directory: products/${name}/{scene}
+  directory: ${output}
   # raster: {entropy: true, margin: true}   # how sure the model is, beside confidence
-  vector:
-    # classes: []         # names of the classes to outline; all without it
-    min_area: 0 m2        # leave out smaller polygons, e.g. 0.5 ha
-    formats: [gpkg, geoparquet]
+${vector}
 # cluster: {workers: 2, memory: 4 GB}
 """
 
+_POLYGONS = """\
+  vector:
+    ${classes}         # names of the classes to outline; all without it
+    min_area: ${min_area}        # leave out smaller polygons, e.g. 0.5 ha
+    formats: [gpkg, geoparquet]"""
 
-def write_workflow(path: Path, *, scene: str = "", catalog: str = "", model: str) -> None:
+_NO_POLYGONS = "  vector: false           # polygons of all classes without this line"
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a workflow begins with.
+
+    Attributes:
+        scene: Files of the scenes: a path or a pattern.
+        catalog: A STAC catalog, instead of files; a synthetic scene without either.
+        model: Name or folder.
+        output: Folder of the products; below ``products`` without it.
+        polygons: Whether classes are outlined.
+        classes: Names of those that are; all, where there are none.
+        min_area: Of polygons, with its unit.
+    """
+
+    scene: str = ""
+    catalog: str = ""
+    model: str = "landcover-s2"
+    output: str = ""
+    polygons: bool = True
+    classes: tuple[str, ...] = ()
+    min_area: str = "0 m2"
+
+
+def is_catalog(place: str) -> bool:
+    """Whether scenes at ``place`` are in a STAC catalog: an address, a JSON file, a known archive."""
+    low = place.partition("?")[0].lower()
+    if place in archive_names() or low.endswith((".json", ".geojson", ".parquet")):
+        return True
+    return low.startswith(("http://", "https://")) and not low.endswith((".tif", ".tiff", ".jp2"))
+
+
+def write_workflow(path: Path, start: Start) -> None:
     """Write a workflow that is valid as it is.
 
     Raises:
-        InputError: The file is there already, or both a scene and a catalog are given.
-        ModelError: There is no such model.
+        InputError: The file is there already, both a scene and a catalog are given, or a setting
+            cannot be.
+        ModelError: There is no such model or class.
     """
     if path.exists():
         raise InputError(f"{path}: is there already; choose another name or remove it")
-    if scene and catalog:
+    if start.scene and start.catalog:
         raise InputError("init: give either --scene or --catalog, not both")
     check_folder(path.parent, what=str(path))
-    bands = ", ".join(find(model).card.bands)
-    kind = _FILES if scene else _STAC if catalog else _SAMPLE
-    source = Template(kind).substitute(scene=_quoted(scene), catalog=_quoted(catalog), bands=bands)
-    name = "".join(c if c.isalnum() or c in "._-" else "-" for c in path.stem) or "workflow"
-    text = Template(_WORKFLOW).substitute(name=_quoted(name), input=source, model=_quoted(model))
+    text = workflow_text(path, start)
     loads(text, str(path))
     write_bytes(path, text.encode())
+
+
+def workflow_text(path: Path, start: Start) -> str:
+    """The workflow that :func:`write_workflow` writes.
+
+    Raises:
+        ModelError: There is no such model or class.
+    """
+    card = find(start.model).card
+    check_classes(card.legend, start.classes, what="init: classes")
+    kind = _FILES if start.scene else _STAC if start.catalog else _SAMPLE
+    source = Template(kind).substitute(
+        scene=_quoted(start.scene), catalog=_quoted(start.catalog), bands=", ".join(card.bands)
+    )
+    name = "".join(c if c.isalnum() or c in "._-" else "-" for c in path.stem) or "workflow"
+    return Template(_WORKFLOW).substitute(
+        name=_quoted(name),
+        input=source,
+        model=_quoted(start.model),
+        output=_quoted(start.output) if start.output else f"products/{_quoted(name)}/{{scene}}",
+        vector=_vector(start),
+    )
+
+
+def _vector(start: Start) -> str:
+    if not start.polygons:
+        return _NO_POLYGONS
+    listed = ", ".join(_quoted(name) for name in start.classes)
+    classes = f"classes: [{listed}]" if listed else "# classes: []"
+    return Template(_POLYGONS).substitute(classes=classes, min_area=start.min_area)
 
 
 def _quoted(text: str) -> str:

@@ -16,6 +16,7 @@ from geoseg.cli.catalog import catalog
 from geoseg.cli.change import change
 from geoseg.cli.diff import diff
 from geoseg.cli.evaluate import evaluate
+from geoseg.cli.init import init
 from geoseg.cli.jobs import clean, schedule, status
 from geoseg.cli.labels import labels
 from geoseg.cli.land_use import land_use
@@ -23,6 +24,7 @@ from geoseg.cli.models import models
 from geoseg.cli.options import (
     AsJson,
     LogJson,
+    ModelOption,
     Quiet,
     Settings,
     WorkflowFile,
@@ -65,6 +67,7 @@ app.add_typer(labels, name="labels")
 app.add_typer(catalog, name="catalog")
 app.command("change")(change)
 app.command("diff")(diff)
+app.command("init")(init)
 app.command("plan")(plan)
 app.command("plots")(plots)
 app.add_typer(alerts, name="alerts")
@@ -142,28 +145,10 @@ def validate(
 
 
 @app.command()
-def init(
-    path: Annotated[Path, typer.Argument(help="The workflow to write.")] = Path("workflow.yaml"),
-    scene: Annotated[
-        str, typer.Option(help="Files of the scenes, as in 'images/*.tif'.", show_default=False)
-    ] = "",
-    catalog: Annotated[
-        str, typer.Option(help="A STAC catalog, instead of files.", show_default=False)
-    ] = "",
-    model: Annotated[str, typer.Option(help="Name of the model.")] = "landcover-s2",
-) -> None:
-    """Write a commented workflow to start from."""
-    from geoseg.api.starter import write_workflow
-
-    write_workflow(path, scene=scene, catalog=catalog, model=model)
-    typer.echo(f"{path}: written; next: geoseg plan {path}")
-
-
-@app.command()
 def predict(
     scene: Annotated[list[str], typer.Argument(help="Files or patterns.", show_default=False)],
     out: Annotated[Path, typer.Argument(help="Folder of the products.", show_default=False)],
-    model: Annotated[str, typer.Option(help="Name or folder of the model.")] = "landcover-s2",
+    model: ModelOption = "landcover-s2",
     bands: Annotated[
         str, typer.Option(help="Common names in file order: blue,green,red,nir,...")
     ] = "",
@@ -244,13 +229,13 @@ def schema(
 
 @app.command()
 def doctor(as_json: AsJson = False) -> None:
-    """Check what is installed and what this machine has; say what is missing."""
+    """Check what is installed and what this machine has; say what is missing and what mends it."""
     from geoseg.api.doctor import examine
     from geoseg.cli.show import show_health
 
     findings = examine()
     if as_json:
-        print_json([vars(f) if hasattr(f, "__dict__") else f._asdict() for f in findings])
+        print_json([finding._asdict() for finding in findings])
     else:
         show_health(findings)
-    raise typer.Exit(1 if any(not f.ok for f in findings) else 0)
+    raise typer.Exit(1 if any(f.needed and not f.ok for f in findings) else 0)

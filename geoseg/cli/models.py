@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from geoseg.cli.options import AsJson, print_json
+from geoseg.cli.options import AsJson, model_names, print_json
 
 if TYPE_CHECKING:
     from geoseg.models.told import Told
@@ -21,6 +21,13 @@ Classes = Annotated[
 Units = Annotated[str, typer.Option(help="What the numbers are: reflectance or dn.")]
 Mean = Annotated[str, typer.Option(help="Per band, or one for all: subtracted from the numbers.")]
 Std = Annotated[str, typer.Option(help="Per band, or one for all: what they are divided by.")]
+AnyModel = Annotated[
+    str,
+    typer.Argument(help="Name, folder or file.", show_default=False, autocompletion=model_names),
+]
+KnownModel = Annotated[
+    str, typer.Argument(help="Name or folder.", show_default=False, autocompletion=model_names)
+]
 ModelName = Annotated[str, typer.Option(help="What the model will be called.")]
 ArchitectureName = Annotated[
     str, typer.Option(help="Name of a network: see geoseg models architectures.")
@@ -183,7 +190,7 @@ def convert_weights(
 
 @models.command("export")
 def export_model(
-    name: Annotated[str, typer.Argument(help="Name, folder or file.", show_default=False)],
+    name: AnyModel,
     out: Annotated[
         Path,
         typer.Argument(
@@ -221,7 +228,7 @@ def export_model(
 
 @models.command("check")
 def check_model(
-    name: Annotated[str, typer.Argument(help="Name, folder or file.", show_default=False)],
+    name: AnyModel,
     write: Annotated[
         bool, typer.Option("--write", help="Keep the scores of now as those to compare with.")
     ] = False,
@@ -243,7 +250,7 @@ def check_model(
 
 @models.command("show")
 def show_model(
-    name: Annotated[str, typer.Argument(help="Name or folder.", show_default=False)],
+    name: KnownModel,
 ) -> None:
     """Print the card of a model: what it needs, what it gives, how good it is."""
     from geoseg.models.registry import CARD_FILE, find

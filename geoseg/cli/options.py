@@ -31,6 +31,22 @@ Maps = Annotated[
         show_default=False,
     ),
 ]
+
+
+def model_names(incomplete: str) -> list[str]:
+    """Models that can be called by name and begin so, for the completion of shells."""
+    from geoseg.errors import GeosegError  # noqa: PLC0415 (not for --help)
+    from geoseg.models.registry import available  # noqa: PLC0415 (not for --help)
+
+    try:
+        return [card.name for card in available() if card.name.startswith(incomplete)]
+    except GeosegError:
+        return []  # the command itself says what is wrong
+
+
+ModelOption = Annotated[
+    str, typer.Option(help="Name or folder of the model.", autocompletion=model_names)
+]
 LogJson = Annotated[bool, typer.Option("--log-json", help="Tell progress as JSON lines.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Tell nothing but errors.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -180,8 +180,9 @@ def show_models(cards: Sequence[ModelCard]) -> None:
 
 
 def show_health(findings: Sequence[Finding]) -> None:
-    """One line for each finding, with what would mend it."""
+    """One line for each finding, with what would mend it; what can be done without is no BAD."""
     console = _console()
     for f in findings:
         mend = "" if f.ok else f" -> {f.mend}"
-        console.print(f"{'ok ' if f.ok else 'BAD'} {f.what}: {f.found}{mend}", markup=False)
+        mark = "ok " if f.ok else "BAD" if f.needed else "-- "
+        console.print(f"{mark} {f.what}: {f.found}{mend}", markup=False)
