@@ -35,6 +35,7 @@ from geoseg.cli.plan import plan
 from geoseg.cli.plots import plots
 from geoseg.cli.train import train
 from geoseg.cli.vectorize import vectorize
+from geoseg.cli.view import view
 from geoseg.cli.water import water
 
 
@@ -73,6 +74,7 @@ app.command("plots")(plots)
 app.add_typer(alerts, name="alerts")
 app.command("train")(train)
 app.command("vectorize")(vectorize)
+app.command("view")(view)
 app.command("water")(water)
 app.command("land-use")(land_use)
 app.command("status")(status)

@@ -22,6 +22,7 @@ from geoseg.io.columns import GEOMETRY, SCHEMA
 from geoseg.io.geopackage_empty import make_empty
 from geoseg.io.geopackage_layer import LayerFiller, fill_layers, note_contents
 from geoseg.io.geopackage_tables import add_columns, add_provenance, add_styles
+from geoseg.io.reviews import carrying
 
 Batches = Iterable[pa.RecordBatch]
 
@@ -81,6 +82,8 @@ def write_layers(
 ) -> dict[str, int]:
     """Write polygons of several layers as they come; see :func:`write_geopackage`.
 
+    Reviews in the file that is replaced are kept.
+
     Args:
         path: The ``.gpkg``.
         schemas: Of the batches, by layer name.
@@ -98,11 +101,12 @@ def write_layers(
     if stray or not schemas:
         raise ProductError(f"{path}: styles without a layer: {sorted(stray)}; layers: {[*schemas]}")
     crs = crs_text(grid_crs)
-    with replacing(path) as made:
+    with carrying(path) as carry, replacing(path) as made:
         try:
             make_empty(made, schemas, crs=crs, titles=about.titles, changed=about.changed)
             filled = fill_layers(made, schemas, batches)
             _add_tables(made, filled, about)
+            carry(made)
         except sqlite3.Error as error:
             raise ProductError(f"{path}: cannot be written: {error}") from error
     return {layer.name: layer.rows for layer in filled}

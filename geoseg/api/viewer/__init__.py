@@ -1,0 +1,1 @@
+"""A map of products in the browser: what is shown, and who serves it to whom."""
