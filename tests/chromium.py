@@ -1,11 +1,11 @@
 """Real headless Chromium, told what to do over its own protocol: one process for many looks."""
 
 import base64
+import fcntl
 import itertools
 import json
 import os
 import shutil
-import subprocess
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -171,16 +171,13 @@ def browser(folder: Path):
     """A browser that keeps what it has in ``folder``; skips where there is none."""
     if BINARY is None:
         pytest.skip("there is no Chromium")
-    to_read, to_write = os.pipe()
-    from_read, from_write = os.pipe()
+    to_read, to_write, from_read, from_write = map(_high, (*os.pipe(), *os.pipe()))
     flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe",
              "--no-first-run", "--disable-dev-shm-usage", f"--user-data-dir={folder}"]  # fmt: skip
     # The browser reads and writes at 3 and 4, whatever numbers the pipes have here.
-    line = f'exec "$@" 3<&{to_read} 4>&{from_write}'
-    process = subprocess.Popen(
-        ["/bin/sh", "-c", line, "sh", BINARY, *flags],
-        pass_fds=(to_read, from_write), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    actions = [(os.POSIX_SPAWN_DUP2, to_read, 3), (os.POSIX_SPAWN_DUP2, from_write, 4)]
+    actions += [(os.POSIX_SPAWN_OPEN, n, os.devnull, os.O_RDWR, 0) for n in (1, 2)]
+    process = os.posix_spawn(BINARY, [BINARY, *flags], os.environ, file_actions=actions)
     os.close(to_read)
     os.close(from_write)
     try:
@@ -188,10 +185,13 @@ def browser(folder: Path):
         yield found
         found.call("Browser.close", {})
     finally:
-        os.close(to_write)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        os.close(to_write)  # which ends it, if it has not ended yet
+        os.waitpid(process, 0)
         os.close(from_read)
+
+
+def _high(number):
+    """Another number of what is open as ``number``: one that is in nobody's way."""
+    moved = fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, 10)
+    os.close(number)
+    return moved

@@ -37,7 +37,7 @@ def decimal(value: float | None, digits: int = 2) -> str:
 def metres(value: float) -> str:
     """A length as one would say it."""
     if value >= 1000:
-        return f"{value / 1000:,.4g} km"
+        return f"{value / 1000:,.0f} km" if value >= 1e5 else f"{value / 1000:.3g} km"
     return f"{value:.3g} m" if value >= 1 else f"{100 * value:.3g} cm"
 
 
