@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from geoseg.api.report_areas import PIXELS_ARE_NOT_AREAS
+from geoseg.api.report_facts import mapped_pixels
 from geoseg.api.scene_report import RECORD, REPORT, grid_of, occurring, read_record, upright
 from geoseg.errors import GeosegError, InputError
 from geoseg.io.atomic import write_bytes
@@ -25,7 +25,7 @@ from geoseg.io.report_page import (
 )
 from geoseg.io.report_pictures import class_map
 from geoseg.io.report_place import place_of
-from geoseg.io.report_words import NOTHING, count, hectares
+from geoseg.io.report_words import NOTHING, count, hectares, percent, several
 from geoseg.legend import LandClass
 from geoseg.run.clock import Clock
 from geoseg.run.noted import PastRun, Work
@@ -36,6 +36,10 @@ HISTORY: Final = "history.html"
 
 _MOST_SCENES, _MOST_RUNS, _THUMBS = 400, 100, 8
 _THUMB_SIDE = 180
+_AREAS = (
+    "Counted from pixels, with the errors of each map. What clouds hide or no scene covers has no "
+    "class: compare shares of what was seen, and only days on which most was seen."
+)
 _STATES = {
     "running": "a run is under way",
     "good": "the last run ended well",
@@ -110,7 +114,7 @@ def _part(root: Path, name: str) -> HistoryPart:
         thumbs=list(_thumbs(root, shown)),
         key=[(c.name, c.color) for c in classes],
         chart=_chart(shown, classes),
-        area_warning=PIXELS_ARE_NOT_AREAS,
+        area_warning=_AREAS,
         classes=[c.name for c in classes],
         scenes=[_scene(root, one, classes) for one in reversed(shown)],
         more_scenes=f"{more:,} earlier scenes are not shown." if more > 0 else "",
@@ -174,8 +178,8 @@ def _href(root: Path, one: _Mapped) -> str | None:
 def _chart(shown: Sequence[_Mapped], classes: Sequence[LandClass]) -> Chart | None:
     dated = [one for one in shown if one.record is not None and one.work.date]
     days = [date.fromisoformat((one.work.date or "")[:10]) for one in dated]
-    areas = {c.name: [_area(one, c.name) for one in dated] for c in classes}
-    return lines_chart(days, areas, {c.name: c.color for c in classes}, "ha")
+    shares = {c.name: [100 * _share(one, c.name) for one in dated] for c in classes}
+    return lines_chart(days, shares, {c.name: c.color for c in classes}, "% of what was seen")
 
 
 def _area(one: _Mapped, name: str) -> float:
@@ -183,19 +187,30 @@ def _area(one: _Mapped, name: str) -> float:
     return sum(float(row["area_ha"]) for row in rows if row["name"] == name)
 
 
+def _share(one: _Mapped, name: str) -> float:
+    """Of what was seen: clouds make areas smaller, and shares not."""
+    whole = sum(float(row["area_ha"]) for row in (one.record or {}).get("classes", []))
+    return _area(one, name) / whole if whole else 0.0
+
+
 def _scene(root: Path, one: _Mapped, classes: Sequence[LandClass]) -> HistoryScene:
     record, sure = one.record, (one.record or {}).get("confidence_mean")
     holes = one.work.facts.get("failed_blocks")
     notes = ["products went away"] if record is None else []
-    notes += [f"{holes:,} blocks failed"] if holes else []
+    notes += [f"{several(holes, 'block')} failed"] if holes else []
     return HistoryScene(
         date=(one.work.date or NOTHING)[:10],
         name=one.work.name,
         href=_href(root, one),
         note=", ".join(notes),
         areas=[NOTHING if record is None else hectares(_area(one, c.name)) for c in classes],
+        seen=_seen(record),
         confidence=NOTHING if sure is None else f"{sure:.1f} %",
     )
+
+
+def _seen(record: Mapping[str, Any] | None) -> str:
+    return NOTHING if record is None else percent(mapped_pixels(record) / max(1, record["pixels"]))
 
 
 def _tables(runs: Sequence[PastRun], failed: Sequence[Work]) -> list[Table]:

@@ -21,7 +21,7 @@ from geoseg.io.report_confidence import read_sureness
 from geoseg.io.report_page import ProductFile, SceneReport, scene_page
 from geoseg.io.report_pictures import SIDE, class_map, percent_key, percent_map, photo
 from geoseg.io.report_place import Place, place_of
-from geoseg.io.report_words import as_yaml, count, hectares, percent, size, span
+from geoseg.io.report_words import as_yaml, count, hectares, percent, several, size, span
 from geoseg.legend import LandClass
 
 REPORT: Final = "report.html"
@@ -207,7 +207,7 @@ def _holes(record: Mapping[str, Any], place: Place) -> list[tuple[int, int, int,
 def _state(record: Mapping[str, Any]) -> str:
     failed = len(record.get("failed_blocks") or [])
     if failed:
-        return f"Not whole: {failed:,} blocks failed. The same command tries them again."
+        return f"Not whole: {several(failed, 'block')} failed. The same command tries again."
     return "Whole: all blocks are done."
 
 

@@ -137,6 +137,7 @@ class HistoryScene:
     href: str | None
     note: str
     areas: Sequence[str]
+    seen: str
     confidence: str
 
 

@@ -14,6 +14,11 @@ def count(value: float | None) -> str:
     return NOTHING if value is None else f"{round(value):,}"
 
 
+def several(number: int, one: str) -> str:
+    """So many of what is called ``one``, and more with an s at its end."""
+    return f"{number:,} {one}{'' if number == 1 else 's'}"
+
+
 def percent(share: float | None) -> str:
     """A share as percent; one that is there is never told as nothing."""
     if share is None:

@@ -121,7 +121,7 @@ def test_it_tells_what_run_json_does(odd):
 
 def test_holes_are_told_and_drawn(folder):
     shown = seen(folder / "out/b_20240620/report.html")
-    assert "Not whole: 1 blocks failed" in shown.text
+    assert "Not whole: 1 block failed" in shown.text
     assert "rows 96 to 192, columns 96 to 192" in shown.text
     assert shown.tags.count("rect") == 1
 
@@ -154,7 +154,7 @@ def test_the_history_of_a_folder_tells_of_all_scenes(folder):
     shown = seen(page)
     assert "polyline" in shown.tags
     assert ODD in shown.text
-    assert "1 blocks failed" in shown.text
+    assert "1 block failed" in shown.text
     assert "the last run ended with failed scenes or blocks" in shown.text.lower()
     assert len(shown.images) == 2
     assert "b_20240620/report.html" in shown.links
