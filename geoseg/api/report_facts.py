@@ -155,7 +155,7 @@ def seen_tables(record: Record) -> list[Table]:
     if combined:
         scenes = combined["scenes"]
         rows = [(str(one["scene"]), str(one.get("acquired") or NOTHING)) for one in scenes]
-        tables.append(_long("Scenes that were combined", ("Scene", "Acquired"), rows))
+        tables.append(long_table("Scenes that were combined", ("Scene", "Acquired"), rows))
     return tables
 
 
@@ -192,7 +192,9 @@ def run_tables(record: Record) -> list[Table]:
     failed = record.get("failed_blocks") or []
     if failed:
         rows = [[_window(one), str(one["error"])] for one in failed]
-        tables.append(_long("Blocks that failed and are without classes", ("Block", "Why"), rows))
+        tables.append(
+            long_table("Blocks that failed and are without classes", ("Block", "Why"), rows)
+        )
     return tables
 
 
@@ -242,26 +244,40 @@ def machine_facts(record: Record) -> Facts:
 
 
 def source_tables(record: Record) -> list[Table]:
-    """Inputs with checksums, networks, settings' hashes, software."""
-    inputs = [
-        (str(one["href"]), size(one.get("bytes")), str(one.get("sha256") or one.get("sha256_of_samples") or NOTHING))
-        for one in record["inputs"]
-    ]  # fmt: skip
-    sampled = any("sha256_of_samples" in one for one in record["inputs"])
-    note = "Of large files samples were hashed, not all." if sampled else ""
+    """Inputs with checksums, networks, software, and hashes of it all."""
     titles = {one["name"]: one for one in record["model"].get("about") or []}
     models = [
-        (f"{one['name']} {one['version']}", *_about(titles.get(one["name"])), str(one["sha256"] or NOTHING))
+        (
+            f"{one['name']} {one['version']}",
+            *_about(titles.get(one["name"])),
+            str(one["sha256"] or NOTHING),
+        )
         for one in record["model"]["members"]
-    ]  # fmt: skip
+    ]
+    head = ("Network", "What it is", "Licence", "SHA-256 of its weights")
+    inputs, *others = source_rows(record)
+    return [inputs, long_table("Model", head, models), *others]
+
+
+def source_rows(record: Record) -> list[Table]:
+    """Inputs with checksums, software, and hashes of it all."""
+    inputs = [
+        (str(one["href"]), size(one.get("bytes")), str(_sha256(one) or NOTHING))
+        for one in record["inputs"]
+    ]
+    sampled = any("sha256_of_samples" in one for one in record["inputs"])
+    note = "Of large files samples were hashed, not all." if sampled else ""
     code = [(name, str(version)) for name, version in record["software"].items()]
     hashes = [(name, str(value)) for name, value in record["hashes"].items()]
     return [
-        _long("Inputs", ("File", "Size", "SHA-256"), inputs, note),
-        _long("Model", ("Network", "What it is", "Licence", "SHA-256 of its weights"), models),
-        _long("Software", ("Name", "Version"), code),
-        _long("What changes a result, as hashes", ("Part", "SHA-256"), hashes),
+        long_table("Inputs", ("File", "Size", "SHA-256"), inputs, note),
+        long_table("Software", ("Name", "Version"), code),
+        long_table("What changes a result, as hashes", ("Part", "SHA-256"), hashes),
     ]
+
+
+def _sha256(one: Mapping[str, Any]) -> Any:
+    return one.get("sha256") or one.get("sha256_of_samples")
 
 
 def _about(one: Mapping[str, Any] | None) -> tuple[str, str]:
@@ -269,7 +285,7 @@ def _about(one: Mapping[str, Any] | None) -> tuple[str, str]:
     return str(told.get("title") or NOTHING), str(told.get("license") or NOTHING)
 
 
-def _long(
+def long_table(
     caption: str, head: Sequence[str], rows: Sequence[Sequence[str]], note: str = ""
 ) -> Table:
     """A table of words that is cut where nobody reads on."""

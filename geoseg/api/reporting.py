@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from geoseg.api.change_report import write_change_report
 from geoseg.api.history_report import has_history, history_path, write_history
 from geoseg.api.report_areas import read_adjusted
 from geoseg.api.scene_report import RECORD, read_record, write_scene_report
@@ -33,6 +34,8 @@ def make_reports(folder: Path, *, areas: Path | None = None) -> list[Path]:
         return [write_history(folder)]
     record = read_record(folder)
     kind = record.get("kind")
+    if kind == "change" and adjusted is None:
+        return [write_change_report(folder)]
     if kind is not None or "scene" not in record:
         raise InputError(
             f"{folder / RECORD}: is of a {kind or 'run without a scene'}: no page is made of that"

@@ -121,7 +121,7 @@ def _scene_report(
         fingerprint=str(record["fingerprint"]),
         version=str(record["geoseg"]),
         where=facts.where_facts(record, place, when),
-        files=_files(folder),
+        files=sized(folder, _FILES),
         **_pictures(folder, found, place),
         **_confidence(folder, found, place),
         **_tables(record),
@@ -263,9 +263,10 @@ def _polygons(record: Mapping[str, Any]) -> str:
     return f"{told['count']:,} polygons{out if told['left_out'] else ''}."
 
 
-def _files(folder: Path) -> list[ProductFile]:
+def sized(folder: Path, files: Mapping[str, str]) -> list[ProductFile]:
+    """Of ``files``, by what they are, those in ``folder``."""
     found = []
-    for name, what in _FILES.items():
+    for name, what in files.items():
         path = folder / name
         if name in _GROWING:
             found.append(ProductFile(name, what, ""))

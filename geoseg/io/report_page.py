@@ -119,6 +119,41 @@ class SceneReport:
     files: Sequence[ProductFile] = field(default=())
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ChangeReport:
+    """What the report of two maps that were compared tells.
+
+    Attributes:
+        title, lead, figures, warnings: Above all.
+        picture, picture_words: The quicklook, and what it shows.
+        area_warning, change_tables: How large what changed is.
+        trust, trust_tables: What was left out, and how the maps lie to each other.
+        source_tables, settings, fingerprint, version: What it was made from.
+        files: Which lie beside the page.
+    """
+
+    title: str
+    lead: str
+    figures: Facts
+    warnings: Sequence[str]
+    picture: Embedded | None
+    picture_words: str
+    area_warning: str
+    change_tables: Sequence[Table]
+    trust: Facts
+    trust_tables: Sequence[Table]
+    source_tables: Sequence[Table]
+    settings: str
+    fingerprint: str
+    version: str
+    files: Sequence[ProductFile]
+
+
+def change_page(report: ChangeReport) -> bytes:
+    """The page of two maps that were compared."""
+    return _drawn("change.html", title=report.title, r=report)
+
+
 @dataclass(frozen=True, slots=True)
 class Thumb:
     """A small map that leads to its report."""

@@ -6,6 +6,7 @@ import base64
 import io
 from dataclasses import dataclass
 from math import ceil
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -52,6 +53,16 @@ def photo(image: Image.Image) -> Embedded:
     buffer = io.BytesIO()
     image.convert("RGB").save(buffer, "JPEG", quality=85)
     return Embedded(buffer.getvalue(), "jpeg")
+
+
+def shrunk(path: Path, most: int = 1400) -> Embedded | None:
+    """A picture file, at most so many pixels wide; None where it is none, or is not there."""
+    try:
+        with Image.open(path) as image:
+            image.thumbnail((most, 4 * most))
+            return photo(image)
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return None
 
 
 def class_map(

@@ -30,7 +30,7 @@ def hectares(value: float | None, *, unit: bool = False) -> str:
     """An area, to three digits or so."""
     if value is None:
         return NOTHING
-    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 1 else 4
+    digits = 0 if abs(value) >= 100 or not value else 1 if abs(value) >= 1 else 4
     return f"{value:,.{digits}f}{' ha' if unit else ''}"
 
 

@@ -80,6 +80,14 @@ def odd(folder):
 
 
 @pytest.fixture(scope="module")
+def compared(folder, odd, tmp_path_factory):
+    """The change between both scenes."""
+    out = tmp_path_factory.mktemp("change") / "out"
+    assert run(["change", str(odd), str(folder / "out/b_20240620"), str(out), "-q"]) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
 def page(folder, tmp_path_factory):
     """One browser for all looks."""
     with browser(tmp_path_factory.mktemp("profile")) as found:
@@ -188,6 +196,21 @@ def test_areas_are_told_with_intervals_where_a_sample_gives_them(odd, tmp_path, 
     assert (out / "report.html").read_bytes() == before
 
 
+def test_a_comparison_has_a_page_too(folder, odd, compared, capsys):
+    first = (compared / "report.html").read_bytes()
+    shown, record = seen(compared / "report.html"), record_of(compared)
+    assert run(["report", str(compared)]) == 0
+    assert (compared / "report.html").read_bytes() == first
+    assert not {"script", "iframe"} & set(shown.tags)
+    assert ODD in shown.text
+    assert "2024-06-15 to 2024-06-20" in shown.text
+    for row in record["by_class"]:
+        assert row["class"] in shown.text
+    assert record["not_seen_ha"] > 0
+    assert f"{record['not_seen_ha']:,.1f} ha" in shown.text
+    assert shown.images[0]["alt"].startswith("The map of")
+
+
 @pytest.mark.parametrize(
     ("made", "said"),
     [
@@ -223,11 +246,11 @@ def test_it_can_be_left_out_and_comes_later_without_a_new_map(folder, tmp_path):
     assert "No picture of the scene" in seen(out / "report.html").text
 
 
-@pytest.mark.parametrize("which", ["scene", "history"])
+@pytest.mark.parametrize("which", ["scene", "history", "change"])
 def test_chromium_shows_it_well_on_phones_and_desks_by_day_and_night(
-    folder, odd, page, which, tmp_path
+    folder, odd, compared, page, which, tmp_path
 ):
-    path = (odd if which == "scene" else folder / "out") / "report.html"
+    path = {"scene": odd, "history": folder / "out", "change": compared}[which] / "report.html"
     papers = set()
     for width in (375, 820, 1280):
         for dark in (False, True):
