@@ -7,12 +7,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from geoseg.api.holes import Holes
 from geoseg.io.traffic import NOTHING, Traffic
 from geoseg.legend import Legend
 from geoseg.models.base import ModelCard
 from geoseg.models.committee import Committee
 from geoseg.run.base import Done
 from geoseg.run.loop import Summary
+from geoseg.run.reporter import Reporter
+from geoseg.steps.segment import most_memory
+
+_ABOUT = ("title", "license", "held_out")
+"""What a report says of a network, of all that its card does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +30,7 @@ class Account:
     as the model left them. ``changed`` are the pixels that were refined to another class; None
     where nothing was refined. ``traffic`` is what the blocks asked servers for. ``thin_chips``
     are those of the skipped ones that had valid pixels, but too few, and ``dropped`` the valid
-    pixels that have no class therefore.
+    pixels that have no class therefore. ``memory`` is the most bytes that a worker had so far.
     """
 
     blocks: int
@@ -40,6 +46,7 @@ class Account:
     traffic: Traffic = NOTHING
     thin_chips: int = 0
     dropped: int = 0
+    memory: int = 0
 
     @classmethod
     def of(cls, blocks: Iterable[Done], refined: Iterable[Done] | None = None) -> Account:
@@ -47,13 +54,14 @@ class Account:
         total: Counter[str] = Counter()
         counts: Counter[int] = Counter()
         areas: dict[int, float] = {}
-        seams, traffic = [0, 0, 0, 0], NOTHING
+        seams, traffic, memory = [0, 0, 0, 0], NOTHING, 0
         for done in blocks:
             report = done.report
             total["blocks"] += 1
             for key in ("pixels", "valid", "chips", "skipped", "thin", "dropped", "confidence"):
                 total[key] += report[key]
             traffic += Traffic(**report["remote"])
+            memory = max(memory, report.get("memory", 0))
             if refined is None:
                 _count(report, counts, areas)
             seams = [a + b for a, b in zip(seams, report["seams"], strict=True)]
@@ -75,6 +83,7 @@ class Account:
             traffic,
             total["thin"],
             total["dropped"],
+            memory,
         )
 
     def classes(self, legend: Legend) -> list[dict[str, Any]]:
@@ -118,6 +127,35 @@ def timing(summaries: Mapping[str, Summary]) -> dict[str, Any]:
     }
 
 
+def memory_record(planned: int, account: Account) -> dict[str, int]:
+    """Bytes of memory: what was planned for a worker, and the most that processes had so far."""
+    return {
+        "planned_per_worker": planned,
+        "most_of_a_worker": account.memory,
+        "most_of_the_client": most_memory(),
+    }
+
+
+def what_lacks(scene: str, account: Account, holes: Holes) -> list[str]:
+    """Warnings about what is not in the map."""
+    warnings = []
+    if holes:
+        warnings.append(f"scene {scene}: {holes}; the same command tries them again")
+    if not account.valid:
+        why = "masks, nodata, the area or tiling.min_valid leave no pixel"
+        warnings.append(f"scene {scene}: nothing is mapped: {why}")
+    return warnings
+
+
+def tell_traffic(scene: str, remote: Mapping[str, int], reporter: Reporter) -> None:
+    """Say what servers were asked for, where they were."""
+    if remote["requests"]:
+        reporter.message(
+            f"scene {scene}: {remote['requests']:,} requests to servers, "
+            f"{remote['bytes'] / 1e6:,.1f} MB received"
+        )
+
+
 def model_record(card: ModelCard, committee: Committee) -> dict[str, Any]:
     """What ``run.json`` says of the model: the joint card of ``committee``, and its members."""
     return {
@@ -129,6 +167,10 @@ def model_record(card: ModelCard, committee: Committee) -> dict[str, Any]:
             for m in committee.members
         ],
         "answers": committee.answers,
+        "about": [
+            {"name": m.card.name, **{key: m.card.about.get(key) for key in _ABOUT}}
+            for m in committee.members
+        ],
         "symmetries": committee.symmetries,
         "scales": [float(scale) for scale in committee.scales],
     }

@@ -190,6 +190,8 @@ class Diary:
         if holed:
             counts["with holes"] = holed
         self.ledger.end("partial" if counts["failed"] or holed else "good", counts)
+        if len(results) > 1 or self.workflow.monitor is not None:
+            self._tell_history()
 
     def broken(self, error: BaseException) -> None:
         """Note that the run ended by an error."""
@@ -202,6 +204,16 @@ class Diary:
             if state == "failed":
                 told = f"the run failed: {error}"
                 self.ledger.tell("failure", self._once("run", str(error)), told)
+            if self.workflow.monitor is not None:
+                self._tell_history()
+
+    def _tell_history(self) -> None:
+        """Make the page of all runs anew."""
+        if self.workflow.output.report:
+            from geoseg.api.history_report import write_history  # noqa: PLC0415 (when all is done)
+
+            with self._as_well_as_it_goes():
+                write_history(self.ledger.root)
 
     def deliver(self) -> None:
         """Tell what is to be told; never fails."""

@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from geoseg.api import fingerprint
-from geoseg.api.accounts import Account
+from geoseg.api.accounts import Account, what_lacks
 from geoseg.api.after import after_scenes, check_after
 from geoseg.api.chosen import Chosen, EngineRefusedError
 from geoseg.api.combining import combined_settings
@@ -137,6 +137,7 @@ class _Run:
         why = diary.why(task, made_from, finished=products.finished(), force=self.force)
         if why is None:
             diary.made(task, made_from, None)
+            products.tell()
             self.reporter.message(f"scene {scene.id}: up to date")
             return SceneResult(scene.id, task.directory, products.paths(), fresh=False)
         self._connect()
@@ -202,7 +203,7 @@ class _Run:
             trace = Tracing(task.plan, work, products.outlining, parts)
             moved = trace.run(lambda stage: _do(stage, executor, resuming), summaries)
         account = _account(stages, work)
-        lacks = _what_lacks(task, account, holes)
+        lacks = what_lacks(task.plan.scene.id, account, holes)
         self._warn(lacks, reporter)
         told = {
             "numbers": numbers,
@@ -367,17 +368,6 @@ def _account(stages: list[Stage], work: WorkFolder) -> Account:
             stack.enter_context(stage.ledger(work)) for stage in stages if stage.counts
         )
         return Account.of(segmented.reports(), *(ledger.reports() for ledger in others))
-
-
-def _what_lacks(task: SceneTask, account: Account, holes: Holes) -> list[str]:
-    """Warnings about what is not in the map."""
-    scene, warnings = task.plan.scene.id, []
-    if holes:
-        warnings.append(f"scene {scene}: {holes}; the same command tries them again")
-    if not account.valid:
-        why = "masks, nodata, the area or tiling.min_valid leave no pixel"
-        warnings.append(f"scene {scene}: nothing is mapped: {why}")
-    return warnings
 
 
 def _stored_parts(task: SceneTask, made_from: MadeFrom) -> dict[str, str]:

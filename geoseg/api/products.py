@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import Any
 
 from geoseg.api import fingerprint
-from geoseg.api.accounts import Account, model_record, timing
+from geoseg.api.accounts import Account, memory_record, model_record, tell_traffic, timing
 from geoseg.api.combining import date_text
 from geoseg.api.fingerprint import FileState
 from geoseg.api.finished import is_finished
@@ -27,6 +27,7 @@ from geoseg.api.observations import (
 from geoseg.api.outlining import SUFFIX_OF, Outlining, areas_record, outlining
 from geoseg.api.planning import RunPlan, SceneTask
 from geoseg.api.polygons import Stored, store_polygons, write_polygons
+from geoseg.api.scene_report import REPORT, write_scene_report
 from geoseg.io.atomic import remove_file, write_bytes
 from geoseg.io.cog import write_class_cog
 from geoseg.io.columns import attributes
@@ -98,6 +99,7 @@ class Products:
             },
             "project": ("project.qgz", output.project),
             "quicklook": ("quicklook.png", output.quicklook),
+            "report": (REPORT, output.report),
             "run": ("run.json", True),
             "item": ("item.json", True),
         }
@@ -112,8 +114,18 @@ class Products:
         return outlining(vector, self._legend, self._scene.grid, title=self._title)
 
     def finished(self) -> bool:
-        """Whether all of them are there, made from the same inputs, model, settings and code."""
-        return is_finished(self.paths(), self.fingerprint)
+        """Whether all of them are there, made from the same inputs, model, settings and code.
+
+        But for the report, which is made of the others: see :meth:`tell`.
+        """
+        paths = {role: path for role, path in self.paths().items() if role != "report"}
+        return is_finished(paths, self.fingerprint)
+
+    def tell(self) -> None:
+        """Make the report, where one is wanted and not there yet."""
+        path = self.paths().get("report")
+        if path is not None and not path.exists():
+            write_scene_report(path.parent)
 
     def write(
         self,
@@ -148,20 +160,15 @@ class Products:
         )
         if polygons is not None:
             record["polygons"] |= self._shaped(polygons, moved)
-        self._tell_traffic(record["remote"], reporter)
+        tell_traffic(self._scene.id, record["remote"], reporter)
         record["seconds"]["products"] = {"wall": round(perf_counter() - begun, 3)}
         write_bytes(paths["run"], (json.dumps(record, indent=2, default=str) + "\n").encode())
+        if "report" in paths:
+            write_scene_report(self.task.directory)
         fingerprint.check_states(self.files)  # pictures show the scene itself
         self._write_item(paths)
         reporter.advance(blocks=max(0, len(paths) - 3 - len(means)), pixels=0)
         return record
-
-    def _tell_traffic(self, remote: Mapping[str, int], reporter: Reporter) -> None:
-        if remote["requests"]:
-            reporter.message(
-                f"scene {self._scene.id}: {remote['requests']:,} requests to servers, "
-                f"{remote['bytes'] / 1e6:,.1f} MB received"
-            )
 
     @property
     def _scene(self) -> Scene:
@@ -373,6 +380,7 @@ class Products:
                 "left_out_ha": round(polygons.dropped_area_m2 / 1e4, 4),
             },
             "seconds": timing(summaries),
+            "memory": memory_record(plan.memory_per_worker, account),
             "remote": asdict(account.traffic + METER.take()),
         }
 

@@ -33,6 +33,7 @@ from geoseg.cli.options import (
 )
 from geoseg.cli.plan import plan
 from geoseg.cli.plots import plots
+from geoseg.cli.report import report
 from geoseg.cli.train import train
 from geoseg.cli.vectorize import vectorize
 from geoseg.cli.view import view
@@ -71,6 +72,7 @@ app.command("diff")(diff)
 app.command("init")(init)
 app.command("plan")(plan)
 app.command("plots")(plots)
+app.command("report")(report)
 app.add_typer(alerts, name="alerts")
 app.command("train")(train)
 app.command("vectorize")(vectorize)

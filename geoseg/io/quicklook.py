@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin, UnidentifiedImageError
 
 from geoseg.errors import ProductError
 from geoseg.grid import GeoBox
@@ -29,7 +29,7 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 PANEL = 560  # longest side of a panel, in pixels: what callers should decimate to
 _SMALLEST = 320  # shortest width, so that titles fit over narrow scenes
-_MARGIN, _GAP = 32, 24
+_MARGIN, _GAP, _TOP = 32, 24, 104
 _INK: Rgb = (33, 37, 41)
 _FAINT: Rgb = (108, 117, 125)
 _PAPER: Rgb = (255, 255, 255)
@@ -37,6 +37,7 @@ _FRAME: Rgb = (206, 212, 218)
 _CHECKER = ((233, 236, 239), (248, 249, 250))  # what nodata looks like
 _CONFIDENCE = "Confidence"
 _ROW = 26  # height of a line of the legend
+_SCENE_KEY = "geoseg:scene"  # of the PNG: left, top, width and height of the scene's panel
 _FINE = 2  # lines are drawn this much larger and shrunk, which smooths them
 
 
@@ -83,9 +84,22 @@ def write_quicklook(path: str | Path, picture: Picture, *, title: str, note: str
     panels = _panels(picture)
     widths = [max(panel.width, _SMALLEST) for _, panel in panels]
     legend = _legend(picture, sum(widths) + _GAP * (len(panels) - 1))
-    buffer = io.BytesIO()
-    _compose(panels, legend, title, note).save(buffer, "PNG", optimize=False, compress_level=6)
+    buffer, scene = io.BytesIO(), panels[0][1]
+    told = PngImagePlugin.PngInfo()
+    told.add_text(_SCENE_KEY, f"{_MARGIN} {_TOP} {scene.width} {scene.height}")
+    board = _compose(panels, legend, title, note)
+    board.save(buffer, "PNG", optimize=False, compress_level=6, pnginfo=told)
     write_bytes(path, buffer.getvalue())
+
+
+def read_scene_panel(path: str | Path) -> Image.Image | None:
+    """The picture of the scene in a quicklook; None where the file is none, or is not there."""
+    try:
+        with Image.open(path) as board:
+            left, top, width, height = map(int, str(board.info[_SCENE_KEY]).split())
+            return board.convert("RGB").crop((left, top, left + width, top + height))
+    except (OSError, KeyError, ValueError, UnidentifiedImageError, Image.DecompressionBombError):
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,7 +353,7 @@ def _compose(
     widths = [max(panel.width, _SMALLEST) for _, panel in panels]
     height = max(panel.height for _, panel in panels)
     inner = legend.width
-    top, under = 104, 104 + height + 24
+    top, under = _TOP, _TOP + height + 24
     bottom = under + legend.height + (54 if note else 28)
     board = Image.new("RGB", (inner + 2 * _MARGIN, bottom), _PAPER)
     draw = ImageDraw.Draw(board)

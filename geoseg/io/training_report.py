@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from geoseg.io import training_plots as plots
 from geoseg.io.atomic import write_bytes
+from geoseg.io.report_words import as_yaml
 from geoseg.legend import Legend
 from geoseg.ops.calibration import Calibration
 
@@ -76,7 +77,7 @@ def _page(data: ReportData, pictures: Mapping[str, Markup]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"share": _share, "count": _count, "clock": _clock, "yaml": _yaml}
+    environment.filters |= {"share": _share, "count": _count, "clock": _clock, "yaml": as_yaml}
     template = environment.get_template("training.html")
     scenes = data.division["scenes"]
     cut = [scene for scene in scenes if "cells" in scene]
@@ -111,24 +112,3 @@ def _clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
-
-
-def _yaml(value: Any, depth: int = 0) -> str:
-    """Settings as people write them, without what is empty."""
-    pad = "  " * depth
-    if isinstance(value, Mapping):
-        lines = []
-        for key, below in value.items():
-            if below is None or below in ([], {}):
-                continue
-            nested = isinstance(below, Mapping) or (
-                isinstance(below, list) and any(isinstance(b, Mapping) for b in below)
-            )
-            lines.append(f"{pad}{key}:\n{_yaml(below, depth + 1)}" if nested
-                         else f"{pad}{key}: {_yaml(below)}")  # fmt: skip
-        return "\n".join(lines)
-    if isinstance(value, list) and any(isinstance(b, Mapping) for b in value):
-        return "\n".join(f"{pad}- {_yaml(b, depth + 1).lstrip()}" for b in value)
-    if isinstance(value, list):
-        return f"[{', '.join(map(str, value))}]"
-    return str(value).lower() if isinstance(value, bool) else str(value)

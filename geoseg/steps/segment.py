@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from time import perf_counter, thread_time
 from typing import Any, Final
 from zlib import crc32
@@ -292,6 +294,7 @@ class SegmentBlocks:
             **_account(found, block, self._tiling.lattice.stride, self._metric),
             "crc": checksums(stored),
             "remote": asdict(METER.take()),
+            "memory": most_memory(),
             "seconds": {**found.seconds, "write": perf_counter() - start},
         }
 
@@ -324,6 +327,16 @@ class SegmentBlocks:
         start, cpu = perf_counter(), thread_time()
         result = infer(loaded, self._segmenter, self._tiling)
         return result, perf_counter() - start, thread_time() - cpu
+
+
+def most_memory() -> int:
+    """The most bytes of memory that this process has had so far; 0 where that is not known."""
+    with suppress(OSError, ValueError):
+        # Not getrusage: after a fork it tells of the parent, too.
+        for line in Path("/proc/self/status").read_text("ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return 0
 
 
 def plane_names(layers: Iterable[str], codes: Sequence[int]) -> list[str]:

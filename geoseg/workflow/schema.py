@@ -106,6 +106,8 @@ class Output(Section):
     """Polygons; false for none."""
     quicklook: bool = True
     """Write a PNG of scene, map and polygons."""
+    report: bool = True
+    """Write a page that tells of map, areas, confidence, times and inputs; needs no network."""
     project: bool = True
     """Write a QGIS project."""
     keep_work: bool = False

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.api import fingerprint
+from geoseg.api.change_report import write_change_report
 from geoseg.api.changes.maps import MapPair
 from geoseg.api.changes.pictures import write_picture
 from geoseg.api.changes.polygons import LAYER, ChangePolygons
@@ -102,6 +103,7 @@ class ChangeProducts:
         )
         record = self._record(matrix, stored) | dict(told)
         write_bytes(paths["run"], _json(record))
+        write_change_report(self.folder)
         self._write_item(paths)
         return record
 

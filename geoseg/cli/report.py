@@ -1,0 +1,42 @@
+"""The command that makes the page of a run again."""
+
+# ruff: noqa: PLC0415 (heavy imports wait until a command needs them: --help takes < 0.5 s)
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from geoseg.cli.options import AsJson, print_json
+
+
+def report(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            help="A folder of products, or one that a workflow writes to.", show_default=False
+        ),
+    ],
+    areas: Annotated[
+        Path | None,
+        typer.Option(
+            help="What 'geoseg evaluate areas --output' wrote: areas with intervals.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make report.html of a folder of products, or of all that a workflow has done in it.
+
+    A run makes it by itself; this makes it again, from what lies in the folder alone.
+    """
+    from geoseg.api.reporting import make_reports
+
+    made = make_reports(folder, areas=areas)
+    if as_json:
+        print_json([str(path) for path in made])
+        return
+    for path in made:
+        typer.echo(str(path))
