@@ -31,6 +31,7 @@ from geoseg.cli.options import (
 )
 from geoseg.cli.plan import plan
 from geoseg.cli.plots import plots
+from geoseg.cli.style import style
 from geoseg.cli.train import train
 from geoseg.cli.vectorize import vectorize
 from geoseg.cli.water import water
@@ -68,6 +69,7 @@ app.command("diff")(diff)
 app.command("plan")(plan)
 app.command("plots")(plots)
 app.add_typer(alerts, name="alerts")
+app.command("style")(style)
 app.command("train")(train)
 app.command("vectorize")(vectorize)
 app.command("water")(water)
