@@ -180,6 +180,7 @@ def project_of(folder, size, wishes):
     shown = root.checkedLayers()
     return {
         "title": project.title(),
+        "layers": [node.name() for node in root.findLayers()],
         "crs": project.crs().authid(),
         "groups": [
             [group.name(), group.isVisible(), [node.name() for node in group.findLayers()]]
@@ -191,7 +192,7 @@ def project_of(folder, size, wishes):
             QgsUnitTypes.toString(times.timeStepUnit()),
         ],
         "frames": [
-            draw(shown, size, f"{folder}/frame-{number}.png", frame=frame)
+            draw(shown, size, f"{folder}-frame-{number}.png", frame=frame)
             for number, frame in enumerate(wishes.get("frames", ()))
         ],
     }
@@ -201,11 +202,16 @@ def main(folder, size, scale, wishes, *paths):
     app = QgsApplication([], False)  # noqa: FBT003 (it takes no keywords)
     app.initQgis()
     size, wishes = [int(n) for n in size.split("x")], json.loads(wishes)
-    layers = [layer for path in paths for layer in layers_of(str(Path(path).resolve()))]
-    told = [seen(layer, size, folder, i, int(scale), wishes) for i, layer in enumerate(layers)]
-    shown = [layer.name() for layer in QgsProject.instance().layerTreeRoot().checkedLayers()]
-    project = project_of(folder, size, wishes) if QgsProject.instance().fileName() else None
-    said = {"layers": told, "shown": shown, "project": project}
+    said = {"layers": [], "shown": [], "projects": []}
+    for path in paths:  # one after the other: reading a project forgets the layers of the last one
+        for layer in layers_of(str(Path(path).resolve())):
+            index = len(said["layers"])
+            said["layers"].append(seen(layer, size, folder, index, int(scale), wishes))
+        if path.endswith(".qgz"):
+            number = len(said["projects"])
+            said["projects"].append(project_of(f"{folder}/{number}", size, wishes))
+            checked = QgsProject.instance().layerTreeRoot().checkedLayers()
+            said["shown"] = [layer.name() for layer in checked]
     print(json.dumps(said), flush=True)  # noqa: T201 (what it is for)
     os._exit(0)  # QGIS likes to crash while it is taken down
 

@@ -78,7 +78,7 @@ def own_styles(path: Path) -> list[OwnStyle]:
             "SELECT f_table_name, styleName, styleQML, styleSLD, useAsDefault, description, "
             "update_time FROM layer_styles ORDER BY id"
         ).fetchall()
-        found = [OwnStyle(*(("" if cell is None else cell) for cell in row)) for row in rows]
+        found = [OwnStyle._make("" if cell is None else cell for cell in row) for row in rows]
         return [style for style in found if not ours(style.qml)]
     return []
 

@@ -39,6 +39,8 @@ def label_expression(fields: Collection[str], *, name: str) -> str:
     """
     first = next((f for f in ("plot_id", "lake") if f in fields), name)
     parts = [_column(first)]
+    if first == "lake":  # those that were found have no name, but an identifier
+        parts = [f"if(regexp_match({_column(first)}, '^[0-9a-f]{{16}}$'), '', {_column(first)})"]
     hectares = next((f for f in ("area_ha", "last_ha") if f in fields), None)
     if hectares is not None:
         # Small polygons would all be "0 ha" without decimals, and large ones need none.
@@ -48,7 +50,7 @@ def label_expression(fields: Collection[str], *, name: str) -> str:
     if "start" in fields:
         parts.append(rf"'\n' || to_string({_column('start')})")
     # concat() leaves out a part that is null, where || would make the whole label null.
-    return parts[0] if len(parts) == 1 else f"concat({', '.join(parts)})"
+    return parts[0] if len(parts) == 1 else f"trim(concat({', '.join(parts)}))"
 
 
 def labelling(expression: str, *, below: float) -> ET.Element:

@@ -11,8 +11,8 @@ from typing import Final
 from xml.etree import ElementTree as ET
 
 _TICK: Final = timedelta(seconds=1)
-_STEPS: Final = ((360, "years"), (28, "months"), (7, "weeks"))
-"""Fewest days between two layers, and the step of the slider that suits them."""
+_STEPS: Final = ((360, "y"), (28, "mon"), (7, "wk"))
+"""Fewest days between two layers, and what QGIS calls the step of the slider that suits them."""
 
 _FIELDS: Final = (("start", "end"), ("date_from", "date_to"), ("loss_after", "loss_last"))
 """Attributes with the first and the last day of a polygon, most telling first."""
@@ -86,16 +86,24 @@ def times_of(fields: Collection[str]) -> tuple[str, str] | None:
 def field_range(start: str, end: str) -> ET.Element:
     """When polygons are shown: by two attributes with dates, or by one of a day or of two.
 
-    One attribute may hold ``2024-06-01``, or ``2024-06-01/2024-06-30``.
+    Attributes may hold texts, and one alone ``2024-06-01`` or ``2024-06-01/2024-06-30``. What has
+    no date is always shown.
     """
     common = {"enabled": "1", "durationUnit": "d", "fixedDuration": "0", "accumulate": "0"}
-    if start != end:
+    if (start, end) == _FIELDS[0]:  # dates, which QGIS leaves to the file's own index
         said = {"mode": "2", "startField": start, "endField": end, "limitMode": "1"}
         return ET.Element("temporal", {**common, **said})
-    column = '"' + start.replace('"', '""') + '"'
-    first, last = (f"to_datetime({side}({column}, 10))" for side in ("left", "right"))
-    said = {"mode": "5", "startExpression": first, "endExpression": last, "limitMode": "1"}
+    sides = (("left", start, "1000-01-01"), ("right", end, "9999-12-31"))
+    first, last = (
+        f"coalesce(to_datetime({side}({_column(name)}, 10)), to_datetime('{never}'))"
+        for side, name, never in sides
+    )
+    said = {"mode": "4", "startExpression": first, "endExpression": last, "limitMode": "1"}
     return ET.Element("temporal", {**common, **said})
+
+
+def _column(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def time_settings(shown: Sequence[Shown]) -> ET.Element | None:
@@ -114,7 +122,7 @@ def step_of(shown: Sequence[Shown]) -> str:
     """The step of the slider: as long as the shortest time between two layers, or a day."""
     starts = sorted({one.start for one in shown})
     least = min((b - a for a, b in pairwise(starts)), default=timedelta(days=1))
-    return next((unit for days, unit in _STEPS if least >= timedelta(days=days)), "days")
+    return next((unit for days, unit in _STEPS if least >= timedelta(days=days)), "d")
 
 
 def _midnight(when: date | datetime) -> datetime:

@@ -84,9 +84,9 @@ def _layout(file: BinaryIO) -> _Layout | None:
         return None
     (version,) = struct.unpack_from(f"{order}H", head, 2)
     if version == 42:
-        return _Layout(order, *struct.unpack_from(f"{order}I", head, 4), "H", "HHII", "I")
+        return _Layout(order, struct.unpack_from(f"{order}I", head, 4)[0], "H", "HHII", "I")
     if version == 43:
-        return _Layout(order, *struct.unpack_from(f"{order}Q", head, 8), "Q", "HHQQ", "Q")
+        return _Layout(order, struct.unpack_from(f"{order}Q", head, 8)[0], "Q", "HHQQ", "Q")
     return None
 
 
