@@ -30,12 +30,17 @@ def lacking():
     return "Debian's python3-qgis is not installed" if asked.returncode else ""
 
 
-def open_in_qgis(folder: Path, *paths: Path, size: tuple[int, int], scale: int = 1) -> dict:
-    """Layers of ``paths`` as QGIS sees them, drawn to ``folder``; ``size`` is width and height."""
+def open_in_qgis(
+    folder: Path, *paths: Path, size: tuple[int, int], scale: int = 1, **wishes: list
+) -> dict:
+    """Layers of ``paths`` as QGIS sees them, drawn to ``folder``; ``size`` is width and height.
+
+    For ``wishes`` see ``qgis_side.py``.
+    """
     if lacking():
         pytest.skip(lacking())
     folder.mkdir(parents=True, exist_ok=True)
-    command = [PYTHON, SIDE, folder, f"{size[0]}x{size[1]}", str(scale), *paths]
+    command = [PYTHON, SIDE, folder, f"{size[0]}x{size[1]}", str(scale), json.dumps(wishes), *paths]
     done = subprocess.run(
         list(map(str, command)),
         env=environment() | {"XDG_RUNTIME_DIR": str(folder), "HOME": str(folder)},

@@ -15,6 +15,7 @@ from geoseg.api import fingerprint
 from geoseg.api.alerts import hold_store, settle
 from geoseg.api.places import check_folder
 from geoseg.api.polygons import Passing
+from geoseg.api.series_projects import write_alert_project
 from geoseg.errors import InputError
 from geoseg.grid import blocks, full_window
 from geoseg.io.alert_store import AlertStore, rule_text
@@ -38,6 +39,7 @@ from geoseg.io.qml import (
     write_confidence_qml,
     write_value_qml,
 )
+from geoseg.io.qml_labels import label_scale
 from geoseg.io.rat import write_rat
 from geoseg.io.zarr_store import ZarrRaster
 from geoseg.legend import LandClass, Legend
@@ -67,7 +69,10 @@ _LEVELS = tuple(
     LandClass(n, LEVEL_NAMES[n], color)
     for n, color in ((2, "#f4a3c0"), (3, "#dc6699"), (4, "#a0003c"))
 )
-_FILES = ("alerts.tif", "state.tif", "dates.tif", "counts.tif", "confidence.tif", "alerts.gpkg")
+_FILES = (
+    "alerts.tif", "state.tif", "dates.tif", "counts.tif", "confidence.tif", "alerts.gpkg",
+    "project.qgz",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +115,8 @@ def export(
     ``alerts.tif`` has the numbers of Global Forest Watch, ``state.tif`` OPERA's states,
     ``dates.tif`` first detection, last clear day before it and last detection as days since
     1970-01-01, ``counts.tif`` detections and days from the first to the last one,
-    ``confidence.tif`` percents, ``alerts.gpkg`` polygons. The same store gives the same bytes.
+    ``confidence.tif`` percents, ``alerts.gpkg`` polygons, ``project.qgz`` shows them in QGIS. The
+    same store gives the same bytes.
 
     Args:
         store: The store.
@@ -140,8 +146,12 @@ def export(
             # That of an earlier export must not vouch for a mixture of old and new.
             remove_file(out / "item.json")
             paths = _write_rasters(made, laid, out, teller)
-            polygons = _write_polygons(made, laid, out / _FILES[-1], min_area, workers, teller)
-            paths["alerts"] = out / _FILES[-1]
+            file = out / "alerts.gpkg"
+            polygons = _write_polygons(made, laid, file, min_area, workers, teller)
+            paths["alerts"] = file
+            days = sorted(to_date(scene.day) for scene in made.scenes)
+            span = (days[0], days[-1])
+            paths["project"] = write_alert_project(out, paths, made.grid, span, LAYER)
             _write_item(made, out, paths)
     teller.done(f"{out}: {polygons.kept} alerts, {polygons.dropped} smaller ones left out")
     return Exported(
@@ -259,7 +269,7 @@ def _write_polygons(
         passing = Passing(AlertPolygons(polygons, laid.regions))
         fields = attributes(passing.schema)
         about = About(
-            {LAYER: polygon_qml(_LEVELS, fields, times=("start", "end"))},
+            {LAYER: polygon_qml(_LEVELS, fields, labels_below=label_scale(made.grid))},
             {LAYER: "Alerts of forest loss"},
             _tags(made),
         )
@@ -290,6 +300,7 @@ def _write_item(made: AlertStore, out: Path, paths: Mapping[str, Path]) -> None:
         "state": class_asset(paths["state"], grid, STATES),
         "confidence": confidence_asset(paths["confidence"], grid),
         "alerts": ItemAsset(paths["alerts"], "Alerts, polygons"),
+        "project": ItemAsset(paths["project"], "QGIS project", ("metadata",)),
     }
     titles = {"dates": "Dates", "counts": "Counts", "gfw": "Alerts, GFW encoding"}
     for role, title in titles.items():

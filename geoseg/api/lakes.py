@@ -22,6 +22,7 @@ from geoseg.io.base import RasterReader
 from geoseg.io.charts import Interval, intervals_chart
 from geoseg.io.cog import write_class_cog
 from geoseg.io.label_vectors import read_table
+from geoseg.io.qml import outline_style, polygon_document
 from geoseg.io.tables import write_polygon_tables, write_tables
 from geoseg.io.zones import Zones
 from geoseg.legend import LandClass, Legend
@@ -190,15 +191,17 @@ def write_lakes(folder: Path, lakes: Lakes) -> dict[str, Path]:
     made = write_tables(folder, {"lake_areas": lakes.series})
     if lakes.zones.crs is None:
         raise InputError("lakes are polygons")  # never everything: callers give polygons
-    path = folder / "lakes.gpkg"
+    path, summary = folder / "lakes.gpkg", _summary(lakes)
+    style = outline_style(_BODIES.classes[0].rgb, summary.column_names, name="lake")
     write_polygon_tables(
         path,
         "lakes",
         lakes.zones.shapes,
-        _summary(lakes),
+        summary,
         {"lake_areas": lakes.series},
         crs=str(lakes.zones.crs.proj.to_wkt()),
         title="Lakes and reservoirs",
+        style=polygon_document(style),
     )
     chart = folder / "lake_areas.svg"
     write_bytes(chart, intervals_chart(_panels(lakes), y_label="ha"))

@@ -26,6 +26,7 @@ from geoseg.api.map_rasters import (
 )
 from geoseg.api.planning import RunPlan
 from geoseg.api.results import SceneResult
+from geoseg.api.series_projects import write_land_use_project
 from geoseg.api.time_legend import dynamics_of, legend_of, orders_of, relabelled
 from geoseg.io.map_series import MapSeries, OpenMaps
 from geoseg.io.periods import period_at
@@ -164,6 +165,8 @@ def make_land_use(
         for tally in each_block(step, rasters.windows, name="land use", reporter=reporter):
             tables.add(tally)
         products = _write_maps(rasters, periods, series, legend)
+        named = [(period.name, period.start) for period in periods]
+        products["project"] = write_land_use_project(folder, named, asked.by, series.grid)
     return _finish(rasters, tables, zones, products, metric.unit / 1e4, reporter)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,7 @@ from geoseg.io.qml import (
     write_confidence_qml,
     write_quality_qml,
 )
+from geoseg.io.qml_time import Shown, shown_on
 from geoseg.legend import Legend
 from geoseg.ops.layers import LAYERS, Layer
 from geoseg.ops.validity import FARTHEST
@@ -133,9 +135,17 @@ def scene_layers(
         found = [(one.id, one) for one in reversed(scene.combined.scenes)]
     drawn = [(name, one) for name, one in found if _in_one_open_file(one.select(colors))]
     return [
-        _scene_layer(name, one.select(colors), limits, "Scene" if scene is one else "Scenes")
+        _scene_layer(name, one, colors, limits, "Scene" if scene is one else "Scenes")
         for name, one in drawn[:SHOWN_SCENES]
     ]
+
+
+def shown_of(scene: Scene) -> Shown | None:
+    """When the time slider of QGIS shows what was made of a scene: the days that it is of."""
+    if scene.combined is None:
+        return shown_on(scene.acquired)
+    times = scene.combined.times
+    return None if times is None else shown_on(times[0], times[1] + timedelta(days=1))
 
 
 def _in_one_open_file(bands: Sequence[Band]) -> bool:
@@ -148,12 +158,17 @@ def _in_one_open_file(bands: Sequence[Band]) -> bool:
 
 
 def _scene_layer(
-    name: str, bands: Sequence[Band], limits: Sequence[tuple[float, float]], group: str
+    name: str,
+    scene: Scene,
+    colors: Sequence[str],
+    limits: Sequence[tuple[float, float]],
+    group: str,
 ) -> ProjectLayer:
+    bands, shown = scene.select(colors), shown_of(scene)
     red, green, blue = (band.index for band in bands)
     style = image_style((red, green, blue), as_qgis_reads(bands, limits))
     path = gdal_path(bands[0].uri, copies=False)
-    return ProjectLayer(name, path, style, group=group, grid=bands[0].grid)
+    return ProjectLayer(name, path, style, group=group, grid=bands[0].grid, shown=shown)
 
 
 def _mean(counts: NDArray[np.int64]) -> float | None:

@@ -11,6 +11,8 @@ from datetime import datetime
 from glob import glob
 from pathlib import Path
 
+import numpy as np
+
 from geoseg.api import fingerprint
 from geoseg.api.places import check_folder
 from geoseg.api.planning import RunPlan
@@ -29,7 +31,12 @@ from geoseg.io.product_item import (
     percent_asset,
     write_item,
 )
-from geoseg.io.qml import write_class_qml, write_confidence_qml, write_ramp_qml
+from geoseg.io.qml import (
+    write_class_qml,
+    write_confidence_qml,
+    write_count_qml,
+    write_ramp_qml,
+)
 from geoseg.io.rat import write_rat
 from geoseg.io.zarr_store import ZarrRaster
 from geoseg.legend import Legend
@@ -176,7 +183,8 @@ class MapRasters:
     def counts(self, store: ZarrRaster, name: str) -> ItemAsset:
         """A raster of how often something was; 0 is nodata."""
         path = self.path(name)
-        write_count_cog(store, self.grid, path, name, tags=self.tags)
+        counts = write_count_cog(store, self.grid, path, name, tags=self.tags)
+        write_count_qml(path.with_suffix(".qml"), int(np.flatnonzero(counts).max(initial=0)))
         return count_asset(path, self.grid, name, name.capitalize())
 
 

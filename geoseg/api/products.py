@@ -17,7 +17,7 @@ from geoseg.api.fingerprint import FileState
 from geoseg.api.finished import is_finished
 from geoseg.api.holes import WHOLE, Holes
 from geoseg.api.jobs import WorkFolder
-from geoseg.api.layers import LayerRasters, scene_layers
+from geoseg.api.layers import LayerRasters, scene_layers, shown_of
 from geoseg.api.observations import (
     observation_assets,
     observation_layers,
@@ -35,6 +35,7 @@ from geoseg.io.decimate import SmallScene, decimated_raster, decimated_scene
 from geoseg.io.product_item import ItemAsset, Processing, class_asset, write_item
 from geoseg.io.qgis_project import ProjectLayer, write_project
 from geoseg.io.qml import class_style, polygon_style, write_class_qml
+from geoseg.io.qml_labels import label_scale
 from geoseg.io.quicklook import PANEL, Picture, stretch_limits, write_quicklook
 from geoseg.io.rat import write_rat
 from geoseg.io.traffic import METER
@@ -231,7 +232,7 @@ class Products:
         grid, legend = self._scene.grid, self._legend
         counts = write_class_cog(work.classes, grid, legend, path, tags=self._tags)
         write_rat(path, legend, counts=[int(n) for n in counts])
-        write_class_qml(path.with_suffix(".qml"), legend)
+        write_class_qml(path.with_suffix(".qml"), legend, shown=shown_of(self._scene))
 
     def _shaped(self, polygons: Stored, moved: Mapping[str, Any] | None) -> dict[str, Any]:
         """What became of areas: in small regions that were reassigned, and in outlines."""
@@ -316,7 +317,8 @@ class Products:
             return []
         layers = []
         for theme in made.themes:
-            style = polygon_style(theme.classes(self._classes), fields)
+            below = label_scale(self._scene.grid)
+            style = polygon_style(theme.classes(self._classes), fields, labels_below=below)
             name = theme.name.replace("_", " ").capitalize()
             path = str(paths["geopackage"])
             layers.append(ProjectLayer(name, path, style, theme.name, "Polygons"))
@@ -333,8 +335,8 @@ class Products:
         layers = [ProjectLayer("Classes", str(paths["classes"]), classes, group="Maps")]
         layers += self._layers.project_layers(self.task.directory)
         layers += observation_layers(self._scene, self.task.directory, seen)
-        layers += scene_layers(self._scene, colors, limits)
-        return layers
+        layers = [replace(layer, shown=shown_of(self._scene)) for layer in layers]
+        return [*layers, *scene_layers(self._scene, colors, limits)]
 
     def _record(
         self, account: Account, polygons: Stored | None, summaries: Mapping[str, Summary]

@@ -34,6 +34,7 @@ from geoseg.cli.options import (
 from geoseg.cli.plan import plan
 from geoseg.cli.plots import plots
 from geoseg.cli.report import report
+from geoseg.cli.style import style
 from geoseg.cli.train import train
 from geoseg.cli.vectorize import vectorize
 from geoseg.cli.view import view
@@ -74,6 +75,7 @@ app.command("plan")(plan)
 app.command("plots")(plots)
 app.command("report")(report)
 app.add_typer(alerts, name="alerts")
+app.command("style")(style)
 app.command("train")(train)
 app.command("vectorize")(vectorize)
 app.command("view")(view)

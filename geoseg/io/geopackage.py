@@ -21,7 +21,13 @@ from geoseg.io.atomic import replacing
 from geoseg.io.columns import GEOMETRY, SCHEMA
 from geoseg.io.geopackage_empty import make_empty
 from geoseg.io.geopackage_layer import LayerFiller, fill_layers, note_contents
-from geoseg.io.geopackage_tables import add_columns, add_provenance, add_styles
+from geoseg.io.geopackage_tables import (
+    OwnStyle,
+    add_columns,
+    add_provenance,
+    add_styles,
+    own_styles,
+)
 from geoseg.io.reviews import carrying
 
 Batches = Iterable[pa.RecordBatch]
@@ -35,6 +41,7 @@ class About:
     titles: Mapping[str, str]
     tags: Mapping[str, object]
     changed: str = "1970-01-01T00:00:00.000Z"
+    before: Path | None = None
 
 
 def write_geopackage(
@@ -46,11 +53,13 @@ def write_geopackage(
     tags: Mapping[str, object],
     titles: Mapping[str, str] | None = None,
     changed: str = "1970-01-01T00:00:00.000Z",
+    before: Path | None = None,
 ) -> dict[str, int]:
     """Write polygons, layer by layer, without ever holding more than a batch.
 
     Args:
-        path: The ``.gpkg``; replaced only when the new one is complete.
+        path: The ``.gpkg``; replaced only when the new one is complete. Styles that somebody has
+            saved in the old one with QGIS stay.
         layers: Record batches by layer name; each has a WKB column ``geometry`` and any attributes.
         grid_crs: The CRS of the geometries: the grid they come from, or WKT or ``EPSG:n``.
         styles: QML by layer name, applied by QGIS when the layer is added.
@@ -58,6 +67,7 @@ def write_geopackage(
         titles: What a layer shows, by layer name; shown as its description.
         changed: Time of last change to store (ISO, UTC). Not the clock: the same input gives the
             same bytes.
+        before: The file whose place it will take, if that is not ``path``.
 
     Returns:
         Number of polygons by layer name.
@@ -68,7 +78,7 @@ def write_geopackage(
     streams = {name: _Stream(batches) for name, batches in layers.items()}
     schemas = {name: stream.schema for name, stream in streams.items()}
     one_by_one = ((name, batch) for name, stream in streams.items() for batch in stream.batches)
-    about = About(styles, titles or {}, tags, changed)
+    about = About(styles, titles or {}, tags, changed, before)
     return write_layers(path, schemas, one_by_one, grid_crs=grid_crs, about=about)
 
 
@@ -100,12 +110,12 @@ def write_layers(
     stray = set(about.styles) - set(schemas)
     if stray or not schemas:
         raise ProductError(f"{path}: styles without a layer: {sorted(stray)}; layers: {[*schemas]}")
-    crs = crs_text(grid_crs)
+    crs, own = crs_text(grid_crs), own_styles(about.before or Path(path))
     with carrying(path) as carry, replacing(path) as made:
         try:
             make_empty(made, schemas, crs=crs, titles=about.titles, changed=about.changed)
             filled = fill_layers(made, schemas, batches)
-            _add_tables(made, filled, about)
+            _add_tables(made, filled, about, own)
             carry(made)
         except sqlite3.Error as error:
             raise ProductError(f"{path}: cannot be written: {error}") from error
@@ -159,7 +169,9 @@ class _Stream:
         self.batches = chain(head, iterator)
 
 
-def _add_tables(made: Path, layers: Sequence[LayerFiller], about: About) -> None:
+def _add_tables(
+    made: Path, layers: Sequence[LayerFiller], about: About, own: Sequence[OwnStyle]
+) -> None:
     """What OGR cannot write, or did not know: contents, titles of columns, styles, provenance."""
     with closing(sqlite3.connect(made)) as connection:
         # Nobody else sees the file yet; if anything fails it is thrown away.
@@ -168,5 +180,5 @@ def _add_tables(made: Path, layers: Sequence[LayerFiller], about: About) -> None
         with connection:
             note_contents(connection, layers)
             add_columns(connection, [layer.name for layer in layers])
-            add_styles(connection, about.styles, about.changed)
+            add_styles(connection, about.styles, about.changed, own)
             add_provenance(connection, about.tags, about.changed)

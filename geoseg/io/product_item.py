@@ -83,7 +83,14 @@ class Processing:
 
 def class_asset(path: str | Path, grid: GeoBox, legend: Legend) -> ItemAsset:
     """The class raster, with its legend."""
-    classes = [
+    classes = classes_field(legend)
+    fields = {"classification:classes": classes, "bands": [_band("classes", legend.nodata, grid)]}
+    return ItemAsset(Path(path), f"Classes ({legend.name})", ("data", "classification"), fields)
+
+
+def classes_field(legend: Legend) -> list[dict[str, Any]]:
+    """What the classification extension calls classes."""
+    return [
         {
             "value": c.value,
             "name": _slug(c.name),
@@ -92,8 +99,6 @@ def class_asset(path: str | Path, grid: GeoBox, legend: Legend) -> ItemAsset:
         }
         for c in legend.classes
     ]
-    fields = {"classification:classes": classes, "bands": [_band("classes", legend.nodata, grid)]}
-    return ItemAsset(Path(path), f"Classes ({legend.name})", ("data", "classification"), fields)
 
 
 def confidence_asset(path: str | Path, grid: GeoBox) -> ItemAsset:

@@ -7,7 +7,7 @@ import io
 import os
 import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -16,10 +16,11 @@ from xml.etree import ElementTree as ET
 from geoseg.errors import ProductError
 from geoseg.grid import GeoBox
 from geoseg.io.atomic import write_bytes
-from geoseg.io.qml import RASTER_ATTRIBUTES, VECTOR_ATTRIBUTES, VERSION, Style
+from geoseg.io.qml import RASTER_ATTRIBUTES, VECTOR_ATTRIBUTES, VERSION, Style, at_time
+from geoseg.io.qml_time import Shown, time_settings
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first moment that zip knows
-_DOCTYPE = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
+DOCTYPE = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,8 @@ class ProjectLayer:
     ``table`` is the layer within a vector file; rasters have none. Neighbours with the same
     ``group`` share one. ``source`` may be anything that GDAL opens; paths of files are stored
     relative to the project. ``grid`` is the file's own, where it is not in the CRS of the map.
+    ``shown`` is when the time slider shows it, always without it; where polygons have attributes
+    with dates these tell, and ``shown`` is what the slider runs over.
     """
 
     name: str
@@ -38,6 +41,7 @@ class ProjectLayer:
     group: str = ""
     checked: bool = True
     grid: GeoBox | None = None
+    shown: Shown | None = None
 
 
 def write_project(
@@ -47,6 +51,7 @@ def write_project(
     grid: GeoBox,
     title: str,
     abstract: str = "",
+    folded: Collection[str] = (),
 ) -> None:
     """Write a ``.qgz`` for QGIS 3.22 and newer.
 
@@ -56,6 +61,7 @@ def write_project(
         grid: Gives CRS and extent of the map.
         title: Of the window.
         abstract: Shown among the project's properties.
+        folded: Groups that are closed and switched off as a whole: a tick shows all of one.
 
     Raises:
         ProductError: There is no layer, no CRS, or it cannot be written.
@@ -68,11 +74,14 @@ def write_project(
     ET.SubElement(root, "title").text = title
     ET.SubElement(root, "projectCrs").append(_spatial_reference(grid))
     ids = [_identifier(i, layer) for i, layer in enumerate(layers)]
-    root.append(_tree(path, layers, ids))
+    root.append(_tree(path, layers, ids, folded))
     root.append(_canvas(grid))
     maps = [_map_layer(path, layer, i, grid) for layer, i in zip(layers, ids, strict=True)]
     ET.SubElement(root, "projectlayers").extend(maps)
     root.append(_properties())
+    times = time_settings([layer.shown for layer in layers if layer.shown is not None])
+    if times is not None:
+        root.append(times)
     metadata = ET.SubElement(root, "projectMetadata")
     ET.SubElement(metadata, "title").text = title
     ET.SubElement(metadata, "abstract").text = abstract
@@ -80,8 +89,8 @@ def write_project(
     extent = ET.SubElement(view, "DefaultViewExtent", _extent(grid))
     extent.append(_spatial_reference(grid))
     ET.indent(root)
-    text = _DOCTYPE + ET.tostring(root, encoding="unicode") + "\n"
-    write_bytes(path, _zipped(f"{path.stem}.qgs", text.encode()))
+    text = DOCTYPE + ET.tostring(root, encoding="unicode") + "\n"
+    write_bytes(path, zipped(f"{path.stem}.qgs", text.encode()))
 
 
 def _identifier(index: int, layer: ProjectLayer) -> str:
@@ -91,13 +100,16 @@ def _identifier(index: int, layer: ProjectLayer) -> str:
     return f"{plain}_{hashlib.sha256(text.encode()).hexdigest()[:32]}"
 
 
-def _tree(path: Path, layers: Sequence[ProjectLayer], ids: Sequence[str]) -> ET.Element:
+def _tree(
+    path: Path, layers: Sequence[ProjectLayer], ids: Sequence[str], folded: Collection[str]
+) -> ET.Element:
     root = ET.Element("layer-tree-group")
     numbered = list(zip(layers, ids, strict=True))
     for group, members in groupby(numbered, key=lambda pair: pair[0].group):
         parent = root
         if group:
-            attributes = {"name": group, "expanded": "1", "checked": "Qt::Checked"}
+            shut = group in folded
+            attributes = {"name": group, "expanded": _flag(not shut), "checked": _tick(not shut)}
             parent = ET.SubElement(root, "layer-tree-group", attributes)
         for layer, identifier in members:
             ET.SubElement(
@@ -108,8 +120,8 @@ def _tree(path: Path, layers: Sequence[ProjectLayer], ids: Sequence[str]) -> ET.
                     "name": layer.name,
                     "source": _source(path, layer),
                     "providerKey": _provider(layer),
-                    "checked": "Qt::Checked" if layer.checked else "Qt::Unchecked",
-                    "expanded": "1" if layer.checked else "0",
+                    "checked": _tick(layer.checked),
+                    "expanded": _flag(layer.checked),
                 },
             )
     return root
@@ -133,8 +145,17 @@ def _map_layer(path: Path, layer: ProjectLayer, identifier: str, grid: GeoBox) -
     ET.SubElement(element, "srs").append(_spatial_reference(layer.grid or grid))
     manager = ET.SubElement(element, "map-layer-style-manager", current="default")
     ET.SubElement(manager, "map-layer-style", name="default")
-    element.extend(layer.style)
+    timed = layer.table and any(part.tag == "temporal" for part in layer.style)
+    element.extend(layer.style if timed else at_time(layer.style, layer.shown))
     return element
+
+
+def _tick(on: bool) -> str:  # noqa: FBT001 (private)
+    return "Qt::Checked" if on else "Qt::Unchecked"
+
+
+def _flag(on: bool) -> str:  # noqa: FBT001 (private)
+    return "1" if on else "0"
 
 
 def _source(path: Path, layer: ProjectLayer) -> str:
@@ -190,7 +211,8 @@ def _properties() -> ET.Element:
     return properties
 
 
-def _zipped(name: str, data: bytes) -> bytes:
+def zipped(name: str, data: bytes) -> bytes:
+    """A ``.qgz`` with one file; the same data give the same bytes."""
     info = zipfile.ZipInfo(name, _EPOCH)
     info.compress_type = zipfile.ZIP_DEFLATED
     info.external_attr = 0o644 << 16

@@ -12,6 +12,8 @@ from xml.etree import ElementTree as ET
 
 from geoseg.io.atomic import write_bytes
 from geoseg.io.columns import CLASS_CODE, CLASS_NAME, describe
+from geoseg.io.qml_labels import LABELS_BELOW, label_expression, labelling
+from geoseg.io.qml_time import Shown, field_range, fixed_range, times_of
 from geoseg.legend import LandClass, Legend
 
 Style = list[ET.Element]
@@ -26,7 +28,7 @@ _LAYER_FLAGS = ("Identifiable", "Removable", "Searchable")
 RASTER_ATTRIBUTES = {"minScale": "1e+08", "maxScale": "0", "hasScaleBasedVisibilityFlag": "0"}
 VECTOR_ATTRIBUTES = {
     **RASTER_ATTRIBUTES,
-    "labelsEnabled": "0",
+    "labelsEnabled": "1",
     "readOnly": "0",
     "simplifyDrawingHints": "1",
     "simplifyLocal": "1",
@@ -37,14 +39,28 @@ VECTOR_ATTRIBUTES = {
 }
 
 
-def write_class_qml(path: str | Path, legend: Legend) -> None:
-    """Write the style of a class raster: exactly the legend's classes, names and colours."""
-    write_bytes(path, _document(class_style(legend), RASTER_ATTRIBUTES).encode())
+def write_class_qml(path: str | Path, legend: Legend, *, shown: Shown | None = None) -> None:
+    """Write the style of a class raster: exactly the legend's classes, names and colours.
+
+    ``shown`` is when the temporal controller of QGIS shows it; always without it.
+    """
+    style = at_time(class_style(legend), shown)
+    write_bytes(path, _document(style, RASTER_ATTRIBUTES).encode())
 
 
-def write_confidence_qml(path: str | Path, *, doubt: bool = False) -> None:
+def write_confidence_qml(
+    path: str | Path, *, doubt: bool = False, shown: Shown | None = None
+) -> None:
     """Write the style of a raster of percents; see :func:`confidence_style`."""
-    write_bytes(path, _document(confidence_style(doubt=doubt), RASTER_ATTRIBUTES).encode())
+    style = at_time(confidence_style(doubt=doubt), shown)
+    write_bytes(path, _document(style, RASTER_ATTRIBUTES).encode())
+
+
+def at_time(style: Style, shown: Shown | None) -> Style:
+    """A style with when its layer is shown, instead of what it says of that."""
+    if shown is None:
+        return style
+    return [*(part for part in style if part.tag != "temporal"), fixed_range(shown)]
 
 
 def write_quality_qml(path: str | Path, farthest: int) -> None:
@@ -74,31 +90,29 @@ def polygon_qml(
     classes: Sequence[LandClass],
     fields: Sequence[str],
     *,
-    times: tuple[str, str] | None = None,
     by: tuple[str, str] = (CLASS_CODE, CLASS_NAME),
+    text: bool = False,
+    labels_below: float = LABELS_BELOW,
 ) -> str:
-    """The style of polygons as QML text.
+    """The style of polygons as QML text; see :func:`polygon_style`."""
+    style = polygon_style(classes, fields, by=by, text=text, labels_below=labels_below)
+    return polygon_document(style)
 
-    Args:
-        classes: One category each.
-        fields: Attributes in their order, to give the known ones their aliases.
-        times: Attributes with the first and last date of each, for the temporal controller.
-        by: Attributes with the code and the name of each one's category.
-    """
-    style = polygon_style(classes, fields, by=by)
-    if times is not None:
-        start, end = times
-        temporal = {"enabled": "1", "mode": "2", "startField": start, "endField": end}
-        temporal |= {"durationUnit": "d", "fixedDuration": "0", "accumulate": "0"}
-        style.append(ET.Element("temporal", temporal))
+
+def polygon_document(style: Style) -> str:
+    """A style of polygons as QML text."""
     return _document(style, VECTOR_ATTRIBUTES)
 
 
 def write_polygon_qml(
-    path: str | Path, classes: Sequence[LandClass], fields: Sequence[str]
+    path: str | Path,
+    classes: Sequence[LandClass],
+    fields: Sequence[str],
+    *,
+    labels_below: float = LABELS_BELOW,
 ) -> None:
     """Write :func:`polygon_qml` to a file, for formats that cannot hold a style."""
-    write_bytes(path, polygon_qml(classes, fields).encode())
+    write_bytes(path, polygon_qml(classes, fields, labels_below=labels_below).encode())
 
 
 def class_style(legend: Legend) -> Style:
@@ -207,8 +221,19 @@ def polygon_style(
     fields: Sequence[str],
     *,
     by: tuple[str, str] = (CLASS_CODE, CLASS_NAME),
+    text: bool = False,
+    labels_below: float = LABELS_BELOW,
 ) -> Style:
-    """Categories by code, each filled with its colour and thinly outlined; no labels."""
+    """Categories, each filled with its colour and thinly outlined.
+
+    Args:
+        classes: One category each.
+        fields: Attributes in their order, to give the known ones their aliases and units, and to
+            find those with dates, for the temporal controller.
+        by: Attributes with the code and the name of each one's category.
+        text: Categories go by the names of classes, as the attribute holds texts.
+        labels_below: Denominator of the scale below which labels are drawn.
+    """
     renderer = ET.Element(
         "renderer-v2",
         {
@@ -223,20 +248,43 @@ def polygon_style(
     categories = ET.SubElement(renderer, "categories")
     symbols = ET.SubElement(renderer, "symbols")
     for index, entry in enumerate(classes):
-        category = {"value": str(entry.value), "label": entry.name, "symbol": str(index)}
-        ET.SubElement(categories, "category", {**category, "render": "true", "type": "long"})
+        value = entry.name if text else str(entry.value)
+        category = {"value": value, "label": entry.name, "symbol": str(index)}
+        kind = "string" if text else "long"
+        ET.SubElement(categories, "category", {**category, "render": "true", "type": kind})
         symbols.append(_fill_symbol(str(index), entry.rgb))
-    preview = _element("previewExpression", f'"{by[1]}"')
+    return _polygon_parts(renderer, fields, by[1], labels_below)
+
+
+def outline_style(rgb: tuple[int, int, int], fields: Sequence[str], *, name: str) -> Style:
+    """All polygons alike, half transparent; ``name`` is the attribute with that of each."""
+    kind = {"type": "singleSymbol", "symbollevels": "0", "forceraster": "0", "enableorderby": "0"}
+    renderer = ET.Element("renderer-v2", {**kind, "referencescale": "-1"})
+    symbol = _fill_symbol("0", rgb, alpha=110, width="0.4")
+    ET.SubElement(renderer, "symbols").append(symbol)
+    return _polygon_parts(renderer, fields, name, 20 * LABELS_BELOW)
+
+
+def _polygon_parts(
+    renderer: ET.Element, fields: Sequence[str], name: str, labels_below: float
+) -> Style:
+    """A renderer with what all polygons have: labels, aliases with units, when they are shown."""
+    preview = _element("previewExpression", f'"{name}"')
     aliases = ET.Element("aliases")
     for index, field in enumerate(fields):
         alias = {"field": field, "name": describe(field).label, "index": str(index)}
         ET.SubElement(aliases, "alias", alias)
     legend = ET.Element("legend", {"type": "default-vector", "showLabelLegend": "0"})
-    style = [_flags(), renderer, _element("blendMode", "0"), _element("layerOpacity", "1")]
-    return [*style, legend, aliases, preview]
+    labels = labelling(label_expression(fields, name=name), below=labels_below)
+    style = [_flags(), renderer, labels, _element("blendMode", "0"), _element("layerOpacity", "1")]
+    times = times_of(fields)
+    temporal = [] if times is None else [field_range(*times)]
+    return [*style, legend, aliases, preview, *temporal]
 
 
-def _fill_symbol(name: str, rgb: tuple[int, int, int]) -> ET.Element:
+def _fill_symbol(
+    name: str, rgb: tuple[int, int, int], *, alpha: int = 255, width: str = "0.1"
+) -> ET.Element:
     darker = tuple(round(0.6 * channel) for channel in rgb)
     symbol = ET.Element(
         "symbol",
@@ -247,14 +295,14 @@ def _fill_symbol(name: str, rgb: tuple[int, int, int]) -> ET.Element:
     )
     options = ET.SubElement(layer, "Option", type="Map")
     for key, value in {
-        "color": ",".join(map(str, (*rgb, 255))),
+        "color": ",".join(map(str, (*rgb, alpha))),
         "joinstyle": "bevel",
         "offset": "0,0",
         "offset_unit": "MM",
         # A shade of the fill: black lines would swallow small polygons when zoomed out.
         "outline_color": ",".join(map(str, (*darker, 255))),
         "outline_style": "solid",
-        "outline_width": "0.1",
+        "outline_width": width,
         "outline_width_unit": "MM",
         "style": "solid",
     }.items():

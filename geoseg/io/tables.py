@@ -69,6 +69,7 @@ def write_polygon_tables(
     *,
     crs: str,
     title: str,
+    style: str = "",
 ) -> None:
     """A GeoPackage of one layer of polygons, and tables that belong to it.
 
@@ -80,6 +81,7 @@ def write_polygon_tables(
         tables: By name; ints, floats, texts and booleans.
         crs: WKT or ``EPSG:n``.
         title: What the layer shows.
+        style: QML that QGIS applies to it; one that somebody has saved there stays.
 
     Raises:
         ProductError: It cannot be written.
@@ -93,9 +95,10 @@ def write_polygon_tables(
             made,
             {layer: table.combine_chunks().to_batches()},
             grid_crs=crs,
-            styles={},
+            styles={layer: style} if style else {},
             tags={},
             titles={layer: title},
+            before=Path(path),
         )
         _add_all(path, made, tables)
 

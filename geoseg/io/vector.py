@@ -15,6 +15,7 @@ from geoseg.grid import GeoBox
 from geoseg.io.columns import CLASS_CODE, attributes, column_of, values_of
 from geoseg.io.geopackage import About, write_layers
 from geoseg.io.qml import polygon_qml, write_polygon_qml
+from geoseg.io.qml_labels import label_scale
 from geoseg.legend import LandClass
 
 SUFFIXES = (".gpkg", ".parquet", ".fgb", ".pmtiles")
@@ -96,13 +97,14 @@ def write_vector(
     if path.suffix == ".gpkg":
         layers = themes or (Theme(LAND_USE),)
         _check_names(path, layers)
-        styles = _Styles(layers, classes, fields, styled)
+        styles = _Styles(layers, classes, fields, styled, label_scale(grid))
         titles = {theme.name: theme.title or title for theme in layers}
         schemas = {theme.name: polygons.schema for theme in layers}
         parts = styles.watch(split_themes(polygons, layers))
         about = About(styles, titles, tags)
         return write_layers(path, schemas, parts, grid_crs=grid, about=about)
-    seen = _Styles((Theme(LAND_USE),), classes, fields, styled)
+    scale = label_scale(grid)
+    seen = _Styles((Theme(LAND_USE),), classes, fields, styled, scale)
     watched = _Watched(polygons, seen)
     if path.suffix == ".pmtiles":
         from geoseg.io.web_files import write_pmtiles  # noqa: PLC0415 (brings GDAL and pandas)
@@ -123,7 +125,8 @@ def write_vector(
         )
     else:
         raise InputError(f"{path}: write to a file that ends in {' or '.join(SUFFIXES)}")
-    write_polygon_qml(path.with_suffix(".qml"), seen.classes(LAND_USE), fields)
+    qml = path.with_suffix(".qml")
+    write_polygon_qml(qml, seen.classes(LAND_USE), fields, labels_below=scale)
     return {LAND_USE: count}
 
 
@@ -156,7 +159,9 @@ class _Styles(Mapping[str, str]):
         classes: Sequence[LandClass],
         fields: Sequence[str],
         styled: Styled,
+        labels_below: float,
     ) -> None:
+        self._labels_below = labels_below
         self._themes = {theme.name: theme for theme in themes}
         self._classes, self._fields, self._all = classes, fields, styled == "all"
         self._seen: dict[str, set[int]] = {theme.name: set() for theme in themes}
@@ -176,7 +181,8 @@ class _Styles(Mapping[str, str]):
         return [c for c in known if self._all or c.value in self._seen[layer]]
 
     def __getitem__(self, layer: str) -> str:
-        return polygon_qml(self.classes(layer), self._fields)
+        classes = self.classes(layer)
+        return polygon_qml(classes, self._fields, labels_below=self._labels_below)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._themes)

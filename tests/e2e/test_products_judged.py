@@ -126,7 +126,11 @@ def wanted(out):
 
 @pytest.mark.qgis
 def test_the_project_opens_in_qgis_as_it_was_meant(out, tmp_path, wanted):
-    told = open_in_qgis(tmp_path, out / "project.qgz", size=SHAPE[::-1])
+    day, other = ("2024-06-15", "2024-06-16")
+    frames = [(f"{d}T00:00:00Z", f"{d}T23:00:00Z") for d in (day, other)]
+    told = open_in_qgis(
+        tmp_path, out / "project.qgz", size=SHAPE[::-1], frames=frames, labels=[4_000, 90_000]
+    )
     layers = {layer["name"]: layer for layer in told["layers"]}
     assert list(layers) == ["Land use", "Classes", "Confidence", "Scene"]
     assert all(layer["valid"] for layer in told["layers"])
@@ -139,6 +143,19 @@ def test_the_project_opens_in_qgis_as_it_was_meant(out, tmp_path, wanted):
     assert polygons["aliases"]["confidence_mean"] == "Confidence (%)"
     assert polygons["invalid"] == 0
     np.testing.assert_array_equal(drawn(classes), wanted)
+    (project,) = told["projects"]
+    assert [(group, shown) for group, shown, _ in project["groups"]] == [
+        ("Polygons", True), ("Maps", True), ("Scene", True),
+    ]  # fmt: skip
+    assert (project["crs"], project["time"][0]) == ("EPSG:32629", f"{day}T00:00:00Z")
+    on, off = (drawn({"png": path}) for path in project["frames"])
+    np.testing.assert_array_equal(on[wanted != 255], drawn(polygons)[wanted != 255])
+    assert (off == 255).all(), "there is nothing on another day"
+    assert polygons["labels"][1] == 25_000
+    near, far = ([drawn({"png": p}) for p in pair] for pair in polygons["labelled"])
+    assert (near[0] != near[1]).any()
+    np.testing.assert_array_equal(far[0], far[1])
+    assert max(layer["legend"][1] for layer in told["layers"]) < 100, "legends are short, in mm"
     scene = drawn(layers["Scene"])
     assert len(np.unique(scene.reshape(-1, 3), axis=0)) > 1000, "the scene is stretched"
 

@@ -154,7 +154,10 @@ def test_polygon_style_has_names_colours_and_aliases():
     fills = [o.get("value") for o in root.iter("Option") if o.get("name") == "color"]
     assert fills == ["0,100,0,255", "255,187,34,255"]
     assert [a.get("name") for a in root.iter("alias")] == ["Code", "Area (ha)", "mine"]
-    assert root.get("labelsEnabled") == "0"
+    assert root.get("labelsEnabled") == "1"
+    settings = root.find("labeling/settings")
+    assert '"class_name"' in settings.find("text-style").get("fieldName")
+    assert settings.find("rendering").get("scaleMax") == "25000"
 
 
 def project(path, source):

@@ -33,6 +33,8 @@ from geoseg.io.qml import (
     write_class_qml,
     write_confidence_qml,
 )
+from geoseg.io.qml_labels import label_scale
+from geoseg.io.qml_time import shown_on
 from geoseg.io.rat import write_rat
 from geoseg.io.vector import Theme
 from geoseg.legend import LandClass, Legend
@@ -203,7 +205,8 @@ class ChangeProducts:
     def _layers(self, paths: Mapping[str, Path], fields: Sequence[str]) -> list[ProjectLayer]:
         pair, layers = self.pair, []
         if "geopackage" in paths:
-            style = polygon_style(self._transitions, fields)
+            below = label_scale(pair.grid)
+            style = polygon_style(self._transitions, fields, labels_below=below)
             layers.append(
                 ProjectLayer("Change", str(paths["geopackage"]), style, LAYER, "Polygons")
             )
@@ -223,9 +226,14 @@ class ChangeProducts:
             layers.append(
                 ProjectLayer("Lower confidence", path, style, group="Change", checked=False)
             )
-        for name, one in (("After", pair.after), ("Before", pair.before)):
-            style = class_style(one.legend)
-            layers.append(ProjectLayer(name, str(one.classes), style, group="Maps", grid=one.grid))
+        until = None if pair.after.when is None else pair.after.when.date()
+        for name, one, end in (("After", pair.after, None), ("Before", pair.before, until)):
+            style, shown = class_style(one.legend), shown_on(one.when, end)
+            layers.append(
+                ProjectLayer(
+                    name, str(one.classes), style, group="Maps", grid=one.grid, shown=shown
+                )
+            )
         return layers
 
     def _record(self, matrix: Mapping[str, Any], stored: Stored) -> dict[str, Any]:
