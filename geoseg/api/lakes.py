@@ -185,9 +185,12 @@ def _table(
     return pa.table(columns, _SERIES)
 
 
-def write_lakes(folder: Path, lakes: Lakes) -> dict[str, Path]:
-    """The series as tables, the lakes with them as a GeoPackage, and a chart; paths by role."""
-    made = write_tables(folder, {"lake_areas": lakes.series})
+def write_lakes(folder: Path, lakes: Lakes, origin: Mapping[str, object]) -> dict[str, Path]:
+    """The series as tables, the lakes with them as a GeoPackage, and a chart; paths by role.
+
+    ``origin`` is what they say of where they come from.
+    """
+    made = write_tables(folder, {"lake_areas": lakes.series}, origin)
     if lakes.zones.crs is None:
         raise InputError("lakes are polygons")  # never everything: callers give polygons
     path = folder / "lakes.gpkg"
@@ -199,6 +202,7 @@ def write_lakes(folder: Path, lakes: Lakes) -> dict[str, Path]:
         {"lake_areas": lakes.series},
         crs=str(lakes.zones.crs.proj.to_wkt()),
         title="Lakes and reservoirs",
+        tags=origin,
     )
     chart = folder / "lake_areas.svg"
     write_bytes(chart, intervals_chart(_panels(lakes), y_label="ha"))

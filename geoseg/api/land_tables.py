@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -148,10 +149,15 @@ def _table(rows: list[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def write_land_tables(folder: Path, tables: Tables, grid: GeoBox, zones: Zones) -> dict[str, Path]:
-    """CSV and Parquet of each table, and all of them with the units as a GeoPackage."""
+def write_land_tables(
+    folder: Path, tables: Tables, grid: GeoBox, zones: Zones, origin: Mapping[str, object]
+) -> dict[str, Path]:
+    """CSV and Parquet of each table, and all of them with the units as a GeoPackage.
+
+    ``origin`` is what they say of where they come from.
+    """
     named = {"areas": tables.areas, "accounts": tables.accounts, "changes": tables.matrix}
-    made = write_tables(folder, named)
+    made = write_tables(folder, named, origin)
     path = folder / "land_use.gpkg"
     shapes, crs = zones.shapes, "" if zones.crs is None else str(zones.crs.proj.to_wkt())
     if zones.crs is None:
@@ -164,6 +170,7 @@ def write_land_tables(folder: Path, tables: Tables, grid: GeoBox, zones: Zones) 
         named,
         crs=crs,
         title="Units that areas are counted in",
+        tags=origin,
     )
     return made | {"geopackage": path}
 

@@ -13,7 +13,6 @@ from typing import Any
 from geoseg.api import fingerprint
 from geoseg.api.accounts import Account, model_record, timing
 from geoseg.api.combining import date_text
-from geoseg.api.fingerprint import FileState
 from geoseg.api.finished import is_finished
 from geoseg.api.holes import WHOLE, Holes
 from geoseg.api.jobs import WorkFolder
@@ -27,11 +26,14 @@ from geoseg.api.observations import (
 from geoseg.api.outlining import SUFFIX_OF, Outlining, areas_record, outlining
 from geoseg.api.planning import RunPlan, SceneTask
 from geoseg.api.polygons import Stored, store_polygons, write_polygons
+from geoseg.api.provenance import of_map
+from geoseg.api.stages import MadeFrom
 from geoseg.io.atomic import remove_file, write_bytes
 from geoseg.io.cog import write_class_cog
 from geoseg.io.columns import attributes
 from geoseg.io.decimate import decimated_raster, decimated_scene
 from geoseg.io.product_item import ItemAsset, Processing, class_asset, write_item
+from geoseg.io.provenance import Provenance
 from geoseg.io.qgis_project import ProjectLayer, write_project
 from geoseg.io.qml import class_style, polygon_style, write_class_qml
 from geoseg.io.quicklook import PANEL, Picture, stretch_limits, write_quicklook
@@ -70,10 +72,8 @@ class Products:
 
     run: RunPlan
     task: SceneTask
-    inputs: list[dict[str, Any]]
-    parts: Mapping[str, str]
+    made_from: MadeFrom
     fingerprint: str
-    files: Mapping[str, FileState]
     holes: Holes = WHOLE
 
     def with_holes(self, holes: Holes) -> Products:
@@ -146,7 +146,7 @@ class Products:
         self._tell_traffic(record["remote"], reporter)
         record["seconds"]["products"] = {"wall": round(perf_counter() - begun, 3)}
         write_bytes(paths["run"], (json.dumps(record, indent=2, default=str) + "\n").encode())
-        fingerprint.check_states(self.files)  # pictures show the scene itself
+        fingerprint.check_states(self.made_from.files)  # pictures show the scene itself
         self._write_item(paths)
         reporter.advance(blocks=max(0, len(paths) - 3 - len(means)), pixels=0)
         return record
@@ -179,24 +179,24 @@ class Products:
         return self._legend.select(() if vector is None else vector.classes)
 
     @property
-    def _tags(self) -> dict[str, str]:
+    def _provenance(self) -> Provenance:
         """What every product says of where it comes from; the same in every run of the same."""
-        card, scene = self.task.plan.card, self._scene
-        software = fingerprint.software()
-        tags = {
-            "GEOSEG_VERSION": software["geoseg"],
-            "GEOSEG_WORKFLOW": self.run.workflow.name,
-            "GEOSEG_SCENE": scene.id,
-            "GEOSEG_MODEL": f"{card.name} {card.version}",
-            "GEOSEG_MODEL_SHA256": card.sha256 or "",
-            "GEOSEG_INPUTS": json.dumps(self.inputs, sort_keys=True),
-            "GEOSEG_FINGERPRINT": self.fingerprint,
-            "TIFFTAG_SOFTWARE": f"geoseg {software['geoseg']}",
-        }
-        if self.holes:
-            tags["GEOSEG_FAILED_BLOCKS"] = json.dumps(self.holes.windows())
+        return of_map(
+            self.run,
+            self._scene,
+            self.made_from.inputs,
+            of=self.fingerprint,
+            engine=self.made_from.engine.part,
+            holes=self.holes,
+        )
+
+    @property
+    def _tags(self) -> dict[str, str]:
+        scene, tags = self._scene, self._provenance.tags()
         if scene.acquired is not None and scene.combined is None:
             tags["ACQUISITIONDATETIME"] = scene.acquired.isoformat()
+        if self.holes:
+            tags["GEOSEG_FAILED_BLOCKS"] = json.dumps(self.holes.windows())
         return tags
 
     @property
@@ -249,7 +249,7 @@ class Products:
                     paths[role],
                     grid=scene.grid,
                     classes=self._classes,
-                    tags={**self._tags, "polygons": told},
+                    tags={**self._provenance.document(), "polygons": told},
                     title=self._title,
                     themes=made.themes,
                 )
@@ -331,9 +331,9 @@ class Products:
             "workflow": self.run.workflow.canonical(),
             "scene": plan.scene.id,
             "acquired": plan.scene.acquired,
-            "inputs": self.inputs,
+            "inputs": self.made_from.inputs,
             "model": model_record(plan.card, self.run.committee),
-            "hashes": dict(self.parts),
+            "hashes": dict(self.made_from.parts),
             "software": fingerprint.software(),
             "tiling": {
                 "size": plan.lattice.size,
@@ -386,6 +386,7 @@ class Products:
                 fingerprint.software(),
                 f"Segmented with {card.name} {card.version}",
                 {"geoseg:failed_blocks": self.holes.windows()} if self.holes else {},
+                version=self.fingerprint,
             ),
             sources=scene.sources,
         )

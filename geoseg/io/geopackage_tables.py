@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterable, Mapping
 
 from geoseg.io.columns import KNOWN
+from geoseg.io.provenance import STANDARD, text_of
 
 _LAYER_STYLES = """
 CREATE TABLE layer_styles (
@@ -71,12 +71,10 @@ def add_provenance(
     connection: sqlite3.Connection, tags: Mapping[str, object], changed: str
 ) -> None:
     """One metadata row for the whole file, in the tables that GDAL has made."""
-    text = json.dumps(tags, sort_keys=True, ensure_ascii=False)
     row = connection.execute(
         "INSERT INTO gpkg_metadata (md_scope, md_standard_uri, mime_type, metadata) "
-        "VALUES ('dataset', 'http://www.opengis.net/doc/IS/geopackage/1.3', "
-        "'application/json', ?)",
-        (text,),
+        "VALUES ('dataset', ?, 'application/json', ?)",
+        (STANDARD, text_of(tags)),
     )
     connection.execute(
         "INSERT INTO gpkg_metadata_reference (reference_scope, timestamp, md_file_id) "
