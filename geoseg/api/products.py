@@ -28,6 +28,8 @@ from geoseg.api.planning import RunPlan, SceneTask
 from geoseg.api.polygons import Stored, store_polygons, write_polygons
 from geoseg.api.provenance import of_map
 from geoseg.api.stages import MadeFrom
+from geoseg.api.zarr_maps import NAME as ZARR_NAME
+from geoseg.api.zarr_maps import write_zarr_maps, zarr_asset
 from geoseg.io.atomic import remove_file, write_bytes
 from geoseg.io.cog import write_class_cog
 from geoseg.io.columns import attributes
@@ -95,6 +97,7 @@ class Products:
                 role: (f"polygons{SUFFIX_OF[name]}", name in formats)
                 for role, name in POLYGONS.items()
             },
+            "zarr": (ZARR_NAME, output.raster.zarr),
             "project": ("project.qgz", output.project),
             "quicklook": ("quicklook.png", output.quicklook),
             "run": ("run.json", True),
@@ -134,6 +137,9 @@ class Products:
         reporter.stage("products", blocks=len(paths), pixels=0)
         means = self._write_rasters(work, paths)
         seen = write_observations(self._scene, work, self.task.directory, self._tags)
+        if "zarr" in paths:
+            layers = self._layers
+            write_zarr_maps(paths["zarr"], work, layers, self._scene, self._provenance)
         reporter.advance(blocks=1 + len(means), pixels=0)
         polygons = self._write_polygons(work, paths, moved)
         reporter.advance(blocks=2, pixels=0)
@@ -373,6 +379,7 @@ class Products:
         assets = {"classes": class_asset(paths["classes"], scene.grid, self._legend)}
         assets |= self._layers.assets(self.task.directory)
         assets |= observation_assets(scene, self.task.directory)
+        assets |= {"zarr": zarr_asset(paths["zarr"])} if "zarr" in paths else {}
         for role, (title, roles) in _TITLES.items():
             if role in paths:
                 assets[role] = ItemAsset(paths[role], title, roles)

@@ -31,6 +31,7 @@ from geoseg.cli.options import (
 )
 from geoseg.cli.plan import plan
 from geoseg.cli.plots import plots
+from geoseg.cli.provenance import provenance
 from geoseg.cli.train import train
 from geoseg.cli.vectorize import vectorize
 from geoseg.cli.water import water
@@ -67,6 +68,7 @@ app.command("change")(change)
 app.command("diff")(diff)
 app.command("plan")(plan)
 app.command("plots")(plots)
+app.command("provenance")(provenance)
 app.add_typer(alerts, name="alerts")
 app.command("train")(train)
 app.command("vectorize")(vectorize)

@@ -23,7 +23,7 @@ from geoseg.io.product_item import (
     file_facts,
     href_from,
     json_bytes,
-    relative,
+    relative_href,
 )
 
 _SUMMED = ("proj:code", "processing:level")
@@ -52,7 +52,7 @@ def write_collection(
         summaries=pystac.Summaries(_summaries(read)),
         extra_fields={"version": _version(read), "item_assets": _item_assets(read)},
     )
-    collection.add_link(pystac.Link("root", relative(path.name), pystac.MediaType.JSON))
+    collection.add_link(pystac.Link("root", relative_href(path.name), pystac.MediaType.JSON))
     for item, content in zip(items, read, strict=True):
         href, kind = href_from(path, str(item)), pystac.MediaType.GEOJSON
         link = pystac.Link("item", href, kind, content["id"], extra_fields=file_facts(item))
@@ -73,7 +73,7 @@ def join_collection(path: str | Path, collection_id: str, collection: Path) -> N
     name = Path(os.path.relpath(collection.resolve(), path.parent.resolve())).as_posix()
     kept = [link for link in content.get("links", []) if link.get("rel") not in MEMBERSHIP]
     links = [
-        {"rel": rel, "href": relative(name), "type": str(pystac.MediaType.JSON)}
+        {"rel": rel, "href": relative_href(name), "type": str(pystac.MediaType.JSON)}
         for rel in MEMBERSHIP
     ]
     joined = {**content, "links": [*kept, *links], "collection": collection_id}

@@ -188,7 +188,7 @@ def write_item(
 def _join(item: pystac.Item, collection_id: str, name: str) -> None:
     item.collection_id = collection_id
     for rel in MEMBERSHIP:
-        item.add_link(pystac.Link(rel, relative(name), pystac.MediaType.JSON))
+        item.add_link(pystac.Link(rel, relative_href(name), pystac.MediaType.JSON))
 
 
 def _band(name: str, nodata: int | None, grid: GeoBox) -> dict[str, Any]:
@@ -268,10 +268,10 @@ def href_from(item: Path, target: str) -> str:
     if not Path(target).exists():
         return target
     relative = os.path.relpath(Path(target).resolve(), item.parent.resolve())
-    return relative(Path(relative).as_posix())
+    return relative_href(Path(relative).as_posix())
 
 
-def relative(name: str) -> str:
+def relative_href(name: str) -> str:
     """A relative path as links have it."""
     return name if name.startswith("../") else f"./{name}"
 

@@ -92,6 +92,8 @@ class Raster(Section):
     quality: bool = False
     """Write how many clear observations each pixel has, and how far it is from one without, in
     pixels up to 64."""
+    zarr: bool = False
+    """Write classes and layers as one Zarr, maps.zarr, too, for xarray."""
 
 
 class Output(Section):
