@@ -144,7 +144,7 @@ class MapRasters:
     @property
     def tags(self) -> dict[str, str]:
         """Of rasters."""
-        return self.origin.tags() | self.more
+        return {**self.origin.tags(), **self.more}
 
     @property
     def windows(self) -> list[Window]:

@@ -29,7 +29,9 @@ def write_zarr_maps(
     arrays = [ZarrLayer("classes", work.classes, class_attributes(legend))]
     for layer in (one for one in LAYERS if one in layers.layers):
         for name, title in _planes(layer, legend):
-            arrays.append(ZarrLayer(name, work.raster(name), percent_attributes(title)))
+            # Names of CF have letters, digits and underscores.
+            told = percent_attributes(title)
+            arrays.append(ZarrLayer(name.replace("-", "_"), work.raster(name), told))
     if layers.raster.quality or scene.combined is not None:
         told = {"long_name": "clear observations", "units": "1"}
         arrays.append(ZarrLayer(OBSERVATIONS, work.raster(OBSERVATIONS), told))
