@@ -1,7 +1,6 @@
 """Judges of files that are not ours: GDAL's validators, published schemas; where they can be had."""
 
 import json
-import re
 import subprocess
 from pathlib import Path
 
@@ -14,6 +13,8 @@ import shapely
 from pystac.validation import validate_dict
 from rio_cogeo.cogeo import cog_validate
 
+from geoseg.io.read_provenance import read_provenance
+
 ROOT = Path(__file__).parent.parent
 SCHEMAS = ROOT / "geoseg" / "models" / "stac_schemas"
 GEOPARQUET = ROOT / "tests" / "data" / "geoparquet-1.1.schema.json"
@@ -24,31 +25,43 @@ GDALS_OWN = _SAMPLES.is_dir()
 _KINDS = {0: "Point", 3: "Polygon", 6: "MultiPolygon"}  # by shapely's numbers
 
 
-def _gdal(script, *arguments):
-    """What one of GDAL's validators says, without a word of it if all is well."""
+_JUDGE = """
+import json, sys
+from osgeo_utils.samples.validate_cloud_optimized_geotiff import validate
+from osgeo_utils.samples.validate_gpkg import check
+found = {}
+for path in sys.argv[1:]:
+    if path.endswith(".gpkg"):
+        found[path] = [
+            message for _, message in
+            check(path, abort_at_first_error=False, extra_checks=True, warning_as_error=True) or []
+        ]
+    else:
+        warnings, errors, _ = validate(path, full_check=True)
+        found[path] = warnings + errors
+print(json.dumps(found))
+"""
+
+
+def check_by_gdal(*paths):
+    """GeoTIFFs and GeoPackages by Debian's GDAL, where it is there: each tile, each table."""
+    if not GDALS_OWN or not paths:
+        return
     done = subprocess.run(
-        [_SYSTEM, _SAMPLES / script, *map(str, arguments)],
+        [_SYSTEM, "-c", _JUDGE, *map(str, paths)],
         capture_output=True, text=True, check=False, env={"LANG": "C.UTF-8"},
     )  # fmt: skip
-    return done.returncode, done.stdout + done.stderr
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert {path: faults for path, faults in found.items() if faults} == {}
 
 
-def check_cog(path):
-    """By rio-cogeo at its strictest and, where it is there, by GDAL, which looks at each tile."""
-    valid, errors, warnings = cog_validate(str(path), strict=True, quiet=True)
-    assert valid, (path, errors, warnings)
-    if GDALS_OWN:
-        code, told = _gdal("validate_cloud_optimized_geotiff.py", "--full-check=yes", path)
-        assert (code, "is a valid cloud optimized GeoTIFF" in told) == (0, True), told
-        assert "warnings" not in told, told
-
-
-def check_geopackage(path):
-    """By GDAL, where it is there."""
-    if GDALS_OWN:
-        code, told = _gdal("validate_gpkg.py", path)
-        assert code == 0, told
-        assert not re.search("error|warning", told, re.IGNORECASE), told
+def check_cogs(*paths):
+    """By rio-cogeo at its strictest, and by GDAL."""
+    for path in paths:
+        valid, errors, warnings = cog_validate(str(path), strict=True, quiet=True)
+        assert valid, (path, errors, warnings)
+    check_by_gdal(*paths)
 
 
 def check_stac(content):
@@ -84,3 +97,36 @@ def check_geoparquet(path):
         rings = shapely.get_exterior_ring(shapely.get_parts(shapes))
         assert shapely.is_ccw(rings).all()
     return crs, len(shapes)
+
+
+def check_products(folder, product, *, beside=()):
+    """All that stands in a folder of products: valid by all judges, and of one origin.
+
+    ``beside`` are files that say nothing of it: what others have written there.
+
+    Returns:
+        What they say of their origin.
+    """
+    files = [path for path in sorted(folder.rglob("*")) if ".geoseg" not in path.parts]
+    rasters, packed, tables = (
+        [path for path in files if path.suffix == suffix and path.name not in beside]
+        for suffix in (".tif", ".gpkg", ".parquet")
+    )
+    check_cogs(*rasters)
+    check_by_gdal(*packed)
+    for path in tables:
+        if b"geo" in pq.read_metadata(path).metadata:
+            check_geoparquet(path)
+    for path in files:
+        if path.name in ("item.json", "collection.json"):
+            check_stac(json.loads(path.read_text("utf-8")))
+    told = [read_provenance(path) for path in (*rasters, *packed, *tables)]
+    assert told
+    for one in told:
+        assert one["product"] == product
+        assert one["inputs"] == told[0]["inputs"]
+        assert one["settings"] == told[0]["settings"]
+        assert one["software"]["geoseg"] == one["geoseg"]
+    for one in told[0]["inputs"]:
+        assert one.keys() & {"sha256", "content"}, one
+    return told[0]

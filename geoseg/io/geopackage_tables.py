@@ -36,8 +36,10 @@ def add_columns(connection: sqlite3.Connection, layers: Iterable[str]) -> None:
     connection.execute(_DATA_COLUMNS)
     connection.execute(_DATA_COLUMN_CONSTRAINTS)
     for table in ("gpkg_data_columns", "gpkg_data_column_constraints"):
+        # Not by INSERT OR IGNORE: to SQLite no two rows with a NULL are the same.
         connection.execute(
-            "INSERT OR IGNORE INTO gpkg_extensions VALUES (?, NULL, 'gpkg_schema', ?, 'read-write')",
+            "INSERT INTO gpkg_extensions SELECT ?1, NULL, 'gpkg_schema', ?2, 'read-write' "
+            "WHERE NOT EXISTS (SELECT 1 FROM gpkg_extensions WHERE table_name = ?1)",
             (table, "http://www.geopackage.org/spec130/#extension_schema"),
         )
     for layer in layers:
