@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -32,6 +31,7 @@ from geoseg.io.product_item import (
     number_asset,
     write_item,
 )
+from geoseg.io.provenance import Provenance
 from geoseg.io.qml import (
     RAMP,
     polygon_qml,
@@ -188,7 +188,7 @@ def _lay(made: AlertStore, room: Path, workers: int | None, teller: Reporter) ->
 
 
 def _write_rasters(made: AlertStore, laid: _Laid, out: Path, teller: Reporter) -> dict[str, Path]:
-    tags = _tags(made)
+    tags = _provenance(made).tags()
     first, last = laid.span
     paths = {"state": out / "state.tif", "confidence": out / "confidence.tif"}
     counts = write_class_cog(laid.layers["state"], made.grid, STATES, paths["state"], tags=tags)
@@ -271,7 +271,10 @@ def _write_polygons(
         about = About(
             {LAYER: polygon_qml(_LEVELS, fields, labels_below=label_scale(made.grid))},
             {LAYER: "Alerts of forest loss"},
-            _tags(made),
+            {
+                **_provenance(made).document(),
+                "polygons": {"min_area": None if min_area is None else str(min_area)},
+            },
         )
         with closing(passing):
             write_layers(
@@ -317,13 +320,28 @@ def _write_item(made: AlertStore, out: Path, paths: Mapping[str, Path]) -> None:
         processing=Processing(
             fingerprint.software(),
             f"Alerts of forest loss from {len(made.scenes)} scenes by {rule_text(made.rule)}",
+            version=_provenance(made).fingerprint,
         ),
     )
 
 
-def _tags(made: AlertStore) -> dict[str, Any]:
-    return {
-        "GEOSEG_ALERT_RULE": rule_text(made.rule),
-        "GEOSEG_SCENES": str(len(made.scenes)),
-        "GEOSEG_LAST_DAY": str(to_date(made.last_day)),
-    }
+def _provenance(made: AlertStore) -> Provenance:
+    """The maps are known by what was observed in them, as their files need not be kept."""
+    inputs = [
+        {"scene": one.scene, "date": str(to_date(one.day)), "content": one.digest}
+        for one in made.scenes
+    ]
+    settings = {"watch": asdict(made.watch), "rule": asdict(made.rule)}
+    software = fingerprint.software()
+    return Provenance(
+        "alerts",
+        inputs,
+        settings,
+        software,
+        fingerprint.digest([inputs, settings, software]),
+        about={
+            "alert_rule": rule_text(made.rule),
+            "scenes": str(len(made.scenes)),
+            "last_day": str(to_date(made.last_day)),
+        },
+    )

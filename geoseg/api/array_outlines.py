@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ from geoseg.api.sources import CodeSource
 from geoseg.errors import InputError
 from geoseg.grid import GeoBox, Window, blocks
 from geoseg.io.class_raster import unnamed_class
+from geoseg.io.provenance import Provenance
 from geoseg.io.vector import Theme
 from geoseg.legend import LandClass, Legend
 from geoseg.ops.mmu.rules import MinimumUnit
@@ -58,8 +59,10 @@ class Outlines:
         grid: GeoBox,
         classes: Sequence[LandClass],
         themes: Sequence[Theme] = (),
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self._polygons, self._classes, self._themes = polygons, classes, themes
+        self._origin = Provenance("polygons", [], settings or {}, fingerprint.software())
         self.schema: pa.Schema = polygons.schema
         self.grid = grid
 
@@ -105,7 +108,7 @@ class Outlines:
                 out,
                 grid=self.grid,
                 classes=self._classes,
-                tags={"software": fingerprint.software()},
+                tags=self._origin.document(),
                 title=out.stem,
                 themes=self._themes,
                 styled="present",
@@ -145,7 +148,8 @@ def outline_array(
             wanted=plan.wanted,
             threads=threads,
         )
-    made = Outlines(polygons, grid, [*chosen, *others], plan.themes)
+    settings = vector.model_dump(mode="json", exclude={"formats"})
+    made = Outlines(polygons, grid, [*chosen, *others], plan.themes, settings)
     if room is not None:
         weakref.finalize(polygons, shutil.rmtree, room, ignore_errors=True)
     return made

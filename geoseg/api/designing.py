@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.api.fingerprint import software
+from geoseg.api import fingerprint
 from geoseg.api.scores import plain
 from geoseg.api.strata import Strata, count_strata, windows
 from geoseg.errors import InputError
 from geoseg.grid import Window
 from geoseg.io.label_raster import LabelRaster
+from geoseg.io.provenance import Provenance
 from geoseg.io.sample_points import SamplePoints, write_sample_points
 from geoseg.ops.accuracy import Floats
 from geoseg.ops.area_estimation import allocate, enough_points, expected_errors
@@ -132,10 +133,16 @@ def draw_sample(raster: Path, out: Path, design: Design, *, reporter: Reporter) 
             _ordered(drawn, labels, strata, design.seed),
             labels.grid,
             classes=tuple(dict.fromkeys((*labels.names.values(), *strata.names))),
-            tags={"raster": raster.name, "design": asdict(design), "software": software()},
+            tags=_provenance(raster, design).document(),
         )
     overall, users = expected_errors(strata.weights, expected, points, strata.pixels)
     return Sample(raster, out, strata, points, expected, overall, users)
+
+
+def _provenance(raster: Path, design: Design) -> Provenance:
+    (known,) = fingerprint.inputs([str(raster)])
+    inputs = [{**known, "href": raster.name}]
+    return Provenance("sample", inputs, asdict(design), fingerprint.software())
 
 
 def _points(strata: Strata, expected: Floats, design: Design) -> NDArray[np.int64]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from geoseg.api import fingerprint
 from geoseg.api.changes.maps import MapPair, pair_maps
 from geoseg.api.changes.run import Compared, compare
 from geoseg.api.changes.tables import UNSEEN, Row, matrix_csv, matrix_rows
@@ -20,6 +21,7 @@ from geoseg.api.places import check_folder
 from geoseg.io.atomic import write_bytes
 from geoseg.io.cog import write_class_cog
 from geoseg.io.dated_map import find_map
+from geoseg.io.provenance import Provenance
 from geoseg.io.qml import write_class_qml
 from geoseg.io.rat import write_rat
 from geoseg.ops.change import ChangeRule
@@ -140,7 +142,9 @@ def _write(
     }
     asked = pair.asked
     legend, table = asked.diff_legend(), asked.diff_table()
-    tags = {"GEOSEG_BEFORE": pair.before.id, "GEOSEG_AFTER": pair.after.id}
+    inputs, software = fingerprint.inputs(pair.sources), fingerprint.software()
+    about = {"before": pair.before.id, "after": pair.after.id}
+    tags = Provenance("diff", inputs, {}, software, about=about).tags()
     counts = write_class_cog(compared.coded(table), pair.grid, legend, paths["diff"], tags=tags)
     write_rat(paths["diff"], legend, counts=counts.tolist())
     write_class_qml(paths["diff"].with_suffix(".qml"), legend)

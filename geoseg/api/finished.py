@@ -19,12 +19,12 @@ def is_finished(paths: Mapping[str, Path], fingerprint: str) -> bool:
         item = json.loads(paths["item"].read_text("utf-8"))
         folder = paths["item"].parent
         sizes = {
-            (folder / asset["href"]).resolve(): asset["file:size"]
+            (folder / asset["href"]).resolve(): asset.get("file:size")
             for asset in item["assets"].values()
         }
         there = {path.resolve(): path.stat().st_size for path in paths.values()}
         return bool(record["fingerprint"] == fingerprint) and all(
-            there.get(path, size) == size for path, size in sizes.items()
+            size is None or there.get(path, size) == size for path, size in sizes.items()
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False

@@ -107,7 +107,9 @@ class Floods:
             made.products[f"{name}_polygons"] = _outlined(rasters.path(name))
         if rows:
             table = _table(self._days, rows, metric.unit / 1e4)
-            made.products.update(write_tables(rasters.folder, {"floods": table}))
+            made.products.update(
+                write_tables(rasters.folder, {"floods": table}, rasters.origin.document())
+            )
             if not sum(int(row[2] + row[3]) for row in rows):
                 made.notes.append(self._nothing_permanent())
         return made

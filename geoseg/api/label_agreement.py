@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from geoseg.api import fingerprint
 from geoseg.api.evaluation import Comparison, Mapped, Truth, read_tolerance
 from geoseg.api.scores import Evaluation
 from geoseg.errors import InputError
@@ -20,6 +21,7 @@ from geoseg.io.geopackage import write_geopackage
 from geoseg.io.headers import read_header
 from geoseg.io.label_raster import LabelRaster
 from geoseg.io.label_vectors import Features, LabelPolygons, read_features
+from geoseg.io.provenance import Provenance
 from geoseg.ops.matching import Matching, Side, match
 from geoseg.run.reporter import Reporter
 from geoseg.run.resources import available_cores
@@ -111,8 +113,15 @@ def agree(
         if differences is None:
             return LabelAgreement(found, None, None)
         pairs = _Pairs(labels, second, matching, found.classes)
-        regions, area = _write(differences, pairs, labels.grid, workers)
+        origin = _provenance(one, other, terms)
+        regions, area = _write(differences, pairs, labels.grid, workers, origin)
     return LabelAgreement(found, regions, area)
+
+
+def _provenance(one: Truth, other: Truth, terms: Terms) -> Provenance:
+    inputs = fingerprint.inputs([str(one.path), str(other.path)])
+    settings = {k: v for k, v in asdict(terms).items() if k != "differences"}
+    return Provenance("differences of labels", inputs, settings, fingerprint.software())
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +207,9 @@ class _Pairs:
         return np.where(differ, a * count + b + 1, 0).astype(np.int16)
 
 
-def _write(path: Path, pairs: _Pairs, grid: GeoBox, workers: int | None) -> tuple[int, float]:
+def _write(
+    path: Path, pairs: _Pairs, grid: GeoBox, workers: int | None, origin: Provenance
+) -> tuple[int, float]:
     """Polygons of where they differ, with what either says; how many, and their area."""
     classes = pairs.occurring
     if len(classes) > _MOST_CLASSES:
@@ -219,7 +230,7 @@ def _write(path: Path, pairs: _Pairs, grid: GeoBox, workers: int | None) -> tupl
         {LAYER: batches()},
         grid_crs=grid,
         styles={},
-        tags={},
+        tags=origin.document(),
         titles={LAYER: "Where two label sets differ"},
     )
     return written[LAYER], area

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from geoseg.api import fingerprint
 from geoseg.api.label_alignment import Alignment, align
 from geoseg.api.label_items import LabelItem, open_items
 from geoseg.api.label_leaks import find_leaks
@@ -17,6 +18,7 @@ from geoseg.errors import InputError
 from geoseg.grid import Window
 from geoseg.io.label_files import LabelFile, RasterLabels, VectorLabels
 from geoseg.io.label_places import check_places, write_places
+from geoseg.io.provenance import Provenance
 from geoseg.legend import Legend
 from geoseg.ops.alignment import REACH, Agreement, Shift, estimate_shift
 from geoseg.ops.content_hash import RasterContent, set_hash, tidy
@@ -168,7 +170,8 @@ def check_label_files(
     found += _rare(classes, wishes.min_share)
     order = {"fault": 0, "warning": 1, "note": 2}
     if wishes.places is not None:
-        _write_places(wishes.places, [place for one in looked for place in one.shapes.drawn])
+        drawn = [place for one in looked for place in one.shapes.drawn]
+        _write_places(wishes.places, drawn, _provenance(items, wishes))
     return LabelCheck(
         set_hash(one.digest for one in looked),
         {part: len(files) for part, files in parts.items()},
@@ -179,9 +182,17 @@ def check_label_files(
     )
 
 
-def _write_places(path: Path, drawn: Sequence[Drawn]) -> None:
+def _write_places(path: Path, drawn: Sequence[Drawn], origin: Provenance) -> None:
     columns = {name: [getattr(place, name) for place in drawn] for name in ("what", "text", "file")}
-    write_places(path, [place.shape for place in drawn], [place.crs for place in drawn], columns)
+    shapes, crs = [place.shape for place in drawn], [place.crs for place in drawn]
+    write_places(path, shapes, crs, columns, origin.document())
+
+
+def _provenance(items: Sequence[LabelItem], wishes: Wishes) -> Provenance:
+    inputs = fingerprint.inputs([item.name for item in items])
+    settings = asdict(wishes)
+    settings.pop("places")
+    return Provenance("places in labels", inputs, settings, fingerprint.software())
 
 
 @dataclass(frozen=True, slots=True, eq=False)

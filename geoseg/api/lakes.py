@@ -23,7 +23,7 @@ from geoseg.io.charts import Interval, intervals_chart
 from geoseg.io.cog import write_class_cog
 from geoseg.io.label_vectors import read_table
 from geoseg.io.qml import outline_style, polygon_document
-from geoseg.io.tables import write_polygon_tables, write_tables
+from geoseg.io.tables import Layer, write_polygon_tables, write_tables
 from geoseg.io.zones import Zones
 from geoseg.legend import LandClass, Legend
 from geoseg.ops.lake_area import BINS, LakeArea, lake_area
@@ -186,22 +186,24 @@ def _table(
     return pa.table(columns, _SERIES)
 
 
-def write_lakes(folder: Path, lakes: Lakes) -> dict[str, Path]:
-    """The series as tables, the lakes with them as a GeoPackage, and a chart; paths by role."""
-    made = write_tables(folder, {"lake_areas": lakes.series})
+def write_lakes(folder: Path, lakes: Lakes, origin: Mapping[str, object]) -> dict[str, Path]:
+    """The series as tables, the lakes with them as a GeoPackage, and a chart; paths by role.
+
+    ``origin`` is what they say of where they come from.
+    """
+    made = write_tables(folder, {"lake_areas": lakes.series}, origin)
     if lakes.zones.crs is None:
         raise InputError("lakes are polygons")  # never everything: callers give polygons
     path, summary = folder / "lakes.gpkg", _summary(lakes)
     style = outline_style(_BODIES.classes[0].rgb, summary.column_names, name="lake")
     write_polygon_tables(
         path,
-        "lakes",
+        Layer("lakes", "Lakes and reservoirs", polygon_document(style)),
         lakes.zones.shapes,
         summary,
         {"lake_areas": lakes.series},
         crs=str(lakes.zones.crs.proj.to_wkt()),
-        title="Lakes and reservoirs",
-        style=polygon_document(style),
+        tags=origin,
     )
     chart = folder / "lake_areas.svg"
     write_bytes(chart, intervals_chart(_panels(lakes), y_label="ha"))

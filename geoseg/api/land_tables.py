@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from geoseg.grid import GeoBox
 from geoseg.io.geopackage import crs_text
-from geoseg.io.tables import write_polygon_tables, write_tables
+from geoseg.io.tables import Layer, write_polygon_tables, write_tables
 from geoseg.io.zones import Zones
 from geoseg.legend import Legend
 from geoseg.ops.land_accounts import accounts
@@ -148,22 +149,27 @@ def _table(rows: list[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def write_land_tables(folder: Path, tables: Tables, grid: GeoBox, zones: Zones) -> dict[str, Path]:
-    """CSV and Parquet of each table, and all of them with the units as a GeoPackage."""
+def write_land_tables(
+    folder: Path, tables: Tables, grid: GeoBox, zones: Zones, origin: Mapping[str, object]
+) -> dict[str, Path]:
+    """CSV and Parquet of each table, and all of them with the units as a GeoPackage.
+
+    ``origin`` is what they say of where they come from.
+    """
     named = {"areas": tables.areas, "accounts": tables.accounts, "changes": tables.matrix}
-    made = write_tables(folder, named)
+    made = write_tables(folder, named, origin)
     path = folder / "land_use.gpkg"
     shapes, crs = zones.shapes, "" if zones.crs is None else str(zones.crs.proj.to_wkt())
     if zones.crs is None:
         shapes, crs = _outline(grid), crs_text(grid)
     write_polygon_tables(
         path,
-        "zones",
+        Layer("zones", "Units that areas are counted in"),
         shapes,
         pa.table({"zone": pa.array(zones.names, pa.string())}),
         named,
         crs=crs,
-        title="Units that areas are counted in",
+        tags=origin,
     )
     return made | {"geopackage": path}
 

@@ -19,8 +19,8 @@ from geoseg.api.map_rasters import (
     check_section,
     earlier_maps,
     maps_of,
+    origin_of,
     series_for,
-    tags_of,
     work_folder,
     write_map_item,
 )
@@ -30,7 +30,8 @@ from geoseg.api.series_projects import write_land_use_project
 from geoseg.api.time_legend import dynamics_of, legend_of, orders_of, relabelled
 from geoseg.io.map_series import MapSeries, OpenMaps
 from geoseg.io.periods import period_at
-from geoseg.io.product_item import write_collection
+from geoseg.io.product_collection import write_collection
+from geoseg.io.provenance import Provenance
 from geoseg.io.zones import Zones, check_zones
 from geoseg.legend import Legend
 from geoseg.ops.metric import measure_grid
@@ -146,7 +147,7 @@ def make_land_use(
     periods = _periods(series, asked)
     zones = _zones(series, asked)
     tables = LandTables(zones, legend, tuple(period.name for period in periods))
-    rasters = MapRasters(folder, Path(), series.grid, block, _tags(series, asked))
+    rasters = MapRasters(folder, Path(), series.grid, block, _origin(series, asked))
     metric = measure_grid(series.grid)
     with closing(OpenMaps(series)) as opened, work_folder(folder) as room:
         (folder / "collection.json").unlink(missing_ok=True)
@@ -181,7 +182,7 @@ def _finish(
     """Write the tables and, last, the collection."""
     folder, found = rasters.folder, tables.finish(hectares)
     items = [path for role, path in products.items() if role.endswith("_item")]
-    products |= write_land_tables(folder, found, rasters.grid, zones)
+    products |= write_land_tables(folder, found, rasters.grid, zones, rasters.origin.document())
     products["collection"] = _write_collection(folder, items)
     reporter.done(f"{folder}: land use of {len(tables.periods)} periods")
     before, after = (round(count * hectares, 4) for count in tables.changes)
@@ -203,9 +204,9 @@ def _zones(series: MapSeries, asked: LandUse) -> Zones:
     return Zones.read(Path(asked.zones), series.grid, name=asked.zone_name)
 
 
-def _tags(series: MapSeries, asked: LandUse) -> dict[str, str]:
+def _origin(series: MapSeries, asked: LandUse) -> Provenance:
     sources = [*series.paths, *([] if asked.zones is None else [asked.zones])]
-    return tags_of("land use", sources, asked.model_dump(mode="json"))
+    return origin_of("land use", sources, asked.model_dump(mode="json"))
 
 
 def _periods(series: MapSeries, asked: LandUse) -> list[Period]:
@@ -228,14 +229,11 @@ def _write_maps(
     """The map of each period, in a folder of its own that other commands take as a map."""
     products = {}
     for period in periods:
-        tags = {
-            **rasters.tags,
-            "GEOSEG_SCENE": period.name,
-            "ACQUISITIONDATETIME": f"{period.start:%Y-%m-%dT%H:%M:%SZ}",
-        }
+        origin = replace(rasters.origin, about={"scene": period.name})
+        more = {"ACQUISITIONDATETIME": f"{period.start:%Y-%m-%dT%H:%M:%SZ}"}
         folder = rasters.folder / period.name
         (folder / "item.json").unlink(missing_ok=True)
-        here = replace(rasters, folder=folder, tags=tags)
+        here = replace(rasters, folder=folder, origin=origin, more=more)
         classes, confidence = _stores(rasters, period, legend)
         members = [series.maps[index] for index in period.members]
         times = [one.when for one in members if one.when is not None]

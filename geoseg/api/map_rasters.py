@@ -6,10 +6,11 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from glob import glob
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,6 +32,7 @@ from geoseg.io.product_item import (
     percent_asset,
     write_item,
 )
+from geoseg.io.provenance import Provenance
 from geoseg.io.qml import (
     write_class_qml,
     write_confidence_qml,
@@ -135,14 +137,21 @@ class MapRasters:
         room: Of the stores.
         grid: Of all of them.
         block: Side of a block, in pixels.
-        tags: Provenance.
+        origin: What all of them say of where they come from.
+        more: Further tags of rasters.
     """
 
     folder: Path
     room: Path
     grid: GeoBox
     block: int
-    tags: Mapping[str, str]
+    origin: Provenance
+    more: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Of rasters."""
+        return {**self.origin.tags(), **self.more}
 
     @property
     def windows(self) -> list[Window]:
@@ -188,24 +197,18 @@ class MapRasters:
         return count_asset(path, self.grid, name, name.capitalize())
 
 
-def tags_of(what: str, sources: Sequence[str], settings: Mapping[str, object]) -> dict[str, str]:
-    """What every product says of where it comes from; the same in every run of the same.
+def origin_of(what: str, sources: Sequence[str], settings: Mapping[str, Any]) -> Provenance:
+    """Where products come from; the same in every run of the same, wherever the maps lie.
 
     Args:
         what: ``water`` or the like.
-        sources: Files that it is made of; hashed.
+        sources: Files that they are made of; hashed.
         settings: JSON-able; those that change results.
     """
     software = fingerprint.software()
-    inputs = fingerprint.inputs(sources)
-    return {
-        "GEOSEG_VERSION": software["geoseg"],
-        "GEOSEG_PRODUCT": what,
-        "GEOSEG_FINGERPRINT": fingerprint.digest(
-            [[{**one, "href": Path(one["href"]).name} for one in inputs], settings, software]
-        ),
-        "TIFFTAG_SOFTWARE": f"geoseg {software['geoseg']}",
-    }
+    inputs = [{**one, "href": Path(one["href"]).name} for one in fingerprint.inputs(sources)]
+    of = fingerprint.digest([inputs, settings, software])
+    return Provenance(what, inputs, settings, software, of)
 
 
 def write_map_item(
@@ -225,7 +228,7 @@ def write_map_item(
         grid=rasters.grid,
         assets=assets,
         acquired=acquired,
-        processing=Processing(fingerprint.software(), lineage),
+        processing=Processing(fingerprint.software(), lineage, version=rasters.origin.fingerprint),
         sources=sources,
     )
     return path

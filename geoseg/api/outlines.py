@@ -23,6 +23,7 @@ from geoseg.io.class_raster import NO_CLASS, ClassRaster, read_legend, unnamed
 from geoseg.io.environment import is_remote
 from geoseg.io.patterns import stem
 from geoseg.io.percent_raster import PercentRaster
+from geoseg.io.provenance import Provenance
 from geoseg.io.vector import SUFFIXES
 from geoseg.legend import LEGENDS, Legend
 from geoseg.ops.layers import NO_PERCENT
@@ -130,11 +131,12 @@ def outline(
         codes, moved = _reassigned(source, percent, plan, machine, names)
         traced = stack.enter_context(closing(machine.trace(codes, beside.confidence)))
         polygons = Polygons(traced, grid, measure_grid(grid), legend=names, wanted=plan.wanted)
-        tags = _tags(raster, vector, moved)
+        told: dict[str, Any] = {"balance": moved}
+        tags = {**_provenance(raster, vector).document(), "polygons": told}
 
         def note_areas() -> None:
             # Known after the last polygon, before formats write what they say of themselves.
-            tags["polygons"]["areas"] = areas_record(polygons.written, names)
+            told["areas"] = areas_record(polygons.written, names)
 
         passing = stack.enter_context(closing(Passing(polygons, at_end=note_areas)))
         write_polygons(
@@ -143,16 +145,15 @@ def outline(
         )  # fmt: skip
     left = f", {polygons.dropped} smaller ones left out" if polygons.dropped else ""
     teller.done(f"{out}: {polygons.kept} polygons{left}")
-    return Outlined(polygons.kept, polygons.dropped, tags["polygons"])
+    return Outlined(polygons.kept, polygons.dropped, {"settings": tags["settings"], **told})
 
 
-def _tags(raster: str, vector: Vector, moved: dict[str, Any] | None) -> dict[str, Any]:
-    """What a file says of how it was made."""
-    return {
-        "raster": Path(raster.partition("?")[0] if is_remote(raster) else raster).name,
-        "software": fingerprint.software(),
-        "polygons": {"settings": vector.model_dump(mode="json"), "balance": moved},
-    }
+def _provenance(raster: str, vector: Vector) -> Provenance:
+    """By the name of the raster alone: the bytes must not depend on where it lies."""
+    (known,) = fingerprint.inputs([raster])
+    name = Path(raster.partition("?")[0] if is_remote(raster) else raster).name
+    settings = vector.model_dump(mode="json", exclude={"formats"})
+    return Provenance("polygons", [{**known, "href": name}], settings, fingerprint.software())
 
 
 def _percent_bands(

@@ -131,9 +131,7 @@ class _Run:
         from geoseg.api.products import Products  # noqa: PLC0415 (numba; while the workers start)
 
         made_from = self._made_from(task, engine)
-        products = Products(
-            self.plan, task, made_from.inputs, made_from.parts, made_from.products, made_from.files
-        )
+        products = Products(self.plan, task, made_from, made_from.products)
         why = diary.why(task, made_from, finished=products.finished(), force=self.force)
         if why is None:
             diary.made(task, made_from, None)

@@ -17,6 +17,7 @@ from geoseg.io.atomic import remove_abandoned, remove_file, write_bytes
 from geoseg.io.loss_layers import day_text
 from geoseg.io.plot_report import PlotReport, write_report_html, write_report_pdf
 from geoseg.io.plot_tables import PlotRow, write_plot_csv, write_plot_geojson, write_plot_gpkg
+from geoseg.io.provenance import Provenance
 from geoseg.ops.alerts.rules import to_day
 from geoseg.ops.plot_risk import Risk
 from geoseg.workflow.deforestation import Preset
@@ -59,8 +60,7 @@ class PlotProducts:
             remove_abandoned(path.parent, path.name)
         remove_file(paths["run"])
         rows = [self._row(one) for one in checked]
-        tags = {"GEOSEG_VERSION": fingerprint.software()["geoseg"], "inputs": self._inputs()}
-        write_plot_gpkg(paths["geopackage"], rows, tags)
+        write_plot_gpkg(paths["geopackage"], rows, self._provenance().document())
         write_plot_geojson(paths["geojson"], rows)
         write_plot_csv(paths["csv"], rows)
         report = self._report(checked, rows, warnings)
@@ -137,6 +137,10 @@ class PlotProducts:
             [rows[n] for n in order],
             maps,
         )
+
+    def _provenance(self) -> Provenance:
+        settings = asdict(self.wanted) | {"risk": asdict(self.preset.risk)}
+        return Provenance("plots", self._inputs(), settings, fingerprint.software())
 
     def _inputs(self) -> list[dict[str, Any]]:
         files = [self.source, *(layer.path for layer in self.placed.layers)]

@@ -13,7 +13,6 @@ from typing import Any
 from geoseg.api import fingerprint
 from geoseg.api.accounts import Account, memory_record, model_record, tell_traffic, timing
 from geoseg.api.combining import date_text
-from geoseg.api.fingerprint import FileState
 from geoseg.api.finished import is_finished
 from geoseg.api.holes import WHOLE, Holes
 from geoseg.api.jobs import WorkFolder
@@ -25,23 +24,27 @@ from geoseg.api.observations import (
     write_observations,
 )
 from geoseg.api.outlining import SUFFIX_OF, Outlining, areas_record, outlining
+from geoseg.api.pictures import draw_quicklook, polygon_layers, small_scene
 from geoseg.api.planning import RunPlan, SceneTask
 from geoseg.api.polygons import Stored, store_polygons, write_polygons
+from geoseg.api.provenance import of_map
 from geoseg.api.scene_report import REPORT, write_scene_report
+from geoseg.api.stages import MadeFrom
+from geoseg.api.zarr_maps import NAME as ZARR_NAME
+from geoseg.api.zarr_maps import write_zarr_maps, zarr_asset
 from geoseg.io.atomic import remove_file, write_bytes
 from geoseg.io.cog import write_class_cog
 from geoseg.io.columns import attributes
-from geoseg.io.decimate import SmallScene, decimated_raster, decimated_scene
+from geoseg.io.decimate import SmallScene
 from geoseg.io.product_item import ItemAsset, Processing, class_asset, write_item
+from geoseg.io.provenance import Provenance
 from geoseg.io.qgis_project import ProjectLayer, write_project
-from geoseg.io.qml import class_style, polygon_style, write_class_qml
-from geoseg.io.qml_labels import label_scale
-from geoseg.io.quicklook import PANEL, Picture, stretch_limits, write_quicklook
+from geoseg.io.qml import class_style, write_class_qml
+from geoseg.io.quicklook import stretch_limits
 from geoseg.io.rat import write_rat
 from geoseg.io.traffic import METER
 from geoseg.legend import LandClass, Legend
 from geoseg.run.loop import Summary
-from geoseg.run.patience import in_time
 from geoseg.run.reporter import Reporter
 from geoseg.scene import Scene, natural_colors
 
@@ -54,9 +57,6 @@ POLYGONS = {
 """Roles of products, and the formats that they are asked for as."""
 
 _PICTURES = {"project", "quicklook"}
-DRAWN_POLYGONS = 50_000
-"""More polygons than that are noise in a quicklook."""
-
 _TITLES = {
     "geoparquet": ("Polygons (GeoParquet)", ("data",)),
     "geopackage": ("Polygons (GeoPackage, styled)", ("data",)),
@@ -73,10 +73,8 @@ class Products:
 
     run: RunPlan
     task: SceneTask
-    inputs: list[dict[str, Any]]
-    parts: Mapping[str, str]
+    made_from: MadeFrom
     fingerprint: str
-    files: Mapping[str, FileState]
     holes: Holes = WHOLE
 
     def with_holes(self, holes: Holes) -> Products:
@@ -98,6 +96,7 @@ class Products:
                 role: (f"polygons{SUFFIX_OF[name]}", name in formats)
                 for role, name in POLYGONS.items()
             },
+            "zarr": (ZARR_NAME, output.raster.zarr),
             "project": ("project.qgz", output.project),
             "quicklook": ("quicklook.png", output.quicklook),
             "report": (REPORT, output.report),
@@ -148,6 +147,9 @@ class Products:
         reporter.stage("products", blocks=len(paths), pixels=0)
         means = self._write_rasters(work, paths)
         seen = write_observations(self._scene, work, self.task.directory, self._tags)
+        if "zarr" in paths:
+            layers = self._layers
+            write_zarr_maps(paths["zarr"], work, layers, self._scene, self._provenance)
         reporter.advance(blocks=1 + len(means), pixels=0)
         # Both take one core each, and about as long.
         with ThreadPoolExecutor(1, thread_name_prefix="geoseg-picture") as beside:
@@ -166,7 +168,7 @@ class Products:
         write_bytes(paths["run"], (json.dumps(record, indent=2, default=str) + "\n").encode())
         if "report" in paths:
             write_scene_report(self.task.directory)
-        fingerprint.check_states(self.files)  # pictures show the scene itself
+        fingerprint.check_states(self.made_from.files)  # pictures show the scene itself
         self._write_item(paths)
         reporter.advance(blocks=max(0, len(paths) - 3 - len(means)), pixels=0)
         return record
@@ -192,24 +194,24 @@ class Products:
         return self._legend.select(() if vector is None else vector.classes)
 
     @property
-    def _tags(self) -> dict[str, str]:
+    def _provenance(self) -> Provenance:
         """What every product says of where it comes from; the same in every run of the same."""
-        card, scene = self.task.plan.card, self._scene
-        software = fingerprint.software()
-        tags = {
-            "GEOSEG_VERSION": software["geoseg"],
-            "GEOSEG_WORKFLOW": self.run.workflow.name,
-            "GEOSEG_SCENE": scene.id,
-            "GEOSEG_MODEL": f"{card.name} {card.version}",
-            "GEOSEG_MODEL_SHA256": card.sha256 or "",
-            "GEOSEG_INPUTS": json.dumps(self.inputs, sort_keys=True),
-            "GEOSEG_FINGERPRINT": self.fingerprint,
-            "TIFFTAG_SOFTWARE": f"geoseg {software['geoseg']}",
-        }
-        if self.holes:
-            tags["GEOSEG_FAILED_BLOCKS"] = json.dumps(self.holes.windows())
+        return of_map(
+            self.run,
+            self._scene,
+            self.made_from.inputs,
+            of=self.fingerprint,
+            engine=self.made_from.engine.part,
+            holes=self.holes,
+        )
+
+    @property
+    def _tags(self) -> dict[str, str]:
+        scene, tags = self._scene, self._provenance.tags()
         if scene.acquired is not None and scene.combined is None:
             tags["ACQUISITIONDATETIME"] = scene.acquired.isoformat()
+        if self.holes:
+            tags["GEOSEG_FAILED_BLOCKS"] = json.dumps(self.holes.windows())
         return tags
 
     @property
@@ -262,19 +264,18 @@ class Products:
                     paths[role],
                     grid=scene.grid,
                     classes=self._classes,
-                    tags={**self._tags, "polygons": told},
+                    tags={**self._provenance.document(), "polygons": told},
                     title=self._title,
                     themes=made.themes,
                 )
         return stored
 
     def _small_scene(self) -> SmallScene:
-        """The scene in its usual colours, as large as a panel."""
-        scene, colors = self._scene, natural_colors(self.task.plan.card.bands)
-        return in_time(
-            self.run.workflow.run.block_timeout.timedelta.total_seconds(),
-            lambda: decimated_scene(scene, colors, PANEL, forgiving=bool(self.holes)),
-        )
+        """The scene in its usual colours."""
+        patience = self.run.workflow.run.block_timeout.timedelta.total_seconds()
+        colors = natural_colors(self.task.plan.card.bands)
+        forgiving = bool(self.holes)
+        return small_scene(self._scene, colors, patience=patience, forgiving=forgiving)
 
     def _write_pictures(
         self,
@@ -285,44 +286,28 @@ class Products:
         small: SmallScene,
     ) -> None:
         """Quicklook and project; both show the scene itself in its usual colours."""
-        scene, card, (image, valid) = self._scene, self.task.plan.card, small
+        scene, card = self._scene, self.task.plan.card
         colors = natural_colors(card.bands)
         if "project" in paths:
-            fields = () if polygons is None else attributes(polygons.schema)
-            layers = [
-                *self._polygon_layers(paths, fields),
-                *self._map_layers(paths, colors, stretch_limits(image, valid), seen),
-            ]
+            layers = self._map_layers(paths, colors, stretch_limits(*small), seen)
+            if polygons is not None and self.outlining is not None and "geopackage" in paths:
+                themes, fields = self.outlining.themes, attributes(polygons.schema)
+                path = paths["geopackage"]
+                drawn = polygon_layers(path, themes, self._classes, fields, scene.grid)
+                layers = [*drawn, *layers]
             write_project(paths["project"], layers, grid=scene.grid, title=self._title)
-        if "quicklook" not in paths:
-            return
-        drawn = polygons is not None and polygons.kept <= DRAWN_POLYGONS
-        picture = Picture(
-            image,
-            valid,
-            decimated_raster(paths["classes"], PANEL)[0],
-            self._legend,
-            scene.grid,
-            polygons=polygons if drawn and polygons is not None else (),
-            areas=account.areas,
-        )
-        note = f"model {card.name} {card.version}; areas are counted from pixels"
-        write_quicklook(paths["quicklook"], picture, title=self._title, note=note)
-
-    def _polygon_layers(
-        self, paths: Mapping[str, Path], fields: Sequence[str]
-    ) -> list[ProjectLayer]:
-        made = self.outlining
-        if "geopackage" not in paths or made is None:
-            return []
-        layers = []
-        for theme in made.themes:
-            below = label_scale(self._scene.grid)
-            style = polygon_style(theme.classes(self._classes), fields, labels_below=below)
-            name = theme.name.replace("_", " ").capitalize()
-            path = str(paths["geopackage"])
-            layers.append(ProjectLayer(name, path, style, theme.name, "Polygons"))
-        return layers
+        if "quicklook" in paths:
+            note = f"model {card.name} {card.version}; areas are counted from pixels"
+            draw_quicklook(
+                paths["quicklook"],
+                small,
+                paths["classes"],
+                self._legend,
+                polygons,
+                grid=scene.grid,
+                areas=account.areas,
+                words=(self._title, note),
+            )
 
     def _map_layers(
         self,
@@ -348,9 +333,9 @@ class Products:
             "workflow": self.run.workflow.canonical(),
             "scene": plan.scene.id,
             "acquired": plan.scene.acquired,
-            "inputs": self.inputs,
+            "inputs": self.made_from.inputs,
             "model": model_record(plan.card, self.run.committee),
-            "hashes": dict(self.parts),
+            "hashes": dict(self.made_from.parts),
             "software": fingerprint.software(),
             "tiling": {
                 "size": plan.lattice.size,
@@ -391,6 +376,7 @@ class Products:
         assets = {"classes": class_asset(paths["classes"], scene.grid, self._legend)}
         assets |= self._layers.assets(self.task.directory)
         assets |= observation_assets(scene, self.task.directory)
+        assets |= {"zarr": zarr_asset(paths["zarr"])} if "zarr" in paths else {}
         for role, (title, roles) in _TITLES.items():
             if role in paths:
                 assets[role] = ItemAsset(paths[role], title, roles)
@@ -404,6 +390,7 @@ class Products:
                 fingerprint.software(),
                 f"Segmented with {card.name} {card.version}",
                 {"geoseg:failed_blocks": self.holes.windows()} if self.holes else {},
+                version=self.fingerprint,
             ),
             sources=scene.sources,
         )

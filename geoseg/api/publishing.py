@@ -11,7 +11,7 @@ from typing import Any
 
 from geoseg.errors import InputError
 from geoseg.io.atomic import write_bytes
-from geoseg.io.product_item import join_collection, write_collection
+from geoseg.io.product_collection import join_collection, write_collection
 from geoseg.run.noted import Work
 from geoseg.run.work_ledger import WorkLedger
 from geoseg.workflow import Workflow

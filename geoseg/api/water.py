@@ -22,8 +22,8 @@ from geoseg.api.map_rasters import (
     check_section,
     earlier_maps,
     maps_of,
+    origin_of,
     series_for,
-    tags_of,
     work_folder,
     write_map_item,
 )
@@ -178,8 +178,8 @@ def make_water(
     sources = [*series.paths, *(p for p in (asked.lakes, asked.permanent) if p is not None)]
     with closing(WaterMaps(series, codes)) as maps, ExitStack() as stack:
         # Nothing is written before all that is asked for has been looked at.
-        tags = tags_of("water", sources, settings)
-        rasters = MapRasters(folder, Path(), series.grid, block, tags)
+        origin = origin_of("water", sources, settings)
+        rasters = MapRasters(folder, Path(), series.grid, block, origin)
         making = _Making(asked, rasters, maps, reporter)
         room = stack.enter_context(work_folder(folder))
         making.begin(room)
@@ -234,7 +234,9 @@ class _Making:
         for found in each_block(step, windows, name="water", reporter=self._reporter):
             counts += found
         self._extents = _extents(self._maps.days, counts, self._metric.unit / 1e4)
-        self._products |= write_tables(self._rasters.folder, {"extents": self._extents})
+        self._products |= write_tables(
+            self._rasters.folder, {"extents": self._extents}, self._rasters.origin.document()
+        )
         made = self._rasters
         for name in ("occurrence", "recurrence"):
             self._assets[name] = made.percents(stores[name], name)
@@ -278,7 +280,7 @@ class _Making:
             least_observed=self._asked.least_observed / 100,
             reporter=self._reporter,
         )
-        self._products |= write_lakes(self._rasters.folder, found)
+        self._products |= write_lakes(self._rasters.folder, found, self._rasters.origin.document())
         self._lakes = found.series
 
     def finish(self, series: MapSeries) -> WaterResult:

@@ -33,6 +33,7 @@ from geoseg.cli.options import (
 )
 from geoseg.cli.plan import plan
 from geoseg.cli.plots import plots
+from geoseg.cli.provenance import provenance
 from geoseg.cli.report import report
 from geoseg.cli.style import style
 from geoseg.cli.train import train
@@ -74,6 +75,7 @@ app.command("init")(init)
 app.command("plan")(plan)
 app.command("plots")(plots)
 app.command("report")(report)
+app.command("provenance")(provenance)
 app.add_typer(alerts, name="alerts")
 app.command("style")(style)
 app.command("train")(train)

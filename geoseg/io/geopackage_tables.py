@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterable, Mapping
 from contextlib import closing, suppress
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from geoseg.io.columns import KNOWN
+from geoseg.io.provenance import STANDARD, text_of
 from geoseg.io.qml import VERSION
 
 _LAYER_STYLES = """
@@ -40,8 +40,10 @@ def add_columns(connection: sqlite3.Connection, layers: Iterable[str]) -> None:
     connection.execute(_DATA_COLUMNS)
     connection.execute(_DATA_COLUMN_CONSTRAINTS)
     for table in ("gpkg_data_columns", "gpkg_data_column_constraints"):
+        # Not by INSERT OR IGNORE: to SQLite no two rows with a NULL are the same.
         connection.execute(
-            "INSERT OR IGNORE INTO gpkg_extensions VALUES (?, NULL, 'gpkg_schema', ?, 'read-write')",
+            "INSERT INTO gpkg_extensions SELECT ?1, NULL, 'gpkg_schema', ?2, 'read-write' "
+            "WHERE NOT EXISTS (SELECT 1 FROM gpkg_extensions WHERE table_name = ?1)",
             (table, "http://www.geopackage.org/spec130/#extension_schema"),
         )
     for layer in layers:
@@ -156,12 +158,10 @@ def add_provenance(
     connection: sqlite3.Connection, tags: Mapping[str, object], changed: str
 ) -> None:
     """One metadata row for the whole file, in the tables that GDAL has made."""
-    text = json.dumps(tags, sort_keys=True, ensure_ascii=False)
     row = connection.execute(
         "INSERT INTO gpkg_metadata (md_scope, md_standard_uri, mime_type, metadata) "
-        "VALUES ('dataset', 'http://www.opengis.net/doc/IS/geopackage/1.3', "
-        "'application/json', ?)",
-        (text,),
+        "VALUES ('dataset', ?, 'application/json', ?)",
+        (STANDARD, text_of(tags)),
     )
     connection.execute(
         "INSERT INTO gpkg_metadata_reference (reference_scope, timestamp, md_file_id) "

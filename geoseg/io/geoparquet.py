@@ -22,6 +22,7 @@ from geoseg.grid import GeoBox
 from geoseg.io.atomic import replacing
 from geoseg.io.columns import GEOMETRY, SCHEMA, regroup, runs_counterclockwise
 from geoseg.io.geopackage import crs_text
+from geoseg.io.provenance import KEY, text_of
 from geoseg.io.table_rows import bytes_of, placed
 from geoseg.ops.boxes import SIDES
 
@@ -75,8 +76,7 @@ def write_geoparquet(
                 extent = _write_groups(writer, () if first is None else chain((first,), groups))
                 # Extent and types are only known now; the footer is written last anyway.
                 geo = json.dumps(_geo(crs, extent, schema), sort_keys=True)
-                told = json.dumps(tags, sort_keys=True, ensure_ascii=False)
-                writer.add_key_value_metadata({"geo": geo, "geoseg": told})
+                writer.add_key_value_metadata({"geo": geo, KEY: text_of(tags)})
         except pa.ArrowException as error:
             raise ProductError(f"{path}: cannot be written: {error}") from error
     return extent.rows

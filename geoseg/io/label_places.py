@@ -34,6 +34,7 @@ def write_places(
     shapes: Sequence[shapely.Geometry],
     crs: Sequence[CRS],
     columns: Mapping[str, Sequence[str]],
+    tags: Mapping[str, object] | None = None,
 ) -> int:
     """Write shapes as points and outlines alike, in longitude and latitude if they differ in CRS.
 
@@ -42,6 +43,7 @@ def write_places(
         shapes: Of any kind; where they are.
         crs: Of each.
         columns: Texts about each.
+        tags: Provenance, JSON-able.
 
     Raises:
         InputError: It is no GeoPackage.
@@ -60,7 +62,7 @@ def write_places(
     text = f"EPSG:{epsg}" if epsg is not None else str(target.wkt)
     title = "What geoseg labels check found"
     written = write_geopackage(
-        path, {LAYER: [batch]}, grid_crs=text, styles={}, tags={}, titles={LAYER: title}
+        path, {LAYER: [batch]}, grid_crs=text, styles={}, tags=tags or {}, titles={LAYER: title}
     )
     return written[LAYER]
 

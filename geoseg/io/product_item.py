@@ -1,6 +1,6 @@
 """What was made from a scene, as a STAC 1.1 item; written last, so that it stands for "finished".
 
-Extensions: projection 2.0, raster 2.0, classification 1.1, file 2.1, processing 1.2.
+Extensions: projection 2.0, raster 2.0, classification 1.1, file 2.1, processing 1.2, version 1.2.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from geoseg.legend import Legend
 from geoseg.redaction import without_secrets
 
 _HOME = "https://stac-extensions.github.io"
+VERSION = f"{_HOME}/version/v1.2.0/schema.json"
 EXTENSIONS = tuple(
     f"{_HOME}/{name}/schema.json"
     for name in (
@@ -52,8 +53,10 @@ MEDIA_TYPES = {
     ".zarr": "application/vnd+zarr",
 }
 # When nobody knows: STAC wants an interval then, and this one leaves nothing out.
-_ANY_TIME = ("1900-01-01T00:00:00Z", "9999-12-31T23:59:59Z")
-_MEMBERSHIP = ("root", "parent", "collection")
+ANY_TIME = ("1900-01-01T00:00:00Z", "9999-12-31T23:59:59Z")
+MEMBERSHIP = ("root", "parent", "collection")
+_LEVEL = "L4"  # results of a model, not measured
+SHORT = 12  # digits of a fingerprint that tell versions apart
 _SHA2_256 = "1220"  # multihash: the code of SHA-256 and its length in bytes
 
 Acquired = datetime | tuple[datetime, datetime] | None
@@ -73,12 +76,14 @@ class ItemAsset:
 class Processing:
     """What made the products: name and version of each software, and one sentence about how.
 
-    ``properties`` are further ones of the item, JSON-able.
+    ``properties`` are further ones of the item, JSON-able. ``version`` is the fingerprint of all that
+    the products depend on: other inputs, models, settings or code make another version of them.
     """
 
     software: Mapping[str, str]
     lineage: str
     properties: Mapping[str, Any] = field(default_factory=dict)
+    version: str = ""
 
 
 def class_asset(path: str | Path, grid: GeoBox, legend: Legend) -> ItemAsset:
@@ -169,70 +174,26 @@ def write_item(
         bbox=bbox,
         datetime=_utc(acquired) if isinstance(acquired, datetime) else None,
         properties={**_times(acquired), **_projection(grid), **_processing(processing)},
-        stac_extensions=list(EXTENSIONS),
+        stac_extensions=[*EXTENSIONS, *([VERSION] if processing.version else [])],
     )
     for key, asset in assets.items():
         item.add_asset(key, _asset(path, asset))
     item.add_links(
-        [pystac.Link("derived_from", _href(path, without_secrets(source))) for source in sources]
+        [
+            pystac.Link("derived_from", href_from(path, without_secrets(source)))
+            for source in sources
+        ]
     )
     if collection is not None:
         _join(item, *collection)
     content = item.to_dict(include_self_link=False, transform_hrefs=False)
-    write_bytes(path, _json(content))
-
-
-def write_collection(
-    path: str | Path, *, collection_id: str, title: str, description: str, items: Sequence[Path]
-) -> None:
-    """Write the collection of items that lie on disk; its extent is theirs.
-
-    Raises:
-        ProductError: There is no item, one cannot be read, or the collection cannot be written.
-    """
-    path = Path(path)
-    read = [_read_item(Path(item)) for item in items]
-    if not read:
-        raise ProductError(f"{path}: a collection needs at least one item")
-    collection = pystac.Collection(
-        id=collection_id,
-        title=title,
-        description=description,
-        license="other",
-        extent=pystac.Extent(_spatial(read), _temporal(read)),
-    )
-    collection.add_link(pystac.Link("root", _relative(path.name), pystac.MediaType.JSON))
-    for item, content in zip(items, read, strict=True):
-        link = pystac.Link("item", _href(path, str(item)), pystac.MediaType.GEOJSON, content["id"])
-        collection.add_link(link)
-    data = _json(collection.to_dict(include_self_link=False, transform_hrefs=False))
-    if not path.exists() or path.read_bytes() != data:  # a mirror has nothing to copy then
-        write_bytes(path, data)
-
-
-def join_collection(path: str | Path, collection_id: str, collection: Path) -> None:
-    """Make the item at ``path`` one of a collection, where it is not yet.
-
-    Raises:
-        ProductError: The item cannot be read or written.
-    """
-    path = Path(path)
-    content = _read_item(path)
-    name = Path(os.path.relpath(collection.resolve(), path.parent.resolve())).as_posix()
-    kept = [link for link in content.get("links", []) if link.get("rel") not in _MEMBERSHIP]
-    links = [
-        {"rel": rel, "href": _relative(name), "type": str(pystac.MediaType.JSON)}
-        for rel in _MEMBERSHIP
-    ]
-    joined = {**content, "links": [*kept, *links], "collection": collection_id}
-    if joined != content:
-        write_bytes(path, _json(joined))
+    write_bytes(path, json_bytes(content))
 
 
 def _join(item: pystac.Item, collection_id: str, name: str) -> None:
     item.collection_id = collection_id
-    for rel in _MEMBERSHIP:
-        item.add_link(pystac.Link(rel, _relative(name), pystac.MediaType.JSON))
+    for rel in MEMBERSHIP:
+        item.add_link(pystac.Link(rel, relative_href(name), pystac.MediaType.JSON))
 
 
 def _band(name: str, nodata: int | None, grid: GeoBox) -> dict[str, Any]:
@@ -250,7 +211,7 @@ def _times(acquired: Acquired) -> dict[str, Any]:
     if isinstance(acquired, datetime):
         return {}
     if acquired is None:
-        start, end = _ANY_TIME
+        start, end = ANY_TIME
     else:
         start, end = (_utc(t).isoformat().replace("+00:00", "Z") for t in acquired)
     return {"start_datetime": start, "end_datetime": end}
@@ -275,22 +236,24 @@ def _projection(grid: GeoBox) -> dict[str, Any]:
 
 def _processing(processing: Processing) -> dict[str, Any]:
     software = dict(sorted(processing.software.items()))
-    told = {"processing:software": software, "processing:lineage": processing.lineage}
-    return {**told, **processing.properties}
+    told = {
+        "processing:level": _LEVEL,
+        "processing:software": software,
+        "processing:lineage": processing.lineage,
+    }
+    version = {"version": processing.version[:SHORT]} if processing.version else {}
+    return {**told, **version, **processing.properties}
 
 
 def _asset(item: Path, asset: ItemAsset) -> pystac.Asset:
     fields = dict(asset.fields)
     try:
         if not asset.path.is_dir():
-            with asset.path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            fields["file:size"] = asset.path.stat().st_size
-            fields["file:checksum"] = _SHA2_256 + digest
+            fields |= file_facts(asset.path)
     except OSError as error:
         raise ProductError(f"{item}: cannot read product {asset.path}: {error.strerror}") from error
     return pystac.Asset(
-        href=_href(item, str(asset.path)),
+        href=href_from(item, str(asset.path)),
         title=asset.title,
         media_type=MEDIA_TYPES.get(asset.path.suffix.lower()),
         roles=list(asset.roles),
@@ -298,15 +261,23 @@ def _asset(item: Path, asset: ItemAsset) -> pystac.Asset:
     )
 
 
-def _href(item: Path, target: str) -> str:
+def file_facts(path: Path) -> dict[str, Any]:
+    """Size and checksum of a file, by the file extension; raises OSError."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"file:size": path.stat().st_size, "file:checksum": _SHA2_256 + digest}
+
+
+def href_from(item: Path, target: str) -> str:
     """Relative to the item, so that a folder of products can be moved; addresses stay."""
     if not Path(target).exists():
         return target
     relative = os.path.relpath(Path(target).resolve(), item.parent.resolve())
-    return _relative(Path(relative).as_posix())
+    return relative_href(Path(relative).as_posix())
 
 
-def _relative(name: str) -> str:
+def relative_href(name: str) -> str:
+    """A relative path as links have it."""
     return name if name.startswith("../") else f"./{name}"
 
 
@@ -314,45 +285,6 @@ def _slug(name: str) -> str:
     return re.sub(r"[^0-9A-Za-z]+", "-", name).strip("-").lower() or "class"
 
 
-def _read_item(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise ProductError(f"{path}: cannot be read as a STAC item: {error}") from error
-    if not isinstance(content, dict) or not {"id", "bbox", "properties"} <= content.keys():
-        raise ProductError(f"{path}: is no STAC item: it lacks an id, a bbox or properties")
-    return content
-
-
-def _spatial(items: Sequence[Mapping[str, Any]]) -> pystac.SpatialExtent:
-    boxes = [item["bbox"] for item in items]
-    west, south = min(b[0] for b in boxes), min(b[1] for b in boxes)
-    east, north = max(b[2] for b in boxes), max(b[3] for b in boxes)
-    if any(b[0] > b[2] for b in boxes) and len(boxes) > 1:
-        west, east = -180.0, 180.0
-    return pystac.SpatialExtent([[west, south, east, north]])
-
-
-def _temporal(items: Sequence[Mapping[str, Any]]) -> pystac.TemporalExtent:
-    starts, ends = zip(*(_interval(item["properties"]) for item in items), strict=True)
-    return pystac.TemporalExtent(
-        [
-            [
-                None if None in starts else min(starts),
-                None if None in ends else max(ends),
-            ]
-        ]
-    )
-
-
-def _interval(properties: Mapping[str, Any]) -> tuple[datetime | None, datetime | None]:
-    moment = properties.get("datetime")
-    start = moment or properties["start_datetime"]
-    end = moment or properties["end_datetime"]
-    if (start, end) == _ANY_TIME:
-        return None, None
-    return datetime.fromisoformat(start), datetime.fromisoformat(end)
-
-
-def _json(content: Mapping[str, Any]) -> bytes:
+def json_bytes(content: Mapping[str, Any]) -> bytes:
+    """An item or collection as it is written."""
     return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()

@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +21,7 @@ from geoseg.io.atomic import replacing, write_bytes
 from geoseg.io.columns import GEOMETRY
 from geoseg.io.geopackage import write_geopackage
 from geoseg.io.geopackage_tables import add_columns
+from geoseg.io.provenance import with_document
 
 _CHANGED = "1970-01-01T00:00:00.000Z"  # not the clock: the same input gives the same bytes
 _KINDS = {"int64": "INTEGER", "double": "REAL", "string": "TEXT", "bool": "BOOLEAN"}
@@ -39,49 +40,67 @@ def write_csv(path: str | Path, table: pa.Table) -> None:
     write_bytes(path, text.getvalue().encode())
 
 
-def write_parquet(path: str | Path, table: pa.Table) -> None:
-    """Parquet, zstd.
+def write_parquet(
+    path: str | Path, table: pa.Table, origin: Mapping[str, object] | None = None
+) -> None:
+    """Parquet, zstd; ``origin`` says where it comes from, see :mod:`geoseg.io.provenance`.
 
     Raises:
         ProductError: It cannot be written.
     """
+    if origin is not None:
+        table = table.cast(with_document(table.schema, origin))
     with replacing(path) as made:
         pq.write_table(table, made, compression="zstd")
 
 
-def write_tables(path: str | Path, tables: Mapping[str, pa.Table]) -> dict[str, Path]:
-    """Each table as ``name.csv`` and ``name.parquet`` in a folder; their paths by name and form."""
+def write_tables(
+    path: str | Path, tables: Mapping[str, pa.Table], origin: Mapping[str, object] | None = None
+) -> dict[str, Path]:
+    """Each table as ``name.csv`` and ``name.parquet`` in a folder; their paths by name and form.
+
+    ``origin`` says where they come from; CSV has no place for it.
+    """
     made = {}
     for name, table in tables.items():
-        for form, write in (("csv", write_csv), ("parquet", write_parquet)):
-            target = Path(path) / f"{name}.{form}"
-            write(target, table)
-            made[f"{name}_{form}"] = target
+        made[f"{name}_csv"] = Path(path) / f"{name}.csv"
+        write_csv(made[f"{name}_csv"], table)
+        made[f"{name}_parquet"] = Path(path) / f"{name}.parquet"
+        write_parquet(made[f"{name}_parquet"], table, origin)
     return made
+
+
+class Layer(NamedTuple):
+    """A layer of a GeoPackage: its name, what it shows, and QML that QGIS applies to it.
+
+    A style that somebody has saved there stays.
+    """
+
+    name: str
+    title: str
+    style: str = ""
 
 
 def write_polygon_tables(
     path: str | Path,
-    layer: str,
+    layer: Layer,
     shapes: NDArray[np.object_],
     attributes: pa.Table,
     tables: Mapping[str, pa.Table],
     *,
     crs: str,
-    title: str,
-    style: str = "",
+    tags: Mapping[str, object] | None = None,
 ) -> None:
     """A GeoPackage of one layer of polygons, and tables that belong to it.
 
     Args:
         path: The ``.gpkg``; replaced only when the new one is complete.
-        layer: Its name.
+        layer: What it is called.
         shapes: ``(row,)`` polygons.
         attributes: A row for each of them.
         tables: By name; ints, floats, texts and booleans.
         crs: WKT or ``EPSG:n``.
-        title: What the layer shows.
-        style: QML that QGIS applies to it; one that somebody has saved there stays.
+        tags: Provenance, JSON-able.
 
     Raises:
         ProductError: It cannot be written.
@@ -93,11 +112,11 @@ def write_polygon_tables(
     with replacing(path) as made:
         write_geopackage(
             made,
-            {layer: table.combine_chunks().to_batches()},
+            {layer.name: table.combine_chunks().to_batches()},
             grid_crs=crs,
-            styles={layer: style} if style else {},
-            tags={},
-            titles={layer: title},
+            styles={layer.name: layer.style} if layer.style else {},
+            tags=tags or {},
+            titles={layer.name: layer.title},
             before=Path(path),
         )
         _add_all(path, made, tables)

@@ -110,7 +110,7 @@ def write_vector(
         from geoseg.io.web_files import write_pmtiles  # noqa: PLC0415 (brings GDAL and pandas)
 
         count = write_pmtiles(
-            path, watched, layer=LAND_USE, grid=grid, classes=classes, title=title
+            path, watched, layer=LAND_USE, grid=grid, classes=classes, tags=tags, title=title
         )
         return {LAND_USE: count}
     if path.suffix == ".parquet":

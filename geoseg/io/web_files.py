@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
-import json
-import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from math import ceil, floor, log2
 from pathlib import Path
@@ -23,6 +20,8 @@ from geoseg.io.atomic import replacing, write_bytes
 from geoseg.io.columns import CLASS_CODE, GEOMETRY, SCHEMA, geometry_type
 from geoseg.io.gdal_failures import FAILURES
 from geoseg.io.geopackage import crs_text
+from geoseg.io.pmtiles import add_metadata, without_tiles
+from geoseg.io.provenance import KEY, text_of
 from geoseg.legend import LandClass
 from geoseg.ops.boxes import SIDES
 
@@ -63,7 +62,6 @@ def write_flatgeobuf(
     Raises:
         ProductError: It cannot be written.
     """
-    told = json.dumps(tags, sort_keys=True, ensure_ascii=False)
     return _write(
         path,
         _Stream(batches),
@@ -71,7 +69,7 @@ def write_flatgeobuf(
         driver="FlatGeobuf",
         crs=crs_text(grid_crs),
         layer_options={"SPATIAL_INDEX": "YES", "TITLE": title},
-        layer_metadata={"geoseg": told},
+        layer_metadata={KEY: text_of(tags)},
     )
 
 
@@ -82,6 +80,7 @@ def write_pmtiles(
     layer: str,
     grid: GeoBox,
     classes: Sequence[LandClass],
+    tags: Mapping[str, object],
     title: str,
     zooms: tuple[int, int] | None = None,
 ) -> int:
@@ -97,6 +96,7 @@ def write_pmtiles(
         layer: Name of the layer in the tiles.
         grid: What the polygons were made of.
         classes: Colours by ``class_code``.
+        tags: Provenance, JSON-able; kept as the item ``geoseg`` of the metadata.
         title: Name of the archive.
         zooms: Lowest and highest level; those of :func:`zoom_levels` if None.
 
@@ -116,7 +116,7 @@ def write_pmtiles(
     }
     stream = _Stream(_for_tiles(batches, classes))
     if stream.empty:
-        write_bytes(path, _no_tiles(layer, title, lowest, highest))
+        write_bytes(path, without_tiles(layer, title, (lowest, highest), {KEY: tags}))
         return 0
     return _write(
         path,
@@ -125,6 +125,7 @@ def write_pmtiles(
         driver="PMTiles",
         crs=crs,
         dataset_options=options,
+        finish=lambda made: add_metadata(made, {KEY: tags}),
     )
 
 
@@ -175,7 +176,14 @@ class _Stream:
             raise
 
 
-def _write(path: str | Path, stream: _Stream, layer: str, **options: Any) -> int:
+def _write(
+    path: str | Path,
+    stream: _Stream,
+    layer: str,
+    *,
+    finish: Callable[[Path], None] | None = None,
+    **options: Any,
+) -> int:
     with replacing(path) as made:
         try:
             pyogrio.write_arrow(
@@ -191,6 +199,8 @@ def _write(path: str | Path, stream: _Stream, layer: str, **options: Any) -> int
             if stream.failure is not None:
                 raise stream.failure from error
             raise ProductError(f"{path}: cannot be written: {error}") from error
+        if finish is not None:
+            finish(made)
     return stream.rows
 
 
@@ -205,16 +215,3 @@ def _for_tiles(
         slim = batch.select(names)
         schema = slim.schema.append(pa.field(COLOR, pa.string()))
         yield pa.RecordBatch.from_arrays([*slim.columns, color], schema=schema)
-
-
-def _no_tiles(layer: str, title: str, lowest: int, highest: int) -> bytes:
-    """An archive without a tile, which GDAL cannot make (PMTiles specification 3.4)."""
-    about = {"name": title, "vector_layers": [{"id": layer, "fields": {}}]}
-    root, metadata = (gzip.compress(text, mtime=0) for text in (b"\0", json.dumps(about).encode()))
-    begins, end = 127, 127 + len(root)
-    places = [begins, len(root), end, len(metadata), end + len(metadata), 0]
-    places += [end + len(metadata), 0, 0, 0, 0]
-    kinds = [1, 2, 2, 1, lowest, highest]  # in order, gzip, gzip, vector tiles
-    world = [-1_800_000_000, -850_000_000, 1_800_000_000, 850_000_000]
-    head = struct.pack("<7sB11Q6B4iB2i", b"PMTiles", 3, *places, *kinds, *world, lowest, 0, 0)
-    return head + root + metadata

@@ -92,6 +92,8 @@ class Raster(Section):
     quality: bool = False
     """Write how many clear observations each pixel has, and how far it is from one without, in
     pixels up to 64."""
+    zarr: bool = False
+    """Write classes and layers as one Zarr, maps.zarr, too, for xarray."""
 
 
 class Output(Section):
@@ -279,23 +281,11 @@ class Workflow(Whole):
         ``"products"`` what is made of them. The cluster, the rules of the run, blocks and batches change nothing and are left
         out. Values from the environment are in it: hash it, never write it.
         """
-        settings = self.model_dump(mode="json")
-        for key in _SELECTING:
-            settings["input"].pop(key, None)
-        settings["model"].pop("batch")
-        settings["model"].pop("allow_code")
-        for key in ("engine", "precision", "agreement"):
-            settings["model"].pop(key)  # what was chosen counts, not how
-        settings["tiling"].pop("block")
-        output = settings["output"]
-        return {
-            "segment": {key: settings[key] for key in _SEGMENTING},
-            "refine": settings["postprocess"],
-            "products": {
-                "name": self.name,
-                **{key: output[key] for key in ("raster", "vector", "quicklook", "project")},
-            },
-        }
+        return _of_results(self.model_dump(mode="json"), self.name)
+
+    def results_settings(self) -> dict[str, Any]:
+        """The same as :meth:`canonical` has them, safe to write and to log."""
+        return _of_results(self.canonical(), self.name)
 
     def results_key(self) -> str:
         """SHA-256 of :meth:`results_key_fields`, as hex: the same for the same results."""
@@ -306,3 +296,28 @@ class Workflow(Whole):
         """Where the products of a scene go; see :func:`expand_directory`."""
         template = self.output.directory
         return expand_directory(template, scene=scene, date=date, name=self.name, stem=stem)
+
+
+def _of_results(settings: dict[str, Any], name: str) -> dict[str, Any]:
+    """What of all settings changes results; whole sections may be text from the environment."""
+
+    def without(section: str, *keys: str) -> Any:
+        found = settings[section]
+        if not isinstance(found, dict):
+            return found
+        return {key: value for key, value in found.items() if key not in keys}
+
+    # Which engine was chosen counts, not how.
+    cut = {
+        "input": without("input", *_SELECTING),
+        "model": without("model", "batch", "allow_code", "engine", "precision", "agreement"),
+        "tiling": without("tiling", "block"),
+    }
+    output = settings["output"]
+    wanted = ("raster", "vector", "quicklook", "project")
+    made = {key: output[key] for key in wanted} if isinstance(output, dict) else {"output": output}
+    return {
+        "segment": {key: cut.get(key, settings[key]) for key in _SEGMENTING},
+        "refine": settings["postprocess"],
+        "products": {"name": name, **made},
+    }

@@ -17,6 +17,7 @@ import pytest
 import rasterio
 import xarray as xr
 from alert_maps import AFFINE, LEGEND, series, write_map
+from judges import check_products
 from rasterio.features import geometry_mask
 from scipy import ndimage
 
@@ -329,3 +330,10 @@ def test_a_map_without_a_date_is_refused(maps, tmp_path, capsys):
     with pytest.raises(InputError, match="has no date"):
         geoseg.update_alerts(tmp_path / "a.zarr", [path], forest="trees")
     assert not (tmp_path / "a.zarr").exists()
+
+
+def test_all_of_it_is_standard_and_says_what_it_is_made_of(exported):
+    _, out = exported
+    told = check_products(out, "alerts")
+    assert [one["date"] for one in told["inputs"]] == [str(day) for day in DAYS]
+    assert told["settings"]["watch"]["forest"] == ["trees"]

@@ -25,6 +25,7 @@ from change_maps import (
     write_map,
     write_pair,
 )
+from judges import check_products
 from rasters import NORTH_UP, write
 from rio_cogeo.cogeo import cog_validate
 from scipy import ndimage
@@ -347,3 +348,9 @@ def test_a_damaged_earlier_product_is_replaced(tmp_path):
     shutil.copy(one, out / "change.tif")
     geoseg.change(one, two, out)
     assert (read(out / "change.tif")[CLEARING] == 4).all()
+
+
+def test_all_of_it_is_standard_and_says_what_it_is_made_of(made):
+    _, out, maps = made
+    told = check_products(out, "change")
+    assert {Path(one["href"]) for one in told["inputs"]} >= set(maps)

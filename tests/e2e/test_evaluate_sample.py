@@ -199,7 +199,7 @@ def test_a_geopackage_of_the_right_kind(folder, tmp_path):
         (tags,) = connection.execute("SELECT metadata FROM gpkg_metadata").fetchone()
     connection.close()
     assert 'value="Grass and shrub"' in style
-    assert json.loads(tags)["design"]["points"] == 50
+    assert json.loads(tags)["settings"]["points"] == 50
 
 
 @pytest.mark.qgis

@@ -9,6 +9,7 @@ import pyogrio
 import pytest
 import rasterio
 import shapely
+from judges import check_products
 from map_series import COVER, put
 from rasters import NORTH_UP, UTM, write
 
@@ -265,3 +266,8 @@ def test_maps_with_other_classes_are_refused(maps, tmp_path, capsys):
     put(odd, np.ones(SHAPE), more)
     assert run(["land-use", str(maps[0]), str(odd), str(tmp_path / "out")]) == 2
     assert "has a class 'Lava', which" in capsys.readouterr().err
+
+
+def test_all_of_it_is_standard_and_says_what_it_is_made_of(hmm):
+    told = check_products(hmm.directory, "land use")
+    assert told["settings"]["rule"] == "hmm"

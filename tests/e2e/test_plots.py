@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from datetime import date, timedelta
+from pathlib import Path
 
 import numpy as np
 import pyogrio
@@ -16,6 +17,7 @@ from alert_maps import AFFINE as ALERTS
 from alert_maps import LEGEND, write_map
 from change_maps import write_pair
 from in_qgis import open_in_qgis
+from judges import check_products
 from odc.geo.geobox import GeoBox
 from plot_cases import (
     AFFINE,
@@ -376,3 +378,9 @@ def test_change_brings_its_dates_and_names(tmp_path):
     frame = pyogrio.read_dataframe(tmp_path / "change" / "polygons.gpkg", layer="change")
     clearing = frame.loc[frame["pixels"] == 240, "polygon_id"].item()
     assert row["evidence"] == f"change/loss_gain.tif: {clearing}"
+
+
+def test_all_of_it_is_standard_and_says_what_it_is_made_of(checked):
+    folder, _, _ = checked
+    told = check_products(folder / "out", "plots")
+    assert {Path(one["href"]).name for one in told["inputs"]} == {"plots.geojson", "lossyear.tif"}

@@ -12,6 +12,7 @@ import pytest
 import rasterio
 import rasterio.features
 import shapely
+from judges import check_products
 from map_series import WATER, lake_maps, put
 from rasters import write
 
@@ -20,6 +21,7 @@ from geoseg.cli import run
 from geoseg.errors import InputError
 from geoseg.grid import full_window
 from geoseg.io.class_raster import ClassRaster, read_legend
+from geoseg.io.read_provenance import read_provenance
 from geoseg.ops.metric import measure_grid
 from geoseg.ops.water import FLOOD, TRANSITIONS
 from geoseg.ops.zonal import pixel_counts
@@ -243,3 +245,14 @@ def test_maps_that_cannot_be_used_are_refused(maps, tmp_path, capsys):
 def test_python_speaks_of_settings_that_are_none(maps, tmp_path):
     with pytest.raises(InputError, match="colour"):
         geoseg.water(maps, tmp_path / "out", colour="blue")
+
+
+def test_all_of_it_is_standard_and_says_what_it_is_made_of(made):
+    polygons = [path.name for path in made.directory.glob("flood_*.gpkg")]
+    told = check_products(made.directory, "water", beside=polygons)
+    assert len(told["inputs"]) >= len(DAYS)
+    assert polygons
+    for name in polygons:
+        origin = read_provenance(made.directory / name)
+        assert origin["product"] == "polygons"
+        assert origin["inputs"][0]["href"] == name.replace(".gpkg", ".tif")

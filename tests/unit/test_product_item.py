@@ -14,18 +14,21 @@ from rasters import NORTH_UP
 
 from geoseg.errors import ProductError
 from geoseg.grid import GeoBox
+from geoseg.io.product_collection import write_collection
 from geoseg.io.product_item import (
     EXTENSIONS,
+    VERSION,
     ItemAsset,
     Processing,
     class_asset,
     confidence_asset,
-    write_collection,
     write_item,
 )
 
 SCHEMAS = Path(__file__).parents[2] / "geoseg" / "models" / "stac_schemas"
-MADE_BY = Processing({"geoseg": "0.1.0", "gdal": "3.10"}, "Segmented with m 1")
+MADE_BY = Processing(
+    {"geoseg": "0.1.0", "gdal": "3.10"}, "Segmented with m 1", version="0123456789abcdef"
+)
 TIME = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
 
 
@@ -66,7 +69,8 @@ def validate(content):
 @pytest.mark.parametrize("name", GRIDS)
 def test_item_is_valid(products, name):
     content = write(products, GRIDS[name], sources=["s3://b/a.tif"], collection=("c", "c.json"))
-    assert tuple(content["stac_extensions"]) == EXTENSIONS
+    assert tuple(content["stac_extensions"]) == (*EXTENSIONS, VERSION)
+    assert content["properties"]["version"] == "0123456789ab"
     validate(content)
     assert shapely.geometry.shape(content["geometry"]).is_valid
 

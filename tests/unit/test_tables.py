@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pyogrio
 import pytest
 import shapely
+from judges import check_by_gdal
 
 from geoseg.errors import ProductError
 from geoseg.io.tables import write_polygon_tables, write_tables
@@ -43,6 +44,7 @@ def geopackage(path):
 
 def test_a_geopackage_has_polygons_and_tables_that_gdal_reads(tmp_path):
     path = geopackage(tmp_path / "units.gpkg")
+    check_by_gdal(path)
     assert dict(pyogrio.list_layers(path)) == {
         "zones": "MultiPolygon", "areas": None, "layer_styles": None,
     }  # fmt: skip

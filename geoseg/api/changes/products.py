@@ -25,6 +25,7 @@ from geoseg.io.atomic import remove_file, write_bytes
 from geoseg.io.cog import write_class_cog, write_percent_cog
 from geoseg.io.columns import attributes
 from geoseg.io.product_item import ItemAsset, Processing, class_asset, percent_asset, write_item
+from geoseg.io.provenance import Provenance
 from geoseg.io.qgis_project import ProjectLayer, write_project
 from geoseg.io.qml import (
     class_style,
@@ -122,17 +123,22 @@ class ChangeProducts:
         return [c for c in self._legend.classes if NO_CHANGE < c.value <= MOST_TRANSITIONS]
 
     @property
+    def _provenance(self) -> Provenance:
+        """What every product says of where it comes from; the same in every run of the same."""
+        pair = self.pair
+        dates = dict(zip(("date_before", "date_after"), self._dates, strict=True))
+        return Provenance(
+            "change",
+            self.inputs,
+            self.wanted.model_dump(mode="json", exclude={"before", "after", "directory"}),
+            fingerprint.software(),
+            self.fingerprint,
+            about={"before": pair.before.id, "after": pair.after.id, **dates},
+        )
+
+    @property
     def _tags(self) -> dict[str, str]:
-        """What every raster says of where it comes from; the same in every run of the same."""
-        version = fingerprint.software()["geoseg"]
-        tags = {
-            "GEOSEG_VERSION": version,
-            "GEOSEG_BEFORE": self.pair.before.id,
-            "GEOSEG_AFTER": self.pair.after.id,
-            "GEOSEG_INPUTS": json.dumps(self.inputs, sort_keys=True),
-            "GEOSEG_FINGERPRINT": self.fingerprint,
-            "TIFFTAG_SOFTWARE": f"geoseg {version}",
-        }
+        tags = self._provenance.tags()
         if self.pair.after.when is not None:
             tags["ACQUISITIONDATETIME"] = self.pair.after.when.isoformat()
         return tags
@@ -169,7 +175,7 @@ class ChangeProducts:
             stream = ChangePolygons(polygons, pair.asked, self._dates)
             stored = keep_polygons(machine.room / "polygons.arrow", stream, extra={})
         tags: dict[str, object] = {
-            **self._tags,
+            **self._provenance.document(),
             "polygons": {"areas": areas_record(stored.written, self._legend)},
         }
         for role in POLYGONS:
@@ -281,7 +287,9 @@ class ChangeProducts:
             grid=grid,
             assets=assets,
             acquired=None if one is None or two is None else (one, two),
-            processing=Processing(fingerprint.software(), f"Compared; {self._rules()}"),
+            processing=Processing(
+                fingerprint.software(), f"Compared; {self._rules()}", version=self.fingerprint
+            ),
             sources=pair.sources,
         )
 
