@@ -44,18 +44,34 @@ model: ${model}           # `geoseg models list` knows more
 # postprocess: [{step: sieve, min_area: 400 m2}]   # or majority, open, close, fill_holes, smooth
 # area: {file: area.gpkg} # only this part of the scenes
 output:
-  directory: products/${name}/{scene}
+  directory: ${directory}
   # raster: {entropy: true, margin: true}   # how sure the model is, beside confidence
   vector:
     # classes: []         # names of the classes to outline; all without it
-    min_area: 0 m2        # leave out smaller polygons, e.g. 0.5 ha
+    min_area: ${min_area}  # smaller regions go to a neighbour: 0.5 ha, or corine, eudr, radd
     formats: [gpkg, geoparquet]
 # cluster: {workers: 2, memory: 4 GB}
 """
 
 
-def write_workflow(path: Path, *, scene: str = "", catalog: str = "", model: str) -> None:
+def write_workflow(
+    path: Path,
+    *,
+    scene: str = "",
+    catalog: str = "",
+    model: str,
+    min_area: str = "0 m2",
+    directory: str = "",
+) -> None:
     """Write a workflow that is valid as it is.
+
+    Args:
+        path: The file to write.
+        scene: Files of the scenes; without it and a catalog, the synthetic scene.
+        catalog: A STAC catalog, instead of files.
+        model: Name of the model.
+        min_area: The smallest polygon.
+        directory: Folder of the products; one of the workflow's name without it.
 
     Raises:
         InputError: The file is there already, or both a scene and a catalog are given.
@@ -70,7 +86,13 @@ def write_workflow(path: Path, *, scene: str = "", catalog: str = "", model: str
     kind = _FILES if scene else _STAC if catalog else _SAMPLE
     source = Template(kind).substitute(scene=_quoted(scene), catalog=_quoted(catalog), bands=bands)
     name = "".join(c if c.isalnum() or c in "._-" else "-" for c in path.stem) or "workflow"
-    text = Template(_WORKFLOW).substitute(name=_quoted(name), input=source, model=_quoted(model))
+    text = Template(_WORKFLOW).substitute(
+        name=_quoted(name),
+        input=source,
+        model=_quoted(model),
+        min_area=min_area,
+        directory=_quoted(directory) if directory else f"products/{name}/{{scene}}",
+    )
     loads(text, str(path))
     write_bytes(path, text.encode())
 

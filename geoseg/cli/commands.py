@@ -19,13 +19,16 @@ from geoseg.cli.evaluate import evaluate
 from geoseg.cli.jobs import clean, schedule, status
 from geoseg.cli.labels import labels
 from geoseg.cli.land_use import land_use
+from geoseg.cli.manners import accompany
 from geoseg.cli.models import models
 from geoseg.cli.options import (
+    DEFAULT_MODEL,
     AsJson,
     LogJson,
     Quiet,
     Settings,
     WorkflowFile,
+    model_names,
     print_json,
     reporter,
 )
@@ -104,19 +107,20 @@ def run(
     exit_code: Annotated[
         bool, typer.Option("--exit-code", help="Exit with 3 where nothing was new.")
     ] = False,
+    as_json: AsJson = False,
     log_json: LogJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Run a workflow: scenes in, maps and polygons out. Goes on where it was interrupted."""
     from geoseg.api import run as run_workflow
-    from geoseg.cli.show import show_result
+    from geoseg.cli.show import result_json, show_result
 
     teller = reporter(log_json=log_json, quiet=quiet)
     try:
         result = run_workflow(workflow, overrides=settings or [], reporter=teller, force=force)
     finally:
         teller.close()
-    show_result(result)
+    print_json(result_json(result)) if as_json else show_result(result)
     nothing_new = exit_code and not any(scene.fresh for scene in result.scenes)
     raise typer.Exit(3 if nothing_new and not result.failed else result.exit_code)
 
@@ -125,20 +129,29 @@ def run(
 def validate(
     workflows: Annotated[list[Path], typer.Argument(help="Workflow files.", show_default=False)],
     settings: Settings = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Check workflow files, those that train too, word by word. Opens no scene."""
+    from dataclasses import asdict
+
     from geoseg.errors import WorkflowError
     from geoseg.workflow import load_any
 
-    wrong = []
+    wrong: dict[str, WorkflowError] = {}
     for path in workflows:
         try:
             load_any(path, overrides=settings or [])
-            typer.echo(f"{path}: ok")
+            if not (quiet or as_json):
+                typer.echo(f"{path}: ok")
         except WorkflowError as error:
-            wrong.append(str(error))
+            wrong[str(path)] = error
+    if as_json:
+        problems = {file: [asdict(one) for one in error.problems] for file, error in wrong.items()}
+        print_json({str(path): problems.get(str(path), []) for path in workflows})
+        raise typer.Exit(2 if wrong else 0)
     if wrong:
-        raise WorkflowError("\n".join(wrong))
+        raise WorkflowError("\n".join(map(str, wrong.values())))
 
 
 @app.command()
@@ -150,12 +163,21 @@ def init(
     catalog: Annotated[
         str, typer.Option(help="A STAC catalog, instead of files.", show_default=False)
     ] = "",
-    model: Annotated[str, typer.Option(help="Name of the model.")] = "landcover-s2",
+    model: Annotated[
+        str, typer.Option(help="Name of the model.", autocompletion=model_names)
+    ] = DEFAULT_MODEL,
+    ask: Annotated[
+        bool, typer.Option("--ask/--no-ask", help="Ask on a terminal what is not said.")
+    ] = True,
 ) -> None:
-    """Write a commented workflow to start from."""
+    """Write a commented workflow to start from; on a terminal a few questions are asked first."""
     from geoseg.api.starter import write_workflow
+    from geoseg.cli.asking import can_ask, questions
 
-    write_workflow(path, scene=scene, catalog=catalog, model=model)
+    said = {"scene": scene, "catalog": catalog, "model": model}
+    if ask and can_ask() and not (scene or catalog or path.exists()):
+        said = questions(path, model)
+    write_workflow(path, **said)
     typer.echo(f"{path}: written; next: geoseg plan {path}")
 
 
@@ -163,7 +185,9 @@ def init(
 def predict(
     scene: Annotated[list[str], typer.Argument(help="Files or patterns.", show_default=False)],
     out: Annotated[Path, typer.Argument(help="Folder of the products.", show_default=False)],
-    model: Annotated[str, typer.Option(help="Name or folder of the model.")] = "landcover-s2",
+    model: Annotated[
+        str, typer.Option(help="Name or folder of the model.", autocompletion=model_names)
+    ] = DEFAULT_MODEL,
     bands: Annotated[
         str, typer.Option(help="Common names in file order: blue,green,red,nir,...")
     ] = "",
@@ -175,12 +199,13 @@ def predict(
     ] = "",
     settings: Settings = None,
     force: Annotated[bool, typer.Option("--force", help="Do again what is finished.")] = False,
+    as_json: AsJson = False,
     log_json: LogJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Map scenes without a workflow file."""
     from geoseg.api import predict as predict_scenes
-    from geoseg.cli.show import show_result
+    from geoseg.cli.show import result_json, show_result
 
     teller = reporter(log_json=log_json, quiet=quiet)
     given: dict[str, Any] = {"units": units or None, "scale": scale, "offset": offset}
@@ -197,7 +222,7 @@ def predict(
         )
     finally:
         teller.close()
-    show_result(result)
+    print_json(result_json(result)) if as_json else show_result(result)
     raise typer.Exit(result.exit_code)
 
 
@@ -254,3 +279,6 @@ def doctor(as_json: AsJson = False) -> None:
     else:
         show_health(findings)
     raise typer.Exit(1 if any(not f.ok for f in findings) else 0)
+
+
+accompany(app)
