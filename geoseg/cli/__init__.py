@@ -41,7 +41,7 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
     except GeosegError as error:
         if debug:
             _say(traceback.format_exc())
-        _say(f"error: {error}")
+        _say_error(str(error))
         return error.exit_code
     except (InterruptedCommand, typer.Abort) as error:
         return _stopped(error.__cause__, debug=debug)
@@ -52,7 +52,7 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
     except Exception as error:  # noqa: BLE001 (whatever it is: one line, and the rest on request)
         if debug:
             _say(traceback.format_exc())
-        _say(f"error: {_unexpected(error)}")
+        _say_error(_unexpected(error))
         return 1
 
 
@@ -75,6 +75,12 @@ def _stopped(error: BaseException | None, *, debug: bool) -> int:
         return error.exit_code
     _say("interrupted")
     return 130
+
+
+def _say_error(text: str) -> None:
+    from geoseg.cli.manners import painted  # noqa: PLC0415 (what --help loads is loaded by now)
+
+    _say(f"{painted('error:', '31', sys.stderr)} {text}")
 
 
 def _say(text: str) -> None:

@@ -20,6 +20,7 @@ from geoseg.cli.init import init
 from geoseg.cli.jobs import clean, schedule, status
 from geoseg.cli.labels import labels
 from geoseg.cli.land_use import land_use
+from geoseg.cli.manners import accompany
 from geoseg.cli.models import models
 from geoseg.cli.options import (
     AsJson,
@@ -115,19 +116,20 @@ def run(
     exit_code: Annotated[
         bool, typer.Option("--exit-code", help="Exit with 3 where nothing was new.")
     ] = False,
+    as_json: AsJson = False,
     log_json: LogJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Run a workflow: scenes in, maps and polygons out. Goes on where it was interrupted."""
     from geoseg.api import run as run_workflow
-    from geoseg.cli.show import show_result
+    from geoseg.cli.show import result_json, show_result
 
     teller = reporter(log_json=log_json, quiet=quiet)
     try:
         result = run_workflow(workflow, overrides=settings or [], reporter=teller, force=force)
     finally:
         teller.close()
-    show_result(result)
+    print_json(result_json(result)) if as_json else show_result(result)
     nothing_new = exit_code and not any(scene.fresh for scene in result.scenes)
     raise typer.Exit(3 if nothing_new and not result.failed else result.exit_code)
 
@@ -136,20 +138,29 @@ def run(
 def validate(
     workflows: Annotated[list[Path], typer.Argument(help="Workflow files.", show_default=False)],
     settings: Settings = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Check workflow files, those that train too, word by word. Opens no scene."""
+    from dataclasses import asdict
+
     from geoseg.errors import WorkflowError
     from geoseg.workflow import load_any
 
-    wrong = []
+    wrong: dict[str, WorkflowError] = {}
     for path in workflows:
         try:
             load_any(path, overrides=settings or [])
-            typer.echo(f"{path}: ok")
+            if not (quiet or as_json):
+                typer.echo(f"{path}: ok")
         except WorkflowError as error:
-            wrong.append(str(error))
+            wrong[str(path)] = error
+    if as_json:
+        problems = {file: [asdict(one) for one in error.problems] for file, error in wrong.items()}
+        print_json({str(path): problems.get(str(path), []) for path in workflows})
+        raise typer.Exit(2 if wrong else 0)
     if wrong:
-        raise WorkflowError("\n".join(wrong))
+        raise WorkflowError("\n".join(map(str, wrong.values())))
 
 
 @app.command()
@@ -168,12 +179,13 @@ def predict(
     ] = "",
     settings: Settings = None,
     force: Annotated[bool, typer.Option("--force", help="Do again what is finished.")] = False,
+    as_json: AsJson = False,
     log_json: LogJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Map scenes without a workflow file."""
     from geoseg.api import predict as predict_scenes
-    from geoseg.cli.show import show_result
+    from geoseg.cli.show import result_json, show_result
 
     teller = reporter(log_json=log_json, quiet=quiet)
     given: dict[str, Any] = {"units": units or None, "scale": scale, "offset": offset}
@@ -190,7 +202,7 @@ def predict(
         )
     finally:
         teller.close()
-    show_result(result)
+    print_json(result_json(result)) if as_json else show_result(result)
     raise typer.Exit(result.exit_code)
 
 
@@ -247,3 +259,6 @@ def doctor(as_json: AsJson = False) -> None:
     else:
         show_health(findings)
     raise typer.Exit(1 if any(f.needed and not f.ok for f in findings) else 0)
+
+
+accompany(app)

@@ -38,6 +38,26 @@ def show_result(result: RunResult) -> None:
             console.print(f"  {role:<12} {path}", markup=False)
 
 
+def result_json(result: RunResult) -> dict[str, Any]:
+    """What came of a run as plain values."""
+    return {
+        "workflow": result.name,
+        "exit_code": result.exit_code,
+        "scenes": [
+            {
+                "scene": scene.scene,
+                "directory": str(scene.directory),
+                "products": {role: str(path) for role, path in scene.products.items()},
+                "fresh": scene.fresh,
+                "error": scene.error,
+                "failed_blocks": scene.failed_blocks,
+            }
+            for scene in result.scenes
+        ],
+        "warnings": list(result.warnings),
+    }
+
+
 def plan_json(plan: RunPlan) -> dict[str, Any]:
     """A plan as plain values."""
     scenes = []

@@ -24,12 +24,10 @@ def split(requirement: str) -> tuple[str, str]:
 def test_conda_environment_mirrors_the_project():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    assert "geoseg[onnx,openvino,transformers,view]" in extras["test"]
-    more = [
-        r
-        for extra in ("onnx", "openvino", "transformers", "view", "test", "dev")
-        for r in extras[extra]
-    ]
+    asked = {"geoseg[onnx,openvino,transformers,view]", "geoseg[docs]"}
+    assert asked <= set(extras["test"])
+    names = ("onnx", "openvino", "transformers", "view", "docs", "test", "dev")
+    more = [r for extra in names for r in extras[extra]]
     wanted = [*project["dependencies"], *more]
     wanted = dict(split(r) for r in wanted if not r.startswith("geoseg"))
     conda = YAML(typ="safe").load((ROOT / "environment.yml").read_text())["dependencies"]

@@ -12,7 +12,7 @@ import shapely
 from judges import check_by_gdal
 
 from geoseg.errors import ProductError
-from geoseg.io.tables import write_polygon_tables, write_tables
+from geoseg.io.tables import Layer, write_polygon_tables, write_tables
 
 TABLE = pa.table(
     {
@@ -37,7 +37,7 @@ def test_texts_and_nulls_survive(tmp_path):
 def geopackage(path):
     attributes = pa.table({"zone": ["a", "b"]})
     write_polygon_tables(
-        path, "zones", SHAPES, attributes, {"areas": TABLE}, crs="EPSG:32629", title="Units"
+        path, Layer("zones", "Units"), SHAPES, attributes, {"areas": TABLE}, crs="EPSG:32629"
     )
     return path
 
