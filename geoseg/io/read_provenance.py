@@ -92,8 +92,8 @@ def _of_pmtiles(path: Path) -> str | None:
 
 
 def _of_zarr(path: Path) -> str | None:
-    found = json.loads((path / ".zattrs").read_bytes()).get(KEY)
-    return None if found is None else json.dumps(found)
+    found: str | None = json.loads((path / ".zattrs").read_bytes()).get(KEY)
+    return found
 
 
 _READERS: Mapping[str, Callable[[Path], str | None]] = {

@@ -18,7 +18,7 @@ import zarr
 from geoseg.errors import ProductError
 from geoseg.grid import GeoBox, blocks
 from geoseg.io.atomic import replacing
-from geoseg.io.provenance import KEY
+from geoseg.io.provenance import KEY, text_of
 from geoseg.io.zarr_store import ZarrRaster, consolidate
 from geoseg.legend import Legend
 
@@ -63,7 +63,8 @@ def write_zarr(
         layers: Its arrays. Chunks are those of their stores.
         grid: Where their pixels lie.
         title: Of the group.
-        origin: Provenance, JSON-able; the attribute ``geoseg`` of the group.
+        origin: Provenance, JSON-able; the attribute ``geoseg`` of the group, as text: CF knows no
+            others but numbers.
         acquired: Becomes the coordinate ``time`` of all arrays. Naive times are taken as UTC.
 
     Raises:
@@ -75,7 +76,7 @@ def write_zarr(
                 _copy(made, layer, grid, timed=acquired is not None)
             if acquired is not None:
                 _add_time(made, acquired)
-            _tell(made, {"title": title, "source": _source(origin), KEY: dict(origin)})
+            _tell(made, {"title": title, "source": _source(origin), KEY: text_of(origin)})
             consolidate(made)
         except (OSError, ValueError) as error:
             raise ProductError(f"{path}: cannot be written: {error}") from error

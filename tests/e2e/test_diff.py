@@ -11,6 +11,7 @@ from change_maps import CLEARING, CLOUD, FLOOD, SHAPE, land, later, write_map, w
 import geoseg
 from geoseg.cli import run as cli
 from geoseg.errors import InputError
+from geoseg.io.read_provenance import read_provenance
 
 RECORD = {
     "inputs": [{"href": "a/scene.tif", "sha256": "11"}],
@@ -35,6 +36,8 @@ def run_folder(path, codes, **changes):
 def test_the_layer_and_the_table_say_where_and_how_much(tmp_path):
     one, two = write_pair(tmp_path)
     result = geoseg.diff(two, one, tmp_path / "out")
+    told = read_provenance(tmp_path / "out" / "diff.tif")
+    assert [one.keys() >= {"href", "sha256"} for one in told["inputs"]] == [True, True]
     with rasterio.open(tmp_path / "out" / "diff.tif") as file:
         codes = file.read(1)
     first, second = later(), land()

@@ -10,6 +10,7 @@ import pytest
 import rasterio
 from affine import Affine
 from in_qgis import open_in_qgis
+from judges import check_by_gdal
 from rasters import UTM, write
 
 import geoseg
@@ -87,6 +88,7 @@ def test_the_whole_way(folder, tmp_path, call):
     assert (code, err) == (0, "")
     planned = json.loads(out)
     assert planned["expected_standard_error"] <= 0.012
+    check_by_gdal(tmp_path / "points.gpkg")
     frame = pyogrio.read_dataframe(tmp_path / "points.gpkg", layer="sample")
     assert list(frame.columns) == ["point_id", "stratum", "class_name", "reference", "geometry"]
     assert frame.crs.to_epsg() == 32629
@@ -200,6 +202,7 @@ def test_a_geopackage_of_the_right_kind(folder, tmp_path):
     connection.close()
     assert 'value="Grass and shrub"' in style
     assert json.loads(tags)["settings"]["points"] == 50
+    assert json.loads(tags)["inputs"][0]["href"] == "map.tif"
 
 
 @pytest.mark.qgis

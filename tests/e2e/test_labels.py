@@ -10,6 +10,7 @@ import pyogrio
 import pytest
 import rasterio
 import shapely
+from judges import check_by_gdal
 from rasters import NORTH_UP, UTM, write
 from sklearn import metrics
 
@@ -18,6 +19,7 @@ from geoseg.api import label_alignment, label_shapes
 from geoseg.api.label_check import Wishes
 from geoseg.api.labels import LabelFile
 from geoseg.cli import run
+from geoseg.io.read_provenance import read_provenance
 from geoseg.io.sample import SampleSpec, write_sample
 from geoseg.legend import LANDCOVER
 
@@ -210,6 +212,10 @@ def test_faults_of_polygons(tmp_path, check, crs):
     assert sum(c["area_ha"] for c in found["classes"]) == pytest.approx(
         (10_000 + 11_000 + 200 + 1250 + 3600) / 1e4, rel=2e-3
     )
+    check_by_gdal(tmp_path / "places.gpkg")
+    told = read_provenance(tmp_path / "places.gpkg")
+    assert [one["href"] for one in told["inputs"]] == [str(tmp_path / "fields.gpkg")]
+    assert told["settings"]["min_width"] == "3 m"
     places = geopandas.read_file(tmp_path / "places.gpkg", layer="places")
     assert set(places["what"]) == {"overlap", "invalid", "slivers"}
     assert pyogrio.read_info(tmp_path / "places.gpkg", layer="places")["crs"] == crs
@@ -288,6 +294,8 @@ def test_two_people_agree_as_scikit_learn_says(folder, tmp_path, call):
     kappa = metrics.cohen_kappa_score(truth[known], other[known])
     assert found["agreement"]["kappa"] == pytest.approx(kappa)
     assert found["agreement"]["boundary_tolerance_m"] == 20
+    check_by_gdal(tmp_path / "d.gpkg")
+    assert len(read_provenance(tmp_path / "d.gpkg")["inputs"]) == 2
     places = geopandas.read_file(tmp_path / "d.gpkg", layer="differences")
     assert places["pixels"].sum() == ((truth != other) & known).sum()
     assert len(places) == found["differences"]["regions"]

@@ -110,9 +110,10 @@ def test_zarr_is_opened_by_xarray_where_it_lies(out):
     ):
         assert data.attrs["Conventions"].startswith("CF-1.")
         assert data.rio.crs == classes.crs
-        np.testing.assert_allclose(data.rio.transform(), classes.transform)
-        corner = classes.transform @ (0.5, 0.5)
-        np.testing.assert_allclose((data.x[0], data.y[0]), corner)
+        for at in (0, -1):
+            row, column = (range(n)[at] + 0.5 for n in SHAPE)
+            corner = classes.transform @ (column, row)
+            np.testing.assert_allclose((data.x[at], data.y[at]), corner)
         np.testing.assert_array_equal(data.classes, classes.read(1))
         names = [f"probability_{c.value}" for c in LANDCOVER.classes]
         stack = np.stack([data[name] for name in names])
