@@ -12,8 +12,10 @@ from datetime import datetime
 from pathlib import Path
 
 from geoseg.api.diary import SCENE
+from geoseg.api.history_report import history_path, write_history
 from geoseg.api.holding import STATE, held
 from geoseg.api.publishing import COLLECTION, output_root, publish
+from geoseg.api.scene_report import REPORT
 from geoseg.errors import InputError, LockedError
 from geoseg.run.clock import Clock
 from geoseg.run.noted import Work
@@ -109,6 +111,8 @@ def _clean(
             reporter.warning(f"{one.directory}: stays, as it is in use: {one.locked}")
     if cleared and not dry_run and (ledger.root / COLLECTION).exists():
         publish(ledger, title=title)
+    if cleared and not dry_run and history_path(ledger.root).exists():
+        write_history(ledger.root)  # its links lead to what is there
     return cleared
 
 
@@ -172,7 +176,8 @@ def _files(folder: Path) -> list[Path]:
     found = [path for path in found if path.is_relative_to(folder)]
     found += [Path(f"{path}{suffix}") for path in found for suffix in _SIDECARS]
     found += [path.with_suffix(".qml") for path in found]
-    found = [path for path in (*found, folder / "run.json") if path.exists() and path != item]
+    told = (folder / REPORT, folder / "run.json")  # which no item has, as they tell times
+    found = [path for path in (*found, *told) if path.exists() and path != item]
     return [*dict.fromkeys(found), item]
 
 

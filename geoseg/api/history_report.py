@@ -216,8 +216,8 @@ def _seen(record: Mapping[str, Any] | None) -> str:
 def _tables(runs: Sequence[PastRun], failed: Sequence[Work]) -> list[Table]:
     tables = []
     if failed:
-        rows = [(work.name, (work.date or NOTHING)[:10], work.text) for work in failed]
-        tables.append(Table("Scenes that failed", ("Scene", "Date", "Why"), rows, words=True))
+        lost = [(work.name, (work.date or NOTHING)[:10], work.text) for work in failed]
+        tables.append(Table("Scenes that failed", ("Scene", "Date", "Why"), lost, words=True))
     rows = [
         (
             run.began[:16].replace("T", " "),

@@ -145,17 +145,17 @@ def seen_tables(record: Record) -> list[Table]:
     tables = [Table("Pixels", ("Pixels", "Number", "Share"), rows, note)]
     numbers = record.get("numbers") or {}
     if numbers:
-        rows = [
+        spreads = [
             (band, *(f"{spread[key]:.4g}" for key in ("low", "median", "high")))
             for band, spread in numbers.items()
         ]
         head = ("Band", "Low", "Median", "High")
-        tables.append(Table("Numbers of the bands, as the model is given them", head, rows))
+        tables.append(Table("Numbers of the bands, as the model is given them", head, spreads))
     combined = record.get("combined")
     if combined:
         scenes = combined["scenes"]
-        rows = [(str(one["scene"]), str(one.get("acquired") or NOTHING)) for one in scenes]
-        tables.append(long_table("Scenes that were combined", ("Scene", "Acquired"), rows))
+        dated = [(str(one["scene"]), str(one.get("acquired") or NOTHING)) for one in scenes]
+        tables.append(long_table("Scenes that were combined", ("Scene", "Acquired"), dated))
     return tables
 
 

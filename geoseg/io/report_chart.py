@@ -11,6 +11,7 @@ WIDTH, HEIGHT = 760, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 14, 12, 34
 _DASHES = ("", "7 4", "2 4", "10 3 2 3")
 _TICKS = 5
+_LEAST = 1e-9  # what is less than that is nothing
 _DOTTED = 60  # with more points than that, a mark on each is clutter
 
 
@@ -62,7 +63,8 @@ def lines_chart(
     if len(set(days)) < 2:
         return None
     first, length = days[0], (days[-1] - days[0]).days
-    step = _step(max((max(row) for row in values.values()), default=1.0) or 1.0)
+    highest = max((max(row) for row in values.values()), default=0.0)
+    step = _step(highest if highest > _LEAST else 1.0)
     most = step * _TICKS
     xs = [_across((day - first).days / length) for day in days]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import jinja2
@@ -223,13 +224,18 @@ def scene_page(report: SceneReport) -> bytes:
     return _drawn("run.html", title=report.title, r=report)
 
 
-def _drawn(template: str, **values: Any) -> bytes:
-    """A template with these values, all of which are escaped; what it lacks is an error."""
-    environment = jinja2.Environment(
+@cache
+def _templates() -> jinja2.Environment:
+    """Kept, as compiling templates takes longer than drawing them."""
+    return jinja2.Environment(
         loader=jinja2.PackageLoader("geoseg.io"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(template).render(values).encode("utf-8", "replace")
+
+
+def _drawn(template: str, **values: Any) -> bytes:
+    """A template with these values, all of which are escaped; what it lacks is an error."""
+    return _templates().get_template(template).render(values).encode("utf-8", "replace")

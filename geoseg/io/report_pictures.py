@@ -155,5 +155,5 @@ def _png(numbers: NDArray[np.uint8], colors: NDArray[np.uint8]) -> Embedded:
     image = Image.fromarray(np.ascontiguousarray(numbers))
     image.putpalette(colors.astype(np.uint8).tobytes())
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", transparency=0, optimize=False, compress_level=9)
+    image.save(buffer, "PNG", transparency=0, optimize=False, compress_level=6)
     return Embedded(buffer.getvalue(), "png")
