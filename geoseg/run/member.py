@@ -25,18 +25,6 @@ THREADS = 3
 """Blocks that a worker has in hand at once, as in a local cluster: read, predicted, written."""
 
 PRELOAD = "geoseg.run.on_worker"
-_LOGGING = "DASK_DISTRIBUTED__LOGGING__DISTRIBUTED"
-
-
-def member_environment(cores: int, workers: int) -> dict[str, str]:
-    """Environment of one of ``workers`` processes that share ``cores`` of a machine.
-
-    As :func:`geoseg.run.resources.worker_environment`, but it does not silence what goes to a
-    service's log instead of a client's terminal.
-    """
-    environment = worker_environment(cores, workers)
-    del environment[_LOGGING]
-    return environment
 
 
 def worker_arguments(given: Sequence[str]) -> list[str]:
@@ -80,7 +68,7 @@ def serve(role: Role, given: Sequence[str]) -> NoReturn:
         from distributed.cli.dask_worker import main  # noqa: PLC0415 (a scheduler needs less)
 
         workers, arguments = workers_of(given), worker_arguments(given)
-        environment = member_environment(available_cores(), workers)
+        environment = worker_environment(available_cores(), workers)
     else:
         from distributed.cli.dask_scheduler import main  # noqa: PLC0415 (a worker needs less)
 
