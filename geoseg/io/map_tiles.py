@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import isfinite
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -15,24 +16,23 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from pyproj import Transformer
 from rasterio.crs import CRS
 from rasterio.enums import Resampling
-from rasterio.errors import RasterioError
 from rasterio.transform import rowcol
-from rasterio.warp import transform
 from rasterio.windows import Window as RasterWindow
 
 from geoseg.errors import InputError, SceneError
 from geoseg.io.environment import gdal_env
 from geoseg.io.handles import Handles
 from geoseg.io.qml import RAMP
+from geoseg.io.read_back import FAILURES
 from geoseg.legend import LandClass, Legend
 
 TILE: Final = 512
 DEEPEST: Final = 24
 _HALF = 20037508.342789244  # metres from the middle of the map to its edge
 _MERCATOR = CRS.from_epsg(3857)
-_LONLAT = CRS.from_epsg(4326)
 _LOOK = 512  # pixels of a side that are looked at for what is dark and what is bright
 _CACHE_MIB = 64
 
@@ -87,16 +87,28 @@ class TileReader:
         self._handles = Handles()
 
     def read(
-        self, band: BandFile, tile: Tile, *, smooth: bool = False
+        self, bands: Sequence[BandFile], tile: Tile, *, smooth: bool = False
     ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """The pixels of a tile ``(y, x)``, and where there are any.
+        """The pixels of a tile ``(band, y, x)``, and where ``(y, x)`` there are any in all bands.
 
         Raises:
-            SceneError: The file cannot be read.
+            SceneError: A file cannot be read.
         """
+        paths = dict.fromkeys(band.path for band in bands)
+        read = {
+            path: self._read(path, [b.index for b in bands if b.path == path], tile, smooth=smooth)
+            for path in paths
+        }
+        found = np.ma.stack([read[band.path][band.index] for band in bands])
+        return found.data, ~np.ma.getmaskarray(found).any(axis=0)
+
+    def _read(
+        self, path: Path, indexes: list[int], tile: Tile, *, smooth: bool
+    ) -> dict[int, np.ma.MaskedArray[Any, Any]]:
+        """Bands of one file, all at once: finding a tile's place takes longer than its pixels."""
         how: Literal["bilinear", "nearest"] = "bilinear" if smooth else "nearest"
         try:
-            with gdal_env(cache=_CACHE_MIB), self._handles.borrow(str(band.path)) as source:
+            with gdal_env(cache=_CACHE_MIB), self._handles.borrow(str(path)) as source:
                 found = self._part(
                     source,
                     tile.bounds,
@@ -104,13 +116,13 @@ class TileReader:
                     dst_crs=_MERCATOR,
                     height=TILE,
                     width=TILE,
-                    indexes=band.index,
+                    indexes=indexes,
                     resampling_method=how,
                     reproject_method=how,
                 )
-        except RasterioError as error:
-            raise SceneError(f"{band.path}: cannot be read: {error}") from error
-        return found.array.data[0], ~np.ma.getmaskarray(found.array)[0]
+        except FAILURES as error:
+            raise SceneError(f"{path}: cannot be read: {error}") from error
+        return dict(zip(indexes, found.array, strict=True))
 
     def value_at(self, band: BandFile, lon: float, lat: float) -> float | None:
         """The number of the pixel at a place in degrees; None outside, and where there is none.
@@ -120,7 +132,7 @@ class TileReader:
         """
         try:
             with gdal_env(), self._handles.borrow(str(band.path)) as source:
-                (x,), (y,) = transform(_LONLAT, source.crs, [lon], [lat])
+                x, y = _from_degrees(source.crs.to_wkt()).transform(lon, lat)
                 if not (isfinite(x) and isfinite(y)):
                     return None
                 row, col = (int(n) for n in rowcol(source.transform, x, y))
@@ -128,7 +140,7 @@ class TileReader:
                     return None
                 at = RasterWindow(col, row, 1, 1)
                 pixel = source.read(band.index, window=at, masked=True)
-        except RasterioError as error:
+        except FAILURES as error:
             raise SceneError(f"{band.path}: cannot be read: {error}") from error
         return None if np.ma.getmaskarray(pixel).all() else float(pixel[0, 0])
 
@@ -148,7 +160,7 @@ class TileReader:
                 pixels = source.read(
                     band.index, out_shape=shape, masked=True, resampling=Resampling.nearest
                 )
-        except RasterioError as error:
+        except FAILURES as error:
             raise SceneError(f"{band.path}: cannot be read: {error}") from error
         seen = pixels.compressed()
         seen = seen[np.isfinite(seen)]
@@ -195,17 +207,22 @@ def table_png(values: NDArray[Any], seen: NDArray[np.bool_], table: Table) -> by
 
 
 def picture_png(
-    bands: Sequence[NDArray[Any]],
+    bands: NDArray[Any],
     seen: NDArray[np.bool_],
     limits: Sequence[tuple[float, float]],
 ) -> bytes:
-    """Red, green and blue ``(y, x)``, each stretched from its low to its high, as a PNG."""
+    """Red, green and blue ``(band, y, x)``, each stretched from its low to its high, as a PNG."""
     rgba = np.zeros((*seen.shape, 4), np.uint8)
     for channel, (band, (low, high)) in enumerate(zip(bands, limits, strict=True)):
         values = np.where(seen, band, low).astype(np.float32)
         rgba[..., channel] = np.clip((values - low) / (high - low) * 255, 0, 255)
     rgba[..., 3] = np.where(seen, 255, 0)
     return _encoded(Image.fromarray(rgba, "RGBA"))
+
+
+@lru_cache(maxsize=64)
+def _from_degrees(wkt: str) -> Transformer:
+    return Transformer.from_crs(4326, wkt, always_xy=True)
 
 
 def _free_code(codes: NDArray[np.uint8], seen: NDArray[np.bool_]) -> int:

@@ -23,6 +23,7 @@ LATEST: Final = (
 
 _LONGEST = 2000  # characters of a note
 _WAIT = 20.0  # seconds for others who write
+_TRIES = 20
 _TABLE = f"""
 CREATE TABLE IF NOT EXISTS {REVIEWS} (
   id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, layer TEXT NOT NULL, feature TEXT NOT NULL,
@@ -123,9 +124,14 @@ def add_review(path: Path, review: Review) -> Review:
         ConflictError: Somebody else was faster; nothing was written.
         ProductError: The file cannot be written to.
     """
-    for _ in range(5):
+    for _ in range(_TRIES):
         before = _identity(path)
-        _insert(path, review)
+        try:
+            _insert(path, review)
+        except ProductError:
+            if _identity(path) == before:
+                raise
+            continue  # SQLite refuses to write to a file that has lost its name
         if _identity(path) == before:
             return review
         # An export has taken the file's place. It may have copied the row just written.
@@ -175,9 +181,10 @@ class _Carrier:
         # What is no database, or damaged, has no reviews that could be saved.
         with suppress(sqlite3.Error):
             self._old = _opened(self._path)
+            # Also where there are no reviews yet: the first one must not get lost, either.
+            with suppress(sqlite3.OperationalError):  # a file that nobody may write to
+                self._old.execute("BEGIN IMMEDIATE")
             if has_reviews(self._old):
-                with suppress(sqlite3.OperationalError):  # a file that nobody may write to
-                    self._old.execute("BEGIN IMMEDIATE")
                 return self._old.execute(f"SELECT * FROM {REVIEWS} ORDER BY id").fetchall()  # noqa: S608 (a constant)
         return []
 

@@ -158,14 +158,13 @@ class Map:
         if layer.kind == "image":
             content = self._picture(layer, tile)
         else:
-            values, seen = self._reader.read(layer.bands[0], tile)
-            content = table_png(values, seen, _table(layer, query))
+            values, seen = self._reader.read(layer.bands, tile)
+            content = table_png(values[0], seen, _table(layer, query))
         return Answer(200, content, "image/png", _FOREVER)
 
     def _picture(self, layer: RasterLayer, tile: Tile) -> bytes:
-        read = [self._reader.read(band, tile, smooth=True) for band in layer.bands]
-        seen = read[0][1] & read[1][1] & read[2][1]
-        return picture_png([values for values, _ in read], seen, self._limits(layer.bands))
+        values, seen = self._reader.read(layer.bands, tile, smooth=True)
+        return picture_png(values, seen, self._limits(layer.bands))
 
     def _shown(self, path: str, query: Query) -> Answer:
         layer, box = self._layer(path), _box(query)

@@ -11,18 +11,38 @@ export class Review {
     this.layer = null;
     this.found = null;
     this.queue = [];
+    this.turn = Promise.resolve();
+    const actions = {
+      next: () => this.step(1),
+      previous: () => this.step(-1),
+      accept: () => this.say("accepted"),
+      reject: () => this.say("rejected"),
+      undo: () => this.say("open"),
+    };
+    for (const [id, action] of Object.entries(actions)) {
+      $(id).addEventListener("click", () => this.inTurn(action));
+    }
     $("reviewer").value = sessionStorage.getItem("reviewer") ?? reviewer;
     $("reviewer").addEventListener("change", () =>
       sessionStorage.setItem("reviewer", $("reviewer").value),
     );
-    $("next").addEventListener("click", () => this.step(1));
-    $("previous").addEventListener("click", () => this.step(-1));
-    $("accept").addEventListener("click", () => this.say("accepted"));
-    $("reject").addEventListener("click", () => this.say("rejected"));
-    $("undo").addEventListener("click", () => this.say("open"));
-    $("label").addEventListener("change", () => $("label").value && this.say("relabelled"));
-    $("note").addEventListener("change", () => this.note());
+    $("label").addEventListener("change", () => {
+      const { found } = this;
+      const label = $("label").value;
+      if (label) this.inTurn(() => this.found === found && this.say("relabelled", { label }));
+    });
+    $("note").addEventListener("change", () => {
+      const { found } = this;
+      const note = $("note").value;
+      this.inTurn(() => this.found === found && this.note(note));
+    });
     document.addEventListener("keydown", (event) => this.#key(event));
+  }
+
+  // One after the other, however fast keys are pressed: "next, accept" accepts the next one.
+  inTurn(action) {
+    this.turn = this.turn.then(action).catch((error) => trouble(error.message));
+    return this.turn;
   }
 
   // Review the polygons of a layer; null of none.
@@ -59,7 +79,6 @@ export class Review {
     $("standing").textContent = last ? this.#sentence(last) : "Not reviewed yet.";
     $("accept").setAttribute("aria-pressed", String(verdict === "accepted"));
     $("reject").setAttribute("aria-pressed", String(verdict === "rejected"));
-    $("undo").disabled = !verdict;
     $("label").value = last?.label ?? "";
     $("note").value = last?.note ?? "";
     $("history").replaceChildren(...found.reviews.map((one) => element("li", this.#sentence(one))));
@@ -75,48 +94,41 @@ export class Review {
   }
 
   // A note alone is a review, too: it leaves the verdict as it is.
-  note() {
+  note(note) {
     const last = this.found?.reviews.at(-1);
-    if (this.found && $("note").value !== (last?.note ?? "")) this.say(last?.verdict ?? "open");
+    if (!this.found || note === (last?.note ?? "")) return undefined;
+    return this.say(last?.verdict ?? "open", { note, label: last?.label ?? "" });
   }
 
-  async say(verdict, seen = this.seen) {
+  async say(verdict, { label = "", note = $("note").value, seen = this.seen } = {}) {
     const { found, layer } = this;
-    if (!found || this.saving) return;
-    const label = verdict === "relabelled" ? $("label").value : "";
-    const note = $("note").value;
+    if (!found) return;
     const reviewer = $("reviewer").value;
-    this.saving = true;
-    try {
-      const said = await tell(`reviews/${layer.id}`, { id: found.id, seen, verdict, label, note, reviewer });
-      if (this.found !== found) return;
-      if (said.conflict) return this.#conflict(said.conflict, { verdict, label, note });
+    const said = await tell(`reviews/${layer.id}`, { id: found.id, seen, verdict, label, note, reviewer });
+    if (said.conflict) {
+      this.#conflict(said.conflict, { verdict, label, note });
+    } else {
       found.reviews.push(said.review);
       this.show(found);
       this.changed();
-    } catch (error) {
-      trouble(error.message);
-    } finally {
-      this.saving = false;
     }
   }
 
   // Somebody else was faster: whose word stands is for people to say.
   #conflict(theirs, mine) {
+    const { found } = this;
     const box = $("conflict");
     const keep = element("button", "Keep theirs", { type: "button" });
-    const mineInstead = element("button", `Save mine: ${SAID[mine.verdict]}`, { type: "button" });
-    keep.addEventListener("click", () => this.choose(this.found.key));
-    mineInstead.addEventListener("click", () => {
-      $("label").value = mine.label;
-      $("note").value = mine.note;
-      box.hidden = true;
-      this.found.reviews.push(theirs);
-      this.say(mine.verdict, theirs.version);
-    });
-    box.replaceChildren(
-      element("p", `Not saved. Meanwhile: ${this.#sentence(theirs)}`), keep, mineInstead,
+    const instead = element("button", `Save mine: ${SAID[mine.verdict]}`, { type: "button" });
+    keep.addEventListener("click", () => this.inTurn(() => this.choose(found.key)));
+    instead.addEventListener("click", () =>
+      this.inTurn(() => {
+        if (this.found !== found) return undefined;
+        found.reviews.push(theirs);
+        return this.say(mine.verdict, { ...mine, seen: theirs.version });
+      }),
     );
+    box.replaceChildren(element("p", `Not saved. Meanwhile: ${this.#sentence(theirs)}`), keep, instead);
     box.hidden = false;
     keep.focus();
   }
@@ -138,9 +150,8 @@ export class Review {
     if (event.key === "Escape" && inside) return inside.blur();
     const id = KEYS[event.key.toLowerCase()];
     if (!id || inside || !this.layer || event.ctrlKey || event.metaKey || event.altKey) return undefined;
-    if (!["next", "previous"].includes(id) && !this.found) return undefined;
     event.preventDefault();
-    if (["label", "note"].includes(id)) return $(id).focus();
+    if (["label", "note"].includes(id)) return this.inTurn(() => $(id).focus());
     return $(id).click();
   }
 }

@@ -36,7 +36,7 @@ const whole = [0, 1, 2, 3].map((side) =>
   Math[side < 2 ? "min" : "max"](...extents.map((extent) => extent[side])),
 );
 const maps = new Maps(whole);
-const review = new Review({ reviewer: catalog.reviewer, choose, filters, changed: load });
+const review = new Review({ reviewer: catalog.reviewer, choose: chooseNow, filters, changed: load });
 await maps.ready();
 
 function rasterQuery(side) {
@@ -141,7 +141,12 @@ function showLayer() {
   return load();
 }
 
-async function choose(key, { go = false } = {}) {
+// Show a polygon, or none, once all that was asked for before is done.
+function choose(key) {
+  return review.inTurn(() => chooseNow(key));
+}
+
+async function chooseNow(key, { go = false } = {}) {
   maps.choose(key);
   const layer = layers.get($("polygons").value);
   $("evidence").hidden = key === null;

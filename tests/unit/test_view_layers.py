@@ -1,0 +1,251 @@
+"""What there is to show of products, and how it is drawn."""
+
+import io
+import json
+import shutil
+import sqlite3
+from contextlib import closing
+from math import asinh, pi, radians, tan
+
+import numpy as np
+import pytest
+import rasterio
+import shapely
+from affine import Affine
+from map_products import GRID, LEVELS, alert_batch, write_alerts, write_product
+from odc.geo.geobox import GeoBox
+from PIL import Image
+from products import LEGEND
+from rasterio.warp import transform
+from rasters import write
+
+from geoseg.api.viewer.layers import find_products
+from geoseg.api.viewer.reviewing import Desk, write_labels
+from geoseg.cli import run
+from geoseg.errors import InputError
+from geoseg.io.map_tiles import (
+    BandFile,
+    Tile,
+    TileReader,
+    class_table,
+    percent_table,
+    picture_png,
+    table_png,
+)
+from geoseg.io.polygon_layers import read_layers
+from geoseg.io.polygon_search import Wanted, polygon_at, polygon_list, shown_polygons
+
+pytest.importorskip("rio_tiler")
+# rasterio 1.4 multiplies transforms as affine 3 would rather not; rio-tiler makes it do so.
+pytestmark = pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    place = tmp_path_factory.mktemp("products")
+    write_product(place, "2024-05-01")
+    write_alerts(place / "alerts.gpkg")
+    return place
+
+
+@pytest.fixture(scope="module")
+def product(folder):
+    return folder / "map-2024-05-01"
+
+
+@pytest.fixture(scope="module")
+def reader():
+    made = TileReader()
+    yield made
+    made.close()
+
+
+def tile_at(lon, lat, z):
+    side = 2**z
+    return Tile(
+        z, int((lon + 180) / 360 * side), int((1 - asinh(tan(radians(lat))) / pi) / 2 * side)
+    )
+
+
+def test_a_folder_shows_its_scene_classes_confidence_and_polygons(product):
+    (found,) = find_products([product])
+    assert (found.name, found.day) == ("map-2024-05-01", "2024-05-01")
+    assert [layer.kind for layer in found.rasters] == ["image", "classes", "percent"]
+    assert [c.name for c in found.rasters[1].legend.classes] == [c.name for c in LEGEND.classes]
+    assert [layer.title for layer in found.polygons] == ["Land use"]
+    assert [entry for entry, _ in found.polygons[0].classes] == list(LEGEND.classes)
+
+
+def test_single_files_are_shown_in_order_of_time(folder, product):
+    later, image = folder / "loss-2025-01-01.gpkg", folder / "scene-2024-05-01.tif"
+    shutil.copy(folder / "alerts.gpkg", later)
+    found = find_products([later, product / "classes.tif", product / "confidence.tif", image])
+    assert [one.day for one in found] == ["2024-05-01"] * 3 + ["2025-01-01"]
+    assert [one.rasters[0].kind for one in found[:3]] == ["classes", "percent", "image"]
+    assert found[3].polygons[0].is_alerts
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("missing", "no such file or folder"),
+        ("empty", "has nothing to show"),
+        ("text.tif", "cannot be shown"),
+        ("text.gpkg", "cannot be read as a GeoPackage"),
+        ("float.tif", None),
+    ],
+)
+def test_what_cannot_be_shown_is_refused(tmp_path, capsys, what, words):
+    (tmp_path / "empty").mkdir()
+    for name in ("text.tif", "text.gpkg"):
+        (tmp_path / name).write_text("no raster, no database" * 100)
+    write(tmp_path / "float.tif", np.zeros((9, 9), np.float32))
+    if words is None:
+        assert find_products([tmp_path / what])[0].rasters[0].kind == "image"
+        return
+    assert run(["view", str(tmp_path / what), "--no-open"]) == 2
+    said = capsys.readouterr().err
+    assert what in said
+    assert words in said
+
+
+def test_a_port_that_is_taken_is_told(product, capsys):
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert run(["view", str(product), "--no-open", "--port", str(port)]) == 2
+    assert f"--port {port}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("zoom", [13, 15, 17])
+def test_tiles_have_the_pixels_of_the_product(product, reader, zoom):
+    """Against what GDAL says of the file at the middle of each pixel of the tile."""
+    band = BandFile(product / "classes.tif")
+    tile = tile_at(-8.97, 53.238, zoom)
+    (values,), seen = reader.read([band], tile)
+    west, south, east, north = tile.bounds
+    at = (np.arange(512) + 0.5) / 512
+    xs, ys = np.meshgrid(west + (east - west) * at, north - (north - south) * at)
+    with rasterio.open(band.path) as source:
+        x, y = transform("EPSG:3857", source.crs, xs.ravel(), ys.ravel())
+        cols, rows = (~source.transform) @ (np.array(x), np.array(y))
+        whole = source.read(1)
+    inside = (rows >= 1) & (rows < 279) & (cols >= 1) & (cols < 349)
+    truth = np.zeros(512 * 512, np.uint8)
+    truth[inside] = whole[rows[inside].astype(int), cols[inside].astype(int)]
+    same = (values.ravel() == truth) & (seen.ravel() == (truth != LEGEND.nodata))
+    # Where a pixel of the tile meets an edge, either neighbour may be nearest.
+    assert same[inside].mean() > (0.9 if zoom == 13 else 0.99)
+
+
+def test_a_png_has_the_colours_and_hides_what_is_not_asked_for():
+    rng = np.random.default_rng(1)
+    codes = rng.choice(np.array([0, 10, 20, 80], np.uint8), (512, 512))
+    seen = codes != 0
+    drawn = np.asarray(
+        Image.open(io.BytesIO(table_png(codes, seen, class_table(LEGEND)))).convert("RGBA")
+    )
+    for entry in LEGEND.classes:
+        assert (drawn[codes == entry.value] == (*entry.rgb, 255)).all()
+    assert (drawn[~seen][:, 3] == 0).all()
+    png = table_png(codes, seen, class_table(LEGEND, {10}))
+    only = np.asarray(Image.open(io.BytesIO(png)).convert("RGBA"))
+    assert ((only[..., 3] == 255) == (codes == 10)).all()
+
+
+def test_percents_below_the_least_are_not_drawn():
+    values = np.arange(101, dtype=np.uint8)[None].repeat(2, 0)
+    png = table_png(values, np.ones((2, 101), np.bool_), percent_table(40))
+    drawn = np.asarray(Image.open(io.BytesIO(png)).convert("RGBA"))[0]
+    assert (drawn[:40, 3] == 0).all()
+    assert (drawn[40:, 3] == 255).all()
+    assert tuple(drawn[100, :3]) == (0xFD, 0xE7, 0x25)
+
+
+def test_an_image_is_stretched_and_holes_in_it_are_transparent():
+    band = np.array([[0, 100, 200, 400]], np.uint16)
+    png = picture_png(np.stack([band] * 3), band > 0, [(100.0, 300.0)] * 3)
+    drawn = np.asarray(Image.open(io.BytesIO(png)))
+    assert drawn[0, :, 3].tolist() == [0, 255, 255, 255]
+    assert drawn[0, 1:, 0].tolist() == [0, 127, 255]
+
+
+def test_values_outside_and_in_holes_are_none(product, reader):
+    band = BandFile(product / "classes.tif")
+    assert reader.value_at(band, -8.99999, 53.24) is None  # nodata
+    assert reader.value_at(band, 10, 10) is None
+    assert reader.value_at(band, 190, 95) is None
+    assert reader.value_at(band, -8.97, 53.24) in LEGEND.values
+
+
+@pytest.mark.parametrize("numbers", [(0, 1, 0), (-1, 0, 0), (3, 0, 8), (25, 0, 0)])
+def test_tiles_that_are_not_there(numbers):
+    with pytest.raises(InputError, match="there is no tile"):
+        Tile(*numbers)
+
+
+def test_polygons_are_those_of_the_box_largest_first(folder):
+    (layer,) = read_layers(folder / "alerts.gpkg")
+    assert layer.crs.to_epsg() == 32629
+    assert [entry for entry, _ in layer.classes] == list(LEVELS)
+    everywhere = (-180.0, -90.0, 180.0, 90.0)
+    found = shown_polygons(layer, Wanted(), box=everywhere, pixel=1e-6)
+    told = [json.loads(text) for text in found.features]
+    assert [one["id"] for one in told] == [6, 5, 4, 3, 2, 1] == polygon_list(layer, Wanted())
+    assert found.hectares == pytest.approx(21)
+    truth = alert_batch().column("geometry").to_pylist()
+    for one in told:
+        xy = shapely.get_coordinates(shapely.from_wkb(truth[one["id"] - 1]))
+        lon, lat = transform(GRID.crs.wkt, "EPSG:4326", xy[:, 0], xy[:, 1])
+        there = shapely.Polygon(np.column_stack([lon, lat]))
+        assert shapely.hausdorff_distance(there, shapely.geometry.shape(one["geometry"])) < 1e-6
+    west, south, east, north = polygon_at(layer, 2)["box"]
+    few = shown_polygons(layer, Wanted(), box=(west, south, east, north), pixel=1e-6)
+    assert few.count == 1
+    assert shown_polygons(layer, Wanted(classes=frozenset()), box=everywhere, pixel=1).count == 0
+
+
+def test_a_layer_without_an_index_is_refused(tmp_path, folder):
+    path = shutil.copy(folder / "alerts.gpkg", tmp_path / "a.gpkg")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TABLE rtree_alerts_geom")
+        connection.commit()
+    with pytest.raises(InputError, match="no spatial index; write it anew: ogr2ogr"):
+        read_layers(path)
+
+
+def test_an_empty_layer_and_one_across_the_pole_are_shown(tmp_path):
+    empty = write_alerts(tmp_path / "empty.gpkg", alert_batch().slice(0, 0))
+    (layer,) = read_layers(empty)
+    assert layer.count == 0
+    assert layer.span == {}
+    grid = GeoBox((100, 100), Affine(100, 0, -5000, 0, -100, 5000), "EPSG:3413")
+    polar = write_alerts(tmp_path / "polar.gpkg", alert_batch(grid=grid), grid)
+    (layer,) = read_layers(polar)
+    assert shown_polygons(layer, Wanted(), box=(-180, 80, 180, 90), pixel=0.1).count == 6
+
+
+def test_labels_want_reviews_and_a_name_that_fits(folder, tmp_path):
+    layers = read_layers(folder / "alerts.gpkg")
+    with pytest.raises(InputError, match="no polygon was reviewed yet"):
+        write_labels(Desk("Anna"), layers, tmp_path / "labels.geojson")
+    with pytest.raises(InputError, match=r"call it labels\.geojson"):
+        write_labels(Desk("Anna"), layers, tmp_path / "labels.shp")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"id": "2022-001", "verdict": "accepted", "seen": "0"}, "a review is"),
+        ({"id": 7, "verdict": "accepted"}, "a review is"),
+        ({"id": "nobody", "verdict": "accepted"}, "has no polygon nobody"),
+        ({"id": "2022-001", "verdict": "relabelled", "label": "Mars"}, "is none of fire"),
+    ],
+)
+def test_a_desk_takes_only_what_makes_sense(folder, said, words):
+    (layer,) = read_layers(folder / "alerts.gpkg")
+    with pytest.raises(InputError, match=words):
+        Desk("Anna").take(layer, said)
+    assert "geoseg_reviews" not in (folder / "alerts.gpkg").read_bytes().decode("latin-1")
