@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from geoseg.grid import GeoBox
 from geoseg.io.geopackage import crs_text
+from geoseg.io.qml import outline_style, polygon_document
 from geoseg.io.tables import write_polygon_tables, write_tables
 from geoseg.io.zones import Zones
 from geoseg.legend import Legend
@@ -22,6 +23,7 @@ from geoseg.steps.land_use import Pair, Tally
 UNSEEN = "Not observed"
 """Takes part in accounts like a class, so that they add up."""
 
+_OUTLINE = (60, 60, 60)  # drawn as three fifths of it, nearly black
 _DIGITS = 6  # of hectares: a hundredth of a square metre
 _AREAS = pa.schema(
     [
@@ -164,6 +166,7 @@ def write_land_tables(folder: Path, tables: Tables, grid: GeoBox, zones: Zones) 
         named,
         crs=crs,
         title="Units that areas are counted in",
+        style=polygon_document(outline_style(_OUTLINE, ["zone"], name="zone", alpha=0)),
     )
     return made | {"geopackage": path}
 
