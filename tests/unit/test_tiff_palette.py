@@ -19,9 +19,9 @@ def tiff(path, *, palette=True, levels=(2, 4), **options):
         path, "w", **profile, transform=NORTH_UP, crs=UTM, tiled=True, blockxsize=16,
         blockysize=16, **options,
     ) as target:  # fmt: skip
-        target.write(values, 1)
-        if palette:
+        if palette:  # before the pixels: else overviews get none
             target.write_colormap(1, OLD)
+        target.write(values, 1)
     with rasterio.open(path, "r+") as target:
         if levels:
             target.build_overviews(levels, Resampling.nearest)
