@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from geoseg.grid import GeoBox
 from geoseg.io.geopackage import crs_text
+from geoseg.io.qml import outline_style, polygon_document
 from geoseg.io.tables import Layer, write_polygon_tables, write_tables
 from geoseg.io.zones import Zones
 from geoseg.legend import Legend
@@ -23,6 +24,7 @@ from geoseg.steps.land_use import Pair, Tally
 UNSEEN = "Not observed"
 """Takes part in accounts like a class, so that they add up."""
 
+_OUTLINE = (60, 60, 60)  # drawn as three fifths of it, nearly black
 _DIGITS = 6  # of hectares: a hundredth of a square metre
 _AREAS = pa.schema(
     [
@@ -164,7 +166,11 @@ def write_land_tables(
         shapes, crs = _outline(grid), crs_text(grid)
     write_polygon_tables(
         path,
-        Layer("zones", "Units that areas are counted in"),
+        Layer(
+            "zones",
+            "Units that areas are counted in",
+            polygon_document(outline_style(_OUTLINE, ["zone"], name="zone", alpha=0)),
+        ),
         shapes,
         pa.table({"zone": pa.array(zones.names, pa.string())}),
         named,

@@ -29,6 +29,7 @@ from geoseg.run.lock import hold
 PACKED, FLAT = (".gpkg",), (".parquet", ".fgb")
 _IN_FOLDERS: Final = ("classes.tif", "polygons.gpkg", "polygons.parquet", "polygons.fgb")
 _MOST_TOLD: Final = 8
+_LEFT: Final = {"theirs": "was saved with QGIS", "unreadable": "cannot be read as a project"}
 
 Kind = Literal["classes", "percents", "polygons"]
 
@@ -250,9 +251,9 @@ def _follow(job: _Job, changed: set[Path]) -> tuple[list[Path], list[str]]:
         if not styles or not project.is_file():
             continue
         done = restyle_project(project, styles)
-        if done is None:
-            notes.append(f"{project}: was saved with QGIS, and stays as it is")
-        elif done:
+        if done in _LEFT:
+            notes.append(f"{project}: {_LEFT[done]}, and stays as it is")
+        elif done == "changed":
             written.append(project)
             changed.add(project.resolve())
     item = folder / "item.json"

@@ -86,6 +86,7 @@ KNOWN: dict[str, Column] = {
     "loss_years": Column("By year", "Hectares of loss by the year in which it was seen"),
     "evidence": Column("Evidence", "What shows the loss: layers, and names of polygons in them"),
     "notes": Column("Notes", "What is odd about the plot"),
+    "zone": Column("Zone", "Name of the unit that areas are counted in"),
     "lake": Column("Lake", "Its name, or the identifier of its polygon"),
     "days": Column("Days", "Days on which its area is known"),
     "min_ha": Column("Least area", "Over all days", "ha"),

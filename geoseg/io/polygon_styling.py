@@ -228,13 +228,18 @@ def _classes(
 ) -> tuple[dict[int, str | None], bool]:
     if rows and all(isinstance(value, str) for value, _ in rows):
         return {index: str(value) for index, (value, _) in enumerate(rows)}, True
-    wrong = [v for v, _ in rows if not isinstance(v, int) or not 0 <= v <= 255]
+    wrong = [v for v, _ in rows if not _is_code(v)]
     if wrong:
         raise InputError(
             f"{path}: layer {layer}: column {column!r} holds {wrong[0]!r}; "
             f"wanted are codes 0 to 255, or texts"
         )
-    return {int(str(value)): name for value, name in rows}, False
+    return {int(float(str(value))): name for value, name in rows}, False
+
+
+def _is_code(value: object) -> bool:
+    """Some files keep whole numbers as floats."""
+    return isinstance(value, int | float) and float(value).is_integer() and 0 <= value <= 255
 
 
 def _drawn(connection: sqlite3.Connection, layer: str) -> dict[str, tuple[str, str]]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 from xml.etree import ElementTree as ET
 
-from geoseg.errors import ProductError
 from geoseg.io.atomic import write_bytes
 from geoseg.io.qgis_project import DOCTYPE, zipped
 from geoseg.io.qml import VERSION, Style
@@ -15,8 +15,11 @@ from geoseg.io.qml import VERSION, Style
 Source = tuple[Path, str]
 """A file, resolved, and the layer in it; rasters have none."""
 
+Outcome = Literal["changed", "same", "theirs", "unreadable"]
+"""What became of a project; ``theirs`` has been saved with QGIS by somebody."""
 
-def restyle_project(path: Path, styles: Mapping[Source, Style]) -> bool | None:
+
+def restyle_project(path: Path, styles: Mapping[Source, Style]) -> Outcome:
     """Give the layers of a project other styles; what else it says of them stays.
 
     Args:
@@ -24,29 +27,38 @@ def restyle_project(path: Path, styles: Mapping[Source, Style]) -> bool | None:
         styles: By what they are of.
 
     Returns:
-        Whether it was changed; None where somebody has saved it with QGIS: then it is theirs.
+        What became of it: ``same`` where it shows none of them, or shows them so already.
 
     Raises:
-        ProductError: It cannot be read or written.
+        ProductError: It cannot be written.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            (name,) = [n for n in archive.namelist() if n.endswith(".qgs")]
-            text = archive.read(name).decode("utf-8")
+        name, text = _read(path)
         root = ET.fromstring(text[text.index("<qgis") :])  # noqa: S314 (beside our products; no entity is resolved)
-    except (OSError, ValueError, zipfile.BadZipFile, ET.ParseError) as error:
-        raise ProductError(f"{path}: cannot be read as a QGIS project: {error}") from error
-    if root.get("version") != VERSION:
-        return None
-    changed = False
-    for layer in root.iterfind("projectlayers/maplayer"):
-        style = styles.get(_source(path, layer.findtext("datasource", "")))
-        changed = (style is not None and _put(layer, style)) or changed
-    if changed:
-        ET.indent(root)
-        made = DOCTYPE + ET.tostring(root, encoding="unicode") + "\n"
-        write_bytes(path, zipped(name, made.encode()))
-    return changed
+    except (OSError, ValueError, zipfile.BadZipFile, ET.ParseError):
+        return "unreadable"
+    layers = [
+        (layer, style)
+        for layer in root.iterfind("projectlayers/maplayer")
+        if (style := styles.get(_source(path, layer.findtext("datasource", "")))) is not None
+    ]
+    if layers and root.get("version") != VERSION:
+        return "theirs"
+    for layer, style in layers:
+        _put(layer, style)
+    ET.indent(root)
+    made = DOCTYPE + ET.tostring(root, encoding="unicode") + "\n"
+    if not layers or made == text:
+        return "same"
+    write_bytes(path, zipped(name, made.encode()))
+    return "changed"
+
+
+def _read(path: Path) -> tuple[str, str]:
+    """Name and text of the project in the archive."""
+    with zipfile.ZipFile(path) as archive:
+        (name,) = [n for n in archive.namelist() if n.endswith(".qgs")]
+        return name, archive.read(name).decode("utf-8")
 
 
 def _source(project: Path, said: str) -> Source:
@@ -54,11 +66,9 @@ def _source(project: Path, said: str) -> Source:
     return (project.parent / file).resolve(), options.removeprefix("layername=")
 
 
-def _put(layer: ET.Element, style: Style) -> bool:
+def _put(layer: ET.Element, style: Style) -> None:
     """Replace each part of a style that the layer has by the new one."""
-    before = ET.tostring(layer)
     for part in style:
         for old in layer.findall(part.tag):
             layer.remove(old)
     layer.extend(style)
-    return ET.tostring(layer) != before

@@ -256,11 +256,13 @@ def polygon_style(
     return _polygon_parts(renderer, fields, by[1], labels_below)
 
 
-def outline_style(rgb: tuple[int, int, int], fields: Sequence[str], *, name: str) -> Style:
-    """All polygons alike, half transparent; ``name`` is the attribute with that of each."""
+def outline_style(
+    rgb: tuple[int, int, int], fields: Sequence[str], *, name: str, alpha: int = 110
+) -> Style:
+    """All polygons alike, filled with ``alpha`` of 255; ``name`` is the attribute with theirs."""
     kind = {"type": "singleSymbol", "symbollevels": "0", "forceraster": "0", "enableorderby": "0"}
     renderer = ET.Element("renderer-v2", {**kind, "referencescale": "-1"})
-    symbol = _fill_symbol("0", rgb, alpha=110, width="0.4")
+    symbol = _fill_symbol("0", rgb, alpha=alpha, width="0.4")
     ET.SubElement(renderer, "symbols").append(symbol)
     return _polygon_parts(renderer, fields, name, 20 * LABELS_BELOW)
 

@@ -91,7 +91,7 @@ def style_classes(raster: Path, legend: Legend, counts: Sequence[int]) -> list[P
         if not _shows(held, colors):
             _write_palette(raster.resolve(), colors, profile, nodata, cog=cog)
             written.append(raster)
-    hole = NO_CLASS if nodata is None or nodata != int(nodata) else int(nodata)
+    hole = int(nodata) if nodata is not None and float(nodata).is_integer() else NO_CLASS
     shown = replace(legend, nodata=hole) if hole not in legend.values else legend
     written.append(write_rat(raster, shown, counts=counts))
     qml = raster.with_suffix(".qml")

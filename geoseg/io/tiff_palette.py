@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 _COLOR_MAP, _SUBFILE, _SHORT = 320, 254, 3
-_MASK: Final = 4  # NewSubfileType of a transparency mask, which has no palette
+_MASK, _OVERVIEW = 4, 1  # NewSubfileType: masks have no palette, and some overviews none
 _ENTRIES: Final = 3 * 256
 _FULL: Final = 257  # 255 in 8 bits is 65535 in 16
 _MOST_DIRECTORIES: Final = 1000
@@ -36,15 +36,15 @@ _Directory = Mapping[int, tuple[int, int, int]]
 
 
 def patch_palette(path: Path, colors: Mapping[int, Color]) -> bool:
-    """Give every directory (full resolution and overviews) of a TIFF of bytes another palette.
+    """Give every directory of a TIFF of bytes that has a palette (overviews, too) another one.
 
     Args:
         path: A TIFF that is written to.
         colors: Red, green, blue, 0..255, by code; others become black.
 
     Returns:
-        Whether it was done: False, and nothing written, where it is no TIFF, or a directory has no
-        palette of 256 entries.
+        Whether it was done: False, and nothing written, where it is no TIFF, or full resolution has
+        no palette of 256 entries.
 
     Raises:
         OSError: It cannot be read or written.
@@ -56,12 +56,12 @@ def patch_palette(path: Path, colors: Mapping[int, Color]) -> bool:
         places = []
         try:
             for directory in _directories(file, layout):
-                if directory.get(_SUBFILE, (0, 0, 0))[2] & _MASK:
-                    continue
+                role = directory.get(_SUBFILE, (0, 0, 0))[2]
                 kind, count, offset = directory.get(_COLOR_MAP, (0, 0, 0))
-                if (kind, count) != (_SHORT, _ENTRIES):
+                if (kind, count) == (_SHORT, _ENTRIES):
+                    places.append(offset)
+                elif not role & (_MASK | _OVERVIEW):
                     return False
-                places.append(offset)
         except struct.error:
             return False
         packed = _packed(colors, layout.order)

@@ -1,11 +1,14 @@
+import ctypes
 import json
 import subprocess
 import zipfile
+from datetime import date
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 import rasterio
+from affine import Affine
 from products import GRIDS, LEGEND, ArrayStore, class_map
 from rasters import NORTH_UP
 
@@ -23,6 +26,8 @@ from geoseg.io.qml import (
     write_count_qml,
     write_quality_qml,
 )
+from geoseg.io.qml_labels import label_scale, scale_for
+from geoseg.io.qml_time import one_after_other, shown_on, step_of
 from geoseg.io.rat import write_rat
 
 # GTiff files of GDAL 3.6 read their sidecar with the first other question that is asked.
@@ -81,6 +86,64 @@ def test_gdal_sees_names_and_attribute_table(raster):
         [str(c.value), c.name, *map(str, c.rgb), "255", str(counts[c.value])]
         for c in LEGEND.classes
     ]
+
+
+def test_the_table_is_what_newer_gdal_and_qgis_take_for_one(raster):
+    """By rasterio's own GDAL, asked in C, as it has no other way to a table."""
+    found = list((Path(rasterio.__file__).parents[1] / "rasterio.libs").glob("libgdal*"))
+    if not found:
+        pytest.skip("rasterio's GDAL is not in its wheel")
+    write_rat(raster, LEGEND)
+    gdal = ctypes.CDLL(str(found[0]))
+    for name in ("GDALOpen", "GDALGetRasterBand", "GDALGetDefaultRAT"):
+        getattr(gdal, name).restype = ctypes.c_void_p
+    gdal.GDALRATGetValueAsString.restype = ctypes.c_char_p
+    with rasterio.Env():  # knows its formats
+        file = ctypes.c_void_p(gdal.GDALOpen(str(raster).encode(), 0))
+        band = ctypes.c_void_p(gdal.GDALGetRasterBand(file, 1))
+        table = ctypes.c_void_p(gdal.GDALGetDefaultRAT(band))
+        assert table.value
+        columns = range(gdal.GDALRATGetColumnCount(table))
+        usages = [gdal.GDALRATGetUsageOfCol(table, column) for column in columns]
+        rows = [
+            [gdal.GDALRATGetValueAsString(table, row, column).decode() for column in columns]
+            for row in range(gdal.GDALRATGetRowCount(table))
+        ]
+        gdal.GDALClose(file)
+    # QGIS 3.30 wants one column of values, and red, green and blue, each of its own usage.
+    assert [usages.count(usage) for usage in (5, 6, 7, 8)] == [1, 1, 1, 1]
+    assert [row[:5] for row in rows] == [
+        [str(c.value), c.name, *map(str, c.rgb)] for c in LEGEND.classes
+    ]
+
+
+def test_labels_begin_where_a_pixel_is_0_4_mm_wide():
+    scales = [scale_for(metres) for metres in (0.05, 0.5, 3, 10, 20, 30, 250)]
+    assert scales == [100, 1000, 5000, 25_000, 50_000, 50_000, 500_000]
+    assert label_scale(GRIDS["north-up"]) == 25_000
+    # 0.0001 degrees are 11 m at the equator.
+    equator = GeoBox((10, 10), Affine(1e-4, 0, 20, 0, -1e-4, 0.0005), "EPSG:4326")
+    assert label_scale(equator) == 25_000
+
+
+@pytest.mark.parametrize(
+    ("days", "step"),
+    [(("2024-05-01",), "d"), (("2024-05-01", "2024-05-06"), "d"),
+     (("2024-05-01", "2024-05-08", "2024-06-01"), "wk"), (("2024-02-01", "2024-03-01"), "mon"),
+     (("2023-01-01", "2024-01-01", "2025-01-01"), "y")],
+)  # fmt: skip
+def test_the_slider_steps_as_layers_follow_each_other(days, step):
+    shown = one_after_other([date.fromisoformat(day) for day in days])
+    assert step_of(shown) == step
+    assert [one.end for one in shown[:-1]] == [one.start for one in shown[1:]]
+
+
+def test_maps_of_one_day_are_shown_together():
+    day, later = date(2024, 5, 1), date(2024, 5, 9)
+    one, two, three = one_after_other([day, day, later])
+    assert one == two == shown_on(day, later)
+    assert three == shown_on(later)
+    assert shown_on(None) is None
 
 
 def test_what_gdal_keeps_in_the_sidecar_stays(raster):
