@@ -18,8 +18,8 @@ def register() -> None:
     import xarray as xr  # noqa: PLC0415 (import geoseg takes milliseconds)
 
     if getattr(xr.DataArray, "geoseg", None) is not ArrayAccessor:
-        xr.register_dataarray_accessor("geoseg")(ArrayAccessor)
-        xr.register_dataset_accessor("geoseg")(DatasetAccessor)
+        xr.register_dataarray_accessor("geoseg")(ArrayAccessor)  # type: ignore[no-untyped-call]  # xarray's own
+        xr.register_dataset_accessor("geoseg")(DatasetAccessor)  # type: ignore[no-untyped-call]  # xarray's own
 
 
 class _Predicting:

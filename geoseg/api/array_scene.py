@@ -108,7 +108,7 @@ def _bands(
     _check_dims(data, dims, 3, NAME)
     others = [dim for dim in data.dims if dim not in dims]
     if not others:
-        return [str(data.name or 1)], [data]
+        return ["1" if data.name is None else str(data.name)], [data]
     (dim,) = others
     labels = data[dim].values if dim in data.coords else range(1, data.sizes[dim] + 1)
     return [str(one) for one in labels], [data.isel({dim: i}) for i in range(len(labels))]

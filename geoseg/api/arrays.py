@@ -39,7 +39,7 @@ from geoseg.workflow import Workflow, from_data
 if TYPE_CHECKING:
     import pandas as pd
 
-    from geoseg.models.engines import Engine, Precision
+    from geoseg.models.engines import Precision
 
 accessor.register()
 
@@ -82,7 +82,7 @@ open = open_products  # noqa: A001 (called geoseg.open)
 
 def _opened(product: str, chunks: Chunks) -> xr.Dataset:
     wanted = {} if chunks == "tiles" else chunks
-    return xr.open_dataset(product, engine=ProductBackend, chunks=wanted)  # type: ignore[arg-type]  # Mapping, too
+    return xr.open_dataset(product, engine=ProductBackend, chunks=wanted)
 
 
 def _by_time(folder: Path, parts: list[xr.Dataset]) -> xr.Dataset:
@@ -187,7 +187,7 @@ def colors_of(classes: xr.DataArray) -> xr.DataArray:
     table = np.zeros((256, 4), np.uint8)
     for one in legend.classes:
         table[one.value] = (*one.rgb, 255)
-    return xr.apply_ufunc(
+    drawn: xr.DataArray = xr.apply_ufunc(
         lambda codes: table[codes],
         classes,
         output_core_dims=[["rgba"]],
@@ -195,6 +195,7 @@ def colors_of(classes: xr.DataArray) -> xr.DataArray:
         output_dtypes=[np.uint8],
         dask_gufunc_kwargs={"output_sizes": {"rgba": 4}},
     )
+    return drawn
 
 
 def classes_in(dataset: xr.Dataset) -> xr.DataArray:
@@ -214,7 +215,7 @@ def classes_in(dataset: xr.Dataset) -> xr.DataArray:
 
 def legend_in(classes: xr.DataArray) -> Legend:
     """The legend of classes."""
-    return legend_of(classes.attrs, f"array {classes.name}" if classes.name else NAME)
+    return legend_of(classes.attrs, NAME if classes.name is None else f"array {classes.name}")
 
 
 def _workflow(
@@ -241,7 +242,7 @@ def _runtime(workflow: Workflow) -> Runtime:
     if numbers == "int8":
         raise InputError("predict(): int8 is calibrated on a scene's files; take bf16, or a run")
     return Runtime(
-        cast("Engine", "torch" if engine == "auto" else engine),
+        "torch" if engine == "auto" else engine,
         cast("Precision", "fp32" if numbers == "auto" else numbers),
     )
 

@@ -60,7 +60,7 @@ class ProductBackend(BackendEntrypoint):
     description = "Products of geoseg: folders, STAC items, GeoTIFFs, Zarr groups"
     open_dataset_parameters = ("filename_or_obj", "drop_variables")
 
-    def open_dataset(  # type: ignore[override]  # xarray's own backends narrow it alike
+    def open_dataset(
         self, filename_or_obj: Any, *, drop_variables: str | Iterable[str] | None = None
     ) -> xr.Dataset:
         """See :func:`open_product`."""
