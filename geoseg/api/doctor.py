@@ -17,6 +17,11 @@ from geoseg.run.resources import available_cores, available_memory
 LEAST_MEMORY = 3 * 2**30
 LEAST_DISK = 2 * 2**30
 _PACKAGES = ("numpy", "rasterio", "pyogrio", "shapely", "zarr", "distributed", "torch", "timm")
+_OPTIONAL = {
+    "onnx": "opens and writes ONNX models",
+    "openvino": "makes CPUs several times as fast",
+    "transformers": "opens models of Hugging Face",
+}
 
 
 class Finding(NamedTuple):
@@ -30,7 +35,8 @@ class Finding(NamedTuple):
 
 def examine() -> list[Finding]:
     """Look at all of it."""
-    return [_python(), *_packages(), _torch(), _machine(), _memory(), _disk(), _models()]
+    machine = [_machine(), _memory(), _disk(), _models()]
+    return [_python(), *_packages(), _torch(), *machine, *_optional()]
 
 
 def _python() -> Finding:
@@ -45,6 +51,16 @@ def _packages() -> list[Finding]:
             findings.append(Finding(name, version(name), ok=True))
         except PackageNotFoundError:
             findings.append(Finding(name, "missing", ok=False, mend=f"pip install {name}"))
+    return findings
+
+
+def _optional() -> list[Finding]:
+    """What geoseg works without; the command is told all the same."""
+    findings = []
+    for name, what in _OPTIONAL.items():
+        there = find_spec(name) is not None
+        found = version(name) if there else f"not installed; pip install 'geoseg[{name}]' {what}"
+        findings.append(Finding(f"{name} (optional)", found, ok=True))
     return findings
 
 
