@@ -1,10 +1,12 @@
-"""Draw the figures of docs/explanation: python scripts/draw_figures.py [NAME...].
+"""Draw the figures of the documentation: python scripts/draw_figures.py [NAME...].
 
-Each comes from the code that it explains: the lattice from ops.tiling, maps from real runs.
+Each comes from the code that it explains: the lattice from ops.tiling, maps from real runs, those of
+tutorials from the very commands of their pages.
 """
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -19,14 +21,16 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from PIL import Image
 
 from geoseg.grid import Window
+from geoseg.legend import LANDCOVER
 from geoseg.ops.area_estimation import estimate_areas
 from geoseg.ops.tiling import Lattice
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 BLUE, GREEN, YELLOW, RED, GREY = "#1a5bab", "#358221", "#d9a400", "#c8102e", "#888888"
-PALETTE = (BLUE, GREEN, YELLOW, "#b9b9b9", "#b06e4f", "#8f9f52")
+PALETTE = dict(zip(LANDCOVER.values, (c.color for c in LANDCOVER.classes), strict=True))
 mpl.rcParams.update({"font.size": 11, "svg.hashsalt": "geoseg", "svg.fonttype": "path"})
 
 
@@ -66,7 +70,7 @@ def seams(path: Path) -> None:
                 "--set", f"tiling.block={size - 2 * margin}",
             )  # fmt: skip
         maps = {name: _band(place / name / "classes.tif") for name in ("none", "card", "whole")}
-    figure, (left, right) = _figures(2, 9, 4.9)
+    figure, (left, right) = _figures(2, 9, 5.2)
     for axes, name, title in (
         (left, "none", "chips of 64 px, no margin"), (right, "card", "margin of the card, 48 px"),
     ):  # fmt: skip
@@ -115,7 +119,7 @@ def _patches(axes: Axes, frame: object, box: shapely.Polygon) -> None:
     for row in frame.itertuples():  # type: ignore[attr-defined]  # a GeoDataFrame, without types
         for part in getattr(row.geometry, "geoms", [row.geometry]):
             if part.intersects(box):
-                colour = PALETTE[row.class_code % len(PALETTE)]
+                colour = PALETTE[row.class_code]
                 rings = [part.exterior, *part.interiors]
                 verts = np.concatenate([np.asarray(ring.coords) for ring in rings])
                 codes = np.concatenate([[1, *[2] * (len(r.coords) - 2), 79] for r in rings])
@@ -175,6 +179,65 @@ def accuracy(path: Path) -> None:
     _save(figure, path)
 
 
+def quicklook_of(page: str) -> Callable[[Path], None]:
+    """What draws the quicklook that the commands of a tutorial make."""
+
+    def draw(path: Path) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            _do(page, Path(folder))
+            _shrink(Path(folder) / "maps" / "quicklook.png", path)
+
+    return draw
+
+
+def water(path: Path) -> None:
+    """The flood of the tutorial on water, over its two scenes."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        _do("water", place)
+        scenes = [_picture(place / month / "scene.tif") for month in ("june", "september")]
+        with rasterio.open(place / "water" / "flood_2024-09-13.tif") as file:
+            flood, colours = file.read(1), file.colormap(1)
+    figure, three = _figures(3, 10, 3.9)
+    shown = np.zeros((*flood.shape, 3), np.uint8)
+    for code in np.unique(flood):
+        shown[flood == code] = colours.get(int(code), (255, 255, 255))[:3]
+    titles = ("June", "September", "flooded, permanent, fallen dry")
+    for axes, image, title in zip(three, (*scenes, shown), titles, strict=True):
+        axes.imshow(image, interpolation="nearest")
+        axes.set_title(title, fontsize=11)
+        axes.axis("off")
+    _save(figure, path)
+
+
+def _do(page: str, place: Path) -> None:
+    """The commands of a tutorial, in a folder that has what they read."""
+    text = (IMAGES.parent / "tutorials" / f"{page}.md").read_text("utf-8")
+    (place / "docs").symlink_to(IMAGES.parent)
+    for name, body in re.findall(r"<!-- file: (\S+) -->\n```\w+\n(.*?)```", text, re.DOTALL):
+        (place / name).write_text(body)
+    for body in re.findall(r"<!-- run -->\n```sh\n(.*?)```", text, re.DOTALL):
+        python = f"{sys.executable} "
+        shell = re.sub(r"^geoseg ", f"{python}-m geoseg ", body, flags=re.MULTILINE)
+        shell = re.sub(r"^python ", python, shell, flags=re.MULTILINE)
+        subprocess.run(["/bin/bash", "-euc", shell], cwd=place, check=True)
+
+
+def _picture(path: Path) -> np.ndarray:
+    """Red, green and blue of a scene, stretched alike."""
+    with rasterio.open(path) as file:
+        bands = np.moveaxis(file.read([3, 2, 1]).astype(float), 0, -1)
+    return ((bands - 1000) / 1800).clip(0, 1) ** 0.7
+
+
+def _shrink(source: Path, path: Path, width: int = 1200) -> None:
+    """A picture with a palette, as wide as a page."""
+    with Image.open(source) as picture:
+        size = (width, round(picture.height * width / picture.width))
+        small = picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+    small.quantize(192).save(path, optimize=True)
+
+
 def _geoseg(place: Path, *words: str) -> None:
     subprocess.run([sys.executable, "-m", "geoseg", *words], cwd=place, check=True)
 
@@ -186,11 +249,11 @@ def _band(path: Path) -> np.ndarray:
 
 def _grey(codes: np.ndarray) -> np.ndarray:
     """Classes in pale colours, so that red stands out."""
-    colours = np.array([[int(c[k : k + 2], 16) for k in (1, 3, 5)] for c in PALETTE])
-    pale = (colours + 2 * 255) // 3
-    image = pale[codes % len(PALETTE)]
-    image[codes == 255] = 255
-    return image.astype(np.uint8)
+    image = np.full((*codes.shape, 3), 255, np.uint8)
+    for code, colour in PALETTE.items():
+        told = np.array([int(colour[k : k + 2], 16) for k in (1, 3, 5)])
+        image[codes == code] = (told + 2 * 255) // 3
+    return image
 
 
 def _bar(x0: float, x1: float, y: float, height: float, color: str, alpha: float) -> Rectangle:
@@ -218,6 +281,9 @@ FIGURES: dict[str, tuple[Callable[[Path], None], str]] = {
     "topology": (topology, ".svg"),
     "alerts": (alerts, ".svg"),
     "accuracy": (accuracy, ".svg"),
+    "land-cover": (quicklook_of("land-cover"), ".png"),
+    "drone": (quicklook_of("drone"), ".png"),
+    "water": (water, ".png"),
 }
 
 if __name__ == "__main__":

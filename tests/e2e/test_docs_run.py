@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -42,6 +43,7 @@ class Doing:
         self.capfd, self.scheduler, self.said = capfd, scheduler, ""
 
     def run(self, block: Block) -> None:
+        self.said = ""
         if block.language == "python":
             exec(compile(block.text, block.name, "exec"), {"__name__": "__main__"})  # noqa: S102 (ours)
             self._hear()
@@ -52,7 +54,8 @@ class Doing:
 
     def _line(self, line: str, block: Block) -> None:
         words = words_of(line)
-        if words[0] == "geoseg" and ">" not in line:
+        if words[0] == "geoseg":
+            line, _, file = line.partition(" > ")
             # A shell makes words of patterns and quotes, as it does for whoever reads the page.
             made = subprocess.run(
                 ["/bin/bash", "-c", f"printf '%s\\0' {line.removeprefix('geoseg ')}"],
@@ -60,15 +63,18 @@ class Doing:
             ).stdout.split("\0")[:-1]  # fmt: skip
             more = ["--set", f"cluster.address={self.scheduler}"]
             code = geoseg.cli.run([*made, *(more if made[0] in ("run", "predict") else ())])
-            assert code == 0, f"{block.name}: {line}\n{self.capfd.readouterr().err}"
+            told = self.capfd.readouterr()
+            assert code == 0, f"{block.name}: {line}\n{told.err}"
+            self.said += told.err + ("" if file else told.out)
+            if file:
+                Path(file).write_text(told.out)
             return
         shell = re.sub(r"^python ", f"{sys.executable} ", line)
-        shell = re.sub(r"^geoseg ", f"{sys.executable} -m geoseg ", shell)
         subprocess.run(["/bin/bash", "-euo", "pipefail", "-c", shell], check=True)
 
     def _hear(self) -> None:
         told = self.capfd.readouterr()
-        self.said = told.out + told.err
+        self.said += told.out + told.err
 
     def compare(self, block: Block) -> None:
         """Each line that a page shows was said; ``…`` stands for anything."""

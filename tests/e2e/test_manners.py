@@ -165,7 +165,7 @@ def test_what_cannot_be_is_refused_and_nothing_is_written(tmp_path):
     answers = "\nlandcover-s2\nmuch\n\n"
     code, said = on_terminal(tmp_path, "init", "my.yaml", answers=answers, NO_COLOR="1")
     assert code == 2
-    assert "min_area" in said.splitlines()[-2] + said.splitlines()[-1] + said
+    assert "min_area" in said
     assert not list(tmp_path.iterdir())
 
 
