@@ -90,7 +90,7 @@ def seen(layer, size, folder, index, scale, wishes):
         items = renderer.shader().rasterShaderFunction().colorRampItemList()
         told["ramp"] = [[item.value, item.label, item.color.name()] for item in items]
     told["temporal"] = time_of(layer)
-    told["legend"] = legend(layer, f"{folder}/legend-{index}.png")
+    told["legend"], told["rows"] = legend(layer, f"{folder}/legend-{index}.png")
     told["png"] = draw([layer], [n * scale for n in size], f"{folder}/{index}.png")
     return told
 
@@ -119,7 +119,7 @@ def time_of(layer):
 
 
 def legend(layer, path):
-    """Draw what the legend of a print layout shows; width and height in mm."""
+    """Draw what the legend of a print layout shows; width and height in mm, and texts of its rows."""
     tree = QgsLayerTree()
     tree.addLayer(layer)
     model, settings = QgsLayerTreeModel(tree), QgsLegendSettings()
@@ -135,7 +135,8 @@ def legend(layer, path):
     renderer.drawLegend(QgsRenderContext.fromQPainter(painter))
     painter.end()
     image.save(path)
-    return [size.width(), size.height()]
+    nodes = model.layerLegendNodes(tree.findLayer(layer))
+    return [size.width(), size.height()], [str(node.data(Qt.DisplayRole)) for node in nodes]
 
 
 def draw(layers, size, path, *, scale=None, labels=False, frame=None):

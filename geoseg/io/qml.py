@@ -196,6 +196,8 @@ def value_style(stops: Sequence[tuple[int, str, str]], *, discrete: bool = False
     for value, color, label in stops:
         item = {"value": str(value), "color": color, "label": label, "alpha": "255"}
         ET.SubElement(shader, "item", item)
+    # A continuous legend would show bare numbers instead of the labels.
+    ET.SubElement(shader, "rampLegendSettings", useContinuousLegend="0")
     return _raster_style(renderer)
 
 

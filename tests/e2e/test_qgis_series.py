@@ -132,6 +132,9 @@ def test_alerts_are_seen_over_their_states_while_they_last(told):
     assert layer["temporal"] == [2, "start", "end"]
     assert layer["features"] > 0
     assert alerts.layers["State"]["classes"] == [[c.value, c.name, c.color] for c in STATES.classes]
+    assert alerts.layers["First detection"]["rows"][1:] == [
+        "2020-01-03", "2020-01-24", "2020-02-14", "2020-03-06", "2020-03-27",
+    ]  # fmt: skip
     levels = {color for _, _, color in layer["classes"]}
     assert levels & set(colors(alerts.frames[3]))
     assert not levels & set(colors(alerts.frames[2]))

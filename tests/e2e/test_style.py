@@ -18,7 +18,7 @@ import pyogrio
 import pytest
 import rasterio
 from class_rasters import NAMES, codes, name
-from in_qgis import open_in_qgis
+from in_qgis import environment, open_in_qgis
 from PIL import Image
 from products import GRIDS, LEGEND, ArrayStore, class_map, percents, polygons
 from rasters import NORTH_UP, write
@@ -243,17 +243,37 @@ def test_numbers_that_need_more_than_a_byte_get_names_beside_the_file(tmp_path, 
     assert {p.name for p in tmp_path.iterdir()} == {"map.tif", "map.tif.aux.xml", "map.qml"}
 
 
-def append(path, layer="land_use", code=90, label="Moor"):
-    """What a colleague adds with GDAL."""
-    frame = geopandas.read_file(path, layer=layer, rows=3)
-    frame["class_code"], frame["class_name"] = code, label
-    pyogrio.write_dataframe(frame, path, layer=layer, append=True, driver="GPKG")
+def append(path, tool):
+    """What a colleague adds: polygons of a class that was not there."""
+    frame = geopandas.read_file(path, layer="land_use", rows=3)
+    frame["class_code"], frame["class_name"] = 90, "Moor"
+    if tool == "pyogrio":
+        pyogrio.write_dataframe(frame, path, layer="land_use", append=True, driver="GPKG")
+        return
+    if shutil.which("ogr2ogr", path="/usr/bin") is None:
+        pytest.skip("there is no ogr2ogr")
+    more = path.with_name("more.gpkg")
+    frame.to_file(more, layer="land_use")
+    command = ["/usr/bin/ogr2ogr", "-append", path, more, "land_use"]
+    subprocess.run(command, check=True, env=environment())
 
 
-def test_styles_survive_appending_and_new_classes_can_be_taken_up(out, capsys):
+def check_with_gdal(path):
+    """GDAL's own validator finds nothing."""
+    validator = Path("/usr/lib/python3/dist-packages/osgeo_utils/samples/validate_gpkg.py")
+    if validator.exists():
+        done = subprocess.run(
+            ["/usr/bin/python3", validator, path],
+            capture_output=True, text=True, check=False, env=environment(),
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("tool", ["ogr2ogr", "pyogrio"])
+def test_styles_survive_appending_and_new_classes_can_be_taken_up(out, capsys, tool):
     path = out / "polygons.gpkg"
     before = styles_of(path)
-    append(path)
+    append(path, tool)
     assert styles_of(path) == before
     assert run(["style", str(path), "-q"]) == 0
     ((_, qml, default),) = styles_of(path)
@@ -262,6 +282,7 @@ def test_styles_survive_appending_and_new_classes_can_be_taken_up(out, capsys):
     for entry in LEGEND.classes:  # colours stay
         assert ",".join(map(str, (*entry.rgb, 255))) in qml
     assert "polygons.gpkg" not in capsys.readouterr().out
+    check_with_gdal(path)
 
 
 def save_with_qgis(path, *, default):
@@ -305,6 +326,10 @@ def test_a_project_that_somebody_has_saved_stays(out, table, capsys):
     assert run(["style", str(out / "classes.tif"), "--legend", str(table)]) == 0
     assert "project.qgz: was saved with QGIS, and stays as it is" in capsys.readouterr().out
     assert project.read_bytes() == before
+    project.write_bytes(b"no archive")
+    assert run(["style", str(out / "classes.tif"), "--legend", "worldcover", "-q", "--json"]) == 0
+    (told,) = json.loads(capsys.readouterr().out)
+    assert told["notes"] == [f"{project}: cannot be read as a project, and stays as it is"]
 
 
 def test_a_geopackage_that_is_being_written_is_left_alone(out, table, capsys, monkeypatch):
