@@ -221,12 +221,12 @@ def products(world: Path) -> dict[str, bytes]:
     root = world / "products"
     found = {}
     for path in sorted(root.rglob("*")):
-        if path.is_dir() or ".geoseg" in path.parts:
+        if path.is_dir() or ".geoseg" in path.parts or path.name == "report.html":
             continue
         data = path.read_bytes()
         if path.name == "run.json":
             record = json.loads(data)
-            for timed in ("seconds", "remote", "machine"):
+            for timed in ("seconds", "remote", "machine", "memory"):
                 record.pop(timed)
             data = json.dumps(record).encode()
         found[str(path.relative_to(root))] = data

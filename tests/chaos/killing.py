@@ -20,8 +20,8 @@ ROOT = Path(__file__).parents[2]
 SURVIVED = ("worker", "scheduler")
 """Victims without which the client goes on, or ends by itself."""
 
-NOT_COMPARED = {"run.json"}
-"""Tells the seconds of each stage; everything else must be the same to the last bit."""
+NOT_COMPARED = {"run.json", "report.html"}
+"""They tell the seconds of each stage; everything else must be the same to the last bit."""
 
 STAGES = (
     "segment", "refine", "minimum-unit-survey", "minimum-unit-rewrite", "trace", "products",
