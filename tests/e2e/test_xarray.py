@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 
+import cloudpickle
 import dask
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import rasterio
 import rioxarray
 import xarray as xr
 from packages import BANDS, write_package
+from range_server import serving
 from rasters import write
 
 import geoseg
@@ -249,6 +251,24 @@ def test_items_rasters_and_zarr_groups_open_alike(product, tmp_path):
     only = folder[["classes"]]
     only.to_zarr(tmp_path / "only.zarr", zarr_format=2, consolidated=False)
     xr.testing.assert_equal(geoseg.open(tmp_path / "only.zarr"), only)
+
+
+def test_rasters_on_servers_open_by_their_address(product):
+    with serving(product) as server:
+        found = geoseg.open(f"{server.url}/classes.tif")
+        asked = server.requests
+        same(found, geoseg.open(product), ["classes"])
+        assert server.requests >= asked > 0
+    # Names lie beside the file; what others have beside theirs on servers is not asked for.
+    colors = {one.value: one.color for one in found.geoseg.legend.classes}
+    assert colors.items() >= {one.value: one.color for one in LEGENDS["landcover"].classes}.items()
+
+
+def test_what_is_to_be_predicted_travels_to_workers(bands, model):
+    small = bands[:, 60:140, 80:160].chunk({"y": 30})
+    found = predicted(small, model)
+    again = cloudpickle.loads(cloudpickle.dumps(found))
+    same(again, found)
 
 
 def test_opening_reads_no_pixel(product, tmp_path):
