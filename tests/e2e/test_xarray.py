@@ -133,6 +133,17 @@ def test_nothing_is_read_before_it_is_computed_and_only_what_is_asked_for(bands,
     assert len(read) == 8, "each chunk is read once, whatever is made of it"
 
 
+def test_blocks_of_large_arrays_are_small_enough_to_look_at(bands, model):
+    lines = np.arange(6000)
+    large = xr.DataArray(
+        dask.array.zeros((6, 6000, 6000), chunks=(6, 2000, 2000), dtype=np.uint16),
+        dims=("band", "y", "x"),
+        coords={"band": list(BANDS), "y": 5e6 - 10.0 * lines, "x": 5e5 + 10.0 * lines},
+    ).odc.assign_crs("EPSG:32629")
+    found = predicted(large, model, scale=1e-4, tiling={})
+    assert 512 <= found.classes.data.chunksize[0] <= 1024
+
+
 def test_a_dataset_of_bands_and_a_mask_are_as_good(bands, model, product):
     named = {f"B{n}": bands[i].drop_vars("band") for i, n in enumerate(("02", "03", "04", "08"))}
     named |= {"swir1": bands[4].astype(np.int32), "swir22": bands[5]}
