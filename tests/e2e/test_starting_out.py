@@ -82,7 +82,6 @@ COMPLETIONS = {
     "geoseg mod": {"models"},
     "geoseg predict --model wa": {"water-s2"},
     "geoseg models show land": {"landcover-s2"},
-    "geoseg init --mod": {"--model"},
 }
 
 

@@ -85,7 +85,7 @@ def same(found, wanted, names=("classes", "confidence")):
 
 @pytest.mark.parametrize(
     "chunks",
-    [{"x": 53, "y": 37}, {"band": 1, "y": 220, "x": 7}, {"band": 4, "y": (1, 218, 1)}],
+    [{"x": 53, "y": 37}, {"band": 4, "y": (1, 218, 1), "x": 70}],
     ids=str,
 )
 def test_predictions_are_those_of_a_run_to_the_bit(bands, model, product, chunks):
