@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -27,6 +28,7 @@ from geoseg.io.cf import (
 )
 from geoseg.io.product_dataset import ProductBackend, grid_of, is_product
 from geoseg.legend import Legend
+from geoseg.models.committee import Committee
 from geoseg.models.engines import Runtime
 from geoseg.models.registry import check_scene
 from geoseg.ops.layers import LAYERS
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
 accessor.register()
 
 _TIME: Final = "time"
+_BLOCK: Final = 1024
+"""Pixels that the side of a block has at most, where a chip's part is no larger."""
 
 Chunks = int | Mapping[str, int | str] | str | None
 
@@ -134,9 +138,7 @@ def predict_array(
     seen = array_scene(data, committee.card, bands=bands, numbers=numbers or Numbers())
     for warning in check_scene(committee.card, seen.scene):
         warnings.warn(warning, stacklevel=4)
-    # Enough blocks for all cores; nothing else depends on it.
-    resources = Resources(available_cores(), 1)
-    plan = plan_scene(seen.scene, committee.card, wish_of(workflow, committee), resources)
+    plan = _plan(seen, workflow, committee)
     runtime, device = _runtime(workflow), workflow.model.device
     key = [repr(plan), repr(committee), str(runtime), device]
     work = BlockModel(plan, committee, runtime, device, fingerprint.digest(key))
@@ -234,6 +236,18 @@ def _workflow(
         "output": {"directory": "array", "raster": dict.fromkeys(layers, True), "vector": False},
     }
     return from_data(data, name="predict()")
+
+
+def _plan(seen: ArrayScene, workflow: Workflow, committee: Committee) -> ScenePlan:
+    """Blocks enough for all cores, and so small that a look at a corner takes seconds."""
+    wish, resources = wish_of(workflow, committee), Resources(available_cores(), 1)
+    plan = plan_scene(seen.scene, committee.card, wish, resources)
+    lattice = plan.lattice
+    whole = any(lattice.padded(side) <= lattice.size for side in plan.shape)
+    if wish.block is not None or plan.block <= _BLOCK or whole:
+        return plan
+    block = max(1, _BLOCK // lattice.stride) * lattice.stride
+    return plan_scene(seen.scene, committee.card, replace(wish, block=block), resources)
 
 
 def _runtime(workflow: Workflow) -> Runtime:

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 
+import cloudpickle
 import dask
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import rasterio
 import rioxarray
 import xarray as xr
 from packages import BANDS, write_package
+from range_server import serving
 from rasters import write
 
 import geoseg
@@ -83,7 +85,7 @@ def same(found, wanted, names=("classes", "confidence")):
 
 @pytest.mark.parametrize(
     "chunks",
-    [{"x": 53, "y": 37}, {"band": 1, "y": 220, "x": 7}, {"band": 4, "y": (1, 218, 1)}],
+    [{"x": 53, "y": 37}, {"band": 4, "y": (1, 218, 1), "x": 70}],
     ids=str,
 )
 def test_predictions_are_those_of_a_run_to_the_bit(bands, model, product, chunks):
@@ -129,6 +131,17 @@ def test_nothing_is_read_before_it_is_computed_and_only_what_is_asked_for(bands,
         read.clear()
         found.compute()
     assert len(read) == 8, "each chunk is read once, whatever is made of it"
+
+
+def test_blocks_of_large_arrays_are_small_enough_to_look_at(bands, model):
+    lines = np.arange(6000)
+    large = xr.DataArray(
+        dask.array.zeros((6, 6000, 6000), chunks=(6, 2000, 2000), dtype=np.uint16),
+        dims=("band", "y", "x"),
+        coords={"band": list(BANDS), "y": 5e6 - 10.0 * lines, "x": 5e5 + 10.0 * lines},
+    ).odc.assign_crs("EPSG:32629")
+    found = predicted(large, model, scale=1e-4, tiling={})
+    assert 512 <= found.classes.data.chunksize[0] <= 1024
 
 
 def test_a_dataset_of_bands_and_a_mask_are_as_good(bands, model, product):
@@ -249,6 +262,24 @@ def test_items_rasters_and_zarr_groups_open_alike(product, tmp_path):
     only = folder[["classes"]]
     only.to_zarr(tmp_path / "only.zarr", zarr_format=2, consolidated=False)
     xr.testing.assert_equal(geoseg.open(tmp_path / "only.zarr"), only)
+
+
+def test_rasters_on_servers_open_by_their_address(product):
+    with serving(product) as server:
+        found = geoseg.open(f"{server.url}/classes.tif")
+        asked = server.requests
+        same(found, geoseg.open(product), ["classes"])
+        assert server.requests >= asked > 0
+    # Names lie beside the file; what others have beside theirs on servers is not asked for.
+    colors = {one.value: one.color for one in found.geoseg.legend.classes}
+    assert colors.items() >= {one.value: one.color for one in LEGENDS["landcover"].classes}.items()
+
+
+def test_what_is_to_be_predicted_travels_to_workers(bands, model):
+    small = bands[:, 60:140, 80:160].chunk({"y": 30})
+    found = predicted(small, model)
+    again = cloudpickle.loads(cloudpickle.dumps(found))
+    same(again, found)
 
 
 def test_opening_reads_no_pixel(product, tmp_path):

@@ -3,7 +3,7 @@
 import dask
 import dask.array as da
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geoseg.grid import Window
@@ -28,6 +28,7 @@ def cut(lengths, total):
     return [int(n) for n in np.diff([0, *ends, total]) if n]
 
 
+@settings(max_examples=40)
 @given(cases())
 def test_each_block_sees_its_part_and_makes_its_own(case):
     shape, chunks, block, halo = case
@@ -55,6 +56,7 @@ def test_each_block_sees_its_part_and_makes_its_own(case):
         np.testing.assert_array_equal(found.compute(), np.stack([values.max(axis=0)] * 2))
 
 
+@settings(max_examples=20)
 @given(cases())
 def test_chunks_know_where_they_lie(case):
     shape, chunks, *_ = case
