@@ -147,20 +147,20 @@ def validate(
     from geoseg.errors import WorkflowError
     from geoseg.workflow import load_any
 
-    wrong: dict[str, WorkflowError] = {}
+    wrong: list[tuple[Path, WorkflowError]] = []
     for path in workflows:
         try:
             load_any(path, overrides=settings or [])
             if not (quiet or as_json):
                 typer.echo(f"{path}: ok")
         except WorkflowError as error:
-            wrong[str(path)] = error
+            wrong.append((path, error))
     if as_json:
-        problems = {file: [asdict(one) for one in error.problems] for file, error in wrong.items()}
-        print_json({str(path): problems.get(str(path), []) for path in workflows})
+        problems = {path: [asdict(one) for one in error.problems] for path, error in wrong}
+        print_json({str(path): problems.get(path, []) for path in workflows})
         raise typer.Exit(2 if wrong else 0)
     if wrong:
-        raise WorkflowError("\n".join(map(str, wrong.values())))
+        raise WorkflowError("\n".join(str(error) for _, error in wrong))
 
 
 @app.command()
