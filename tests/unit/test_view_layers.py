@@ -1,5 +1,6 @@
 """What there is to show of products, and how it is drawn."""
 
+import hashlib
 import io
 import json
 import shutil
@@ -233,6 +234,23 @@ def test_labels_want_reviews_and_a_name_that_fits(folder, tmp_path):
     with pytest.raises(InputError, match=r"call it labels\.geojson"):
         write_labels(Desk("Anna"), layers, tmp_path / "labels.shp")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_review_leaves_the_item_true(tmp_path):
+    place = write_product(tmp_path, "2024-05-01")
+    gpkg, item = place / "polygons.gpkg", place / "item.json"
+    written = json.loads(item.read_text())
+    written["assets"]["geopackage"] = {"href": "./polygons.gpkg", "file:size": 1}
+    item.write_text(json.dumps(written))
+    (layer,) = read_layers(gpkg)
+    said = {"id": polygon_at(layer, 1)["id"], "verdict": "accepted"}
+    Desk("Anna").take(layer, said)
+    told = json.loads(item.read_text())
+    assert told["assets"]["geopackage"]["file:size"] == gpkg.stat().st_size
+    digest = hashlib.sha256(gpkg.read_bytes()).hexdigest()
+    assert told["assets"]["geopackage"]["file:checksum"] == f"1220{digest}"
+    del told["assets"]["geopackage"], written["assets"]["geopackage"]
+    assert told == written
 
 
 @pytest.mark.parametrize(
