@@ -5,6 +5,7 @@ import io
 import json
 import shutil
 import sqlite3
+import sys
 from contextlib import closing
 from math import asinh, pi, radians, tan
 
@@ -20,7 +21,7 @@ from products import LEGEND
 from rasterio.warp import transform
 from rasters import write
 
-from geoseg.api.viewer.layers import find_products
+from geoseg.api.viewer.layers import find_products, known_classes
 from geoseg.api.viewer.reviewing import Desk, write_labels
 from geoseg.cli import run
 from geoseg.errors import InputError
@@ -75,6 +76,21 @@ def test_a_folder_shows_its_scene_classes_confidence_and_polygons(product):
     assert [c.name for c in found.rasters[1].legend.classes] == [c.name for c in LEGEND.classes]
     assert [layer.title for layer in found.polygons] == ["Land use"]
     assert [entry for entry, _ in found.polygons[0].classes] == list(LEGEND.classes)
+
+
+def test_polygons_may_be_called_what_the_map_knows(product):
+    found = find_products([product])
+    known = known_classes(found)
+    assert known == {product / "polygons.gpkg": LEGEND.classes}
+    (layer,) = found[0].polygons
+    assert Desk("Anna", (), known).labels_for(layer) == [c.name for c in LEGEND.classes]
+    assert Desk("Anna", ("Swamp",), known).labels_for(layer) == ["Swamp"]
+
+
+def test_without_rio_tiler_it_says_what_to_install(product, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "rio_tiler.reader", None)
+    assert run(["view", str(product), "--no-open"]) == 2
+    assert "pip install 'geoseg[view]'" in capsys.readouterr().err
 
 
 def test_single_files_are_shown_in_order_of_time(folder, product):
