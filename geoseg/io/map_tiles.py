@@ -119,7 +119,7 @@ class TileReader:
                     width=TILE,
                     indexes=indexes,
                     resampling_method=how,
-                    reproject_method="nearest",  # bilinear takes three times as long
+                    reproject_method="nearest",  # bilinear takes two to four times as long
                 )
         except FAILURES as error:
             raise SceneError(f"{path}: cannot be read: {error}") from error
