@@ -134,6 +134,9 @@ class _Run:
         products = Products(self.plan, task, made_from, made_from.products)
         why = diary.why(task, made_from, finished=products.finished(), force=self.force)
         if why is None:
+            if not self.plan.workflow.output.keep_work:
+                # A run that was killed after its last product has left its blocks.
+                self._work_folder(task, made_from).remove()
             diary.made(task, made_from, None)
             products.tell()
             self.reporter.message(f"scene {scene.id}: up to date")

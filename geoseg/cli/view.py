@@ -48,12 +48,12 @@ def view(
 
     Served on this machine only, from this machine only: no byte comes from the network.
     """
-    from geoseg.api.viewer.layers import find_products
+    from geoseg.api.viewer.layers import find_products, known_classes
     from geoseg.api.viewer.reviewing import Desk, write_labels
 
     shown = find_products(products, images=image or ())
     names = tuple(name.strip() for name in relabel.split(",") if name.strip())
-    desk = Desk(reviewer.strip() or _user(), names)
+    desk = Desk(reviewer.strip() or _user(), names, known_classes(shown))
     if labels is not None:
         layers = [layer for product in shown for layer in product.polygons]
         typer.echo(f"{labels}: {write_labels(desk, layers, labels)} labels")

@@ -99,8 +99,9 @@ class TileReader:
             path: self._read(path, [b.index for b in bands if b.path == path], tile, smooth=smooth)
             for path in paths
         }
-        found = np.ma.stack([read[band.path][band.index] for band in bands])
-        return found.data, ~np.ma.getmaskarray(found).any(axis=0)
+        found = [read[band.path][band.index] for band in bands]
+        seen = [~np.ma.getmaskarray(values) for values in found]
+        return np.stack([values.data for values in found]), np.logical_and.reduce(seen)
 
     def _read(
         self, path: Path, indexes: list[int], tile: Tile, *, smooth: bool
@@ -118,7 +119,7 @@ class TileReader:
                     width=TILE,
                     indexes=indexes,
                     resampling_method=how,
-                    reproject_method=how,
+                    reproject_method="nearest",  # bilinear takes two to four times as long
                 )
         except FAILURES as error:
             raise SceneError(f"{path}: cannot be read: {error}") from error

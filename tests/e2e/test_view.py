@@ -1,6 +1,9 @@
 """geoseg view: a map of products in a real browser, from a server that answers nobody else."""
 
 import json
+import signal
+import subprocess
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -255,3 +258,18 @@ def test_questions_without_sense_get_an_answer(server, path, status):
     assert found == status
     if status != 200:
         assert json.loads(content)["message"]
+
+
+def test_the_command_tells_its_address_and_ends_by_ctrl_c(folder):
+    words = [sys.executable, "-m", "geoseg", "view", str(folder / "map-2024-05-01"), "--no-open"]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        address = process.stdout.readline().strip()
+        status, _, content = fetched(address + "catalog.json")
+        assert status == 200
+        assert [one["name"] for one in json.loads(content)["products"]] == ["map-2024-05-01"]
+    finally:
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert (out, "Ctrl-C ends it" in err) == ("", True)

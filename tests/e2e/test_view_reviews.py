@@ -71,6 +71,8 @@ def test_one_polygon_after_the_other_by_keyboard(pages, alerts):
     page, _ = pages
     keys(page, "j")
     at(page, 1)
+    page.until("document.getElementById('panel').scrollTop > 0")
+    assert page.js("document.scrollingElement.scrollTop") == 0  # the map stays where it is
     assert "2022-005" in page.js("document.getElementById('facts').innerText")  # the largest
     keys(page, "a")
     standing(page, "accepted by Anna")
@@ -87,6 +89,7 @@ def test_one_polygon_after_the_other_by_keyboard(pages, alerts):
     keys(page, "l")
     assert page.js("document.activeElement.id") == "label"
     page.choose("label", "mining")
+    page.press("Enter")
     standing(page, "relabelled as mining")
     # However fast: what is taken back is the one before, not the one that is still shown.
     keys(page, "k", "u")
@@ -139,9 +142,12 @@ def test_a_new_export_keeps_the_reviews_and_the_map_goes_on(pages, alerts):
     assert rows_of(alerts) == before
     page.js("void view.choose(2)")
     standing(page, "Not reviewed yet")
-    keys(page, "a")
-    standing(page, "accepted by Anna")
-    assert rows_of(alerts)[-1] == ("2022-001", 1, "accepted", None, None, "Anna")
+    keys(page, "a", "2")
+    standing(page, "relabelled as logging")
+    assert rows_of(alerts)[-2:] == [
+        ("2022-001", 1, "accepted", None, None, "Anna"),
+        ("2022-001", 2, "relabelled", "logging", None, "Anna"),
+    ]
 
 
 def test_labels_of_what_was_reviewed_train_a_model(pages, alerts, folder, tmp_path, capsys):
@@ -154,7 +160,7 @@ def test_labels_of_what_was_reviewed_train_a_model(pages, alerts, folder, tmp_pa
     }
     # Not that of 2022-004, which was taken back, nor of 2022-005, which the last export has not.
     assert found == {
-        "2022-001": "loss",
+        "2022-001": "logging",
         "2022-002": "no loss",
         "2022-003": "mining",
     }

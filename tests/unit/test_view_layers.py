@@ -1,9 +1,11 @@
 """What there is to show of products, and how it is drawn."""
 
+import hashlib
 import io
 import json
 import shutil
 import sqlite3
+import sys
 from contextlib import closing
 from math import asinh, pi, radians, tan
 
@@ -19,7 +21,7 @@ from products import LEGEND
 from rasterio.warp import transform
 from rasters import write
 
-from geoseg.api.viewer.layers import find_products
+from geoseg.api.viewer.layers import find_products, known_classes
 from geoseg.api.viewer.reviewing import Desk, write_labels
 from geoseg.cli import run
 from geoseg.errors import InputError
@@ -74,6 +76,21 @@ def test_a_folder_shows_its_scene_classes_confidence_and_polygons(product):
     assert [c.name for c in found.rasters[1].legend.classes] == [c.name for c in LEGEND.classes]
     assert [layer.title for layer in found.polygons] == ["Land use"]
     assert [entry for entry, _ in found.polygons[0].classes] == list(LEGEND.classes)
+
+
+def test_polygons_may_be_called_what_the_map_knows(product):
+    found = find_products([product])
+    known = known_classes(found)
+    assert known == {product / "polygons.gpkg": LEGEND.classes}
+    (layer,) = found[0].polygons
+    assert Desk("Anna", (), known).labels_for(layer) == [c.name for c in LEGEND.classes]
+    assert Desk("Anna", ("Swamp",), known).labels_for(layer) == ["Swamp"]
+
+
+def test_without_rio_tiler_it_says_what_to_install(product, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "rio_tiler.reader", None)
+    assert run(["view", str(product), "--no-open"]) == 2
+    assert "pip install 'geoseg[view]'" in capsys.readouterr().err
 
 
 def test_single_files_are_shown_in_order_of_time(folder, product):
@@ -233,6 +250,23 @@ def test_labels_want_reviews_and_a_name_that_fits(folder, tmp_path):
     with pytest.raises(InputError, match=r"call it labels\.geojson"):
         write_labels(Desk("Anna"), layers, tmp_path / "labels.shp")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_review_leaves_the_item_true(tmp_path):
+    place = write_product(tmp_path, "2024-05-01")
+    gpkg, item = place / "polygons.gpkg", place / "item.json"
+    written = json.loads(item.read_text())
+    written["assets"]["geopackage"] = {"href": "./polygons.gpkg", "file:size": 1}
+    item.write_text(json.dumps(written))
+    (layer,) = read_layers(gpkg)
+    said = {"id": polygon_at(layer, 1)["id"], "verdict": "accepted"}
+    Desk("Anna").take(layer, said)
+    told = json.loads(item.read_text())
+    assert told["assets"]["geopackage"]["file:size"] == gpkg.stat().st_size
+    digest = hashlib.sha256(gpkg.read_bytes()).hexdigest()
+    assert told["assets"]["geopackage"]["file:checksum"] == f"1220{digest}"
+    del told["assets"]["geopackage"], written["assets"]["geopackage"]
+    assert told == written
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,17 @@ def find_products(
     return tuple(sorted(found, key=lambda product: product.day))
 
 
+def known_classes(products: Sequence[ShownProduct]) -> dict[Path, tuple[LandClass, ...]]:
+    """The classes of the map that polygons were made of, by the path of the polygons."""
+    return {
+        layer.path: raster.legend.classes
+        for product in products
+        for raster in reversed(product.rasters)  # the first one counts
+        if raster.legend is not None
+        for layer in product.polygons
+    }
+
+
 def _product(place: Path) -> ShownProduct:
     if not place.exists():
         raise InputError(f"{place}: no such file or folder")

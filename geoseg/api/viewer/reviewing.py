@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import shapely
 
-from geoseg.errors import InputError
+from geoseg.errors import InputError, ProductError
 from geoseg.io.atomic import write_bytes
+from geoseg.io.item_refresh import refresh_item
 from geoseg.io.polygon_layers import PolygonLayer, outlines_of, reading
 from geoseg.io.polygon_search import geometries
 from geoseg.io.reviews import Review, add_review, history_of, latest_of, now
@@ -77,7 +79,12 @@ class Desk:
             texts["reviewer"].strip() or self.reviewer,
             now(),
         )
-        return add_review(layer.path, review)
+        saved = add_review(layer.path, review)
+        # Else the next run would take the file for one that was not finished.
+        # The review is saved, and what is in the item is no reason to say it is not.
+        with suppress(ProductError):
+            refresh_item(layer.path.parent / "item.json", {layer.path.resolve()}, {})
+        return saved
 
     def history(self, layer: PolygonLayer, feature: str) -> list[dict[str, Any]]:
         """All that was said of a polygon, the first first."""

@@ -26,10 +26,13 @@ export class Review {
     $("reviewer").addEventListener("change", () =>
       sessionStorage.setItem("reviewer", $("reviewer").value),
     );
-    $("label").addEventListener("change", () => {
-      const { found } = this;
-      const label = $("label").value;
-      if (label) this.inTurn(() => this.found === found && this.say("relabelled", { label }));
+    // Not on change: arrow keys would save each class on the way.
+    $("relabel").addEventListener("click", () => this.relabel($("label").value));
+    $("label").addEventListener("keydown", (event) => {
+      if (event.key !== "Enter") return;
+      event.preventDefault();
+      $("label").blur();
+      this.relabel($("label").value);
     });
     $("note").addEventListener("change", () => {
       const { found } = this;
@@ -51,7 +54,9 @@ export class Review {
     $("review").hidden = !layer;
     if (!layer) return undefined;
     $("labels").href = `labels/${layer.id}`;
-    const options = layer.labels.map((name) => element("option", name, { value: name }));
+    const options = layer.labels.map((name, at) =>
+      element("option", at < 9 ? `${at + 1} ${name}` : name, { value: name }),
+    );
     $("label").replaceChildren(element("option", "choose…", { value: "" }), ...options);
     return this.refresh();
   }
@@ -91,6 +96,10 @@ export class Review {
     const next = at < 0 ? (by > 0 ? 0 : this.queue.length - 1) : at + by;
     const key = this.queue[Math.min(this.queue.length - 1, Math.max(0, next))];
     return this.choose(key, { go: true });
+  }
+
+  relabel(label) {
+    if (label) this.inTurn(() => this.say("relabelled", { label }));
   }
 
   // A note alone is a review, too: it leaves the verdict as it is.
@@ -148,8 +157,10 @@ export class Review {
   #key(event) {
     const inside = event.target.closest("input:not([type=checkbox], [type=range]), textarea, select");
     if (event.key === "Escape" && inside) return inside.blur();
+    if (inside || !this.layer || event.ctrlKey || event.metaKey || event.altKey) return undefined;
+    if (/^[1-9]$/.test(event.key)) return this.relabel(this.layer.labels[Number(event.key) - 1]);
     const id = KEYS[event.key.toLowerCase()];
-    if (!id || inside || !this.layer || event.ctrlKey || event.metaKey || event.altKey) return undefined;
+    if (!id) return undefined;
     event.preventDefault();
     if (["label", "note"].includes(id)) return this.inTurn(() => $(id).focus());
     return $(id).click();

@@ -166,7 +166,7 @@ async function chooseNow(key, { go = false } = {}) {
     $("facts").tBodies[0].replaceChildren(...rows);
     $("facts").hidden = false;
     review.show(found);
-    $("review").scrollIntoView({ block: "start" });
+    $("panel").scrollTop = $("review").offsetTop;
   } catch (error) {
     trouble(error.message);
   }
