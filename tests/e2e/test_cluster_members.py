@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from distributed import Client
@@ -74,10 +75,21 @@ def failures():
 def test_members_are_set_up_as_workers_of_our_own():
     port = free_port()
     address = f"tcp://127.0.0.1:{port}"
-    quiet = ("--host", "127.0.0.1", "--no-dashboard", "--dashboard-address", "127.0.0.1:0")
+    doors = [free_port(), free_port()]
+
+    def quiet(door):
+        return ("--host", "127.0.0.1", "--no-dashboard", "--dashboard-address", f"127.0.0.1:{door}")
+
     processes = [
-        member("scheduler", "--port", str(port), *quiet),
-        member("worker", address, "--memory-limit", "2GB", *quiet, env={"OMP_NUM_THREADS": "1"}),
+        member("scheduler", "--port", str(port), *quiet(doors[0])),
+        member(
+            "worker",
+            address,
+            "--memory-limit",
+            "2GB",
+            *quiet(doors[1]),
+            env={"OMP_NUM_THREADS": "1"},
+        ),
     ]
     try:
         with Client(address, timeout=120, set_as_default=False) as client:
@@ -85,6 +97,9 @@ def test_members_are_set_up_as_workers_of_our_own():
             ((environment, pause),) = client.run(looked_at).values()
             (worker,) = client.scheduler_info()["workers"].values()
             assert client.run_on_scheduler(failures) == 1
+            for door in doors:  # where probes of containers ask
+                with urlopen(f"http://127.0.0.1:{door}/health", timeout=60) as answer:
+                    assert answer.read() == b"ok"
     finally:
         for process in reversed(processes):
             for one in filter(None, [process_at(process.pid), *children_of(process.pid)]):
