@@ -1,3 +1,4 @@
+# ruff: noqa: INP001 (a script that images copy, in no package)
 """Whether the scheduler or worker of this container answers; all is well where neither runs.
 
 GEOSEG_HEALTH says where: http://127.0.0.1:8787/health of a scheduler, port 8790 of a worker.
@@ -18,7 +19,7 @@ def main() -> int:
     try:
         # Never by a proxy: it is this very container that is asked.
         with build_opener(ProxyHandler({})).open(address, timeout=PATIENCE_SECONDS) as answer:
-            return 0 if answer.status == 200 else 1  # noqa: PLR2004 (HTTP's OK)
+            return 0 if answer.status == 200 else 1
     except OSError as error:
         sys.stderr.write(f"{address}: {error}\n")
         return 1

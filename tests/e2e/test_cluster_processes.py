@@ -16,8 +16,8 @@ import pytest
 import geoseg
 from geoseg.errors import ClusterError, ClusterLostError
 from geoseg.grid import Window
-from geoseg.run.base import Done
 from geoseg.run import forking
+from geoseg.run.base import Done
 from geoseg.run.cluster import ClusterSpec, connect
 from geoseg.run.on_dask import OnDask
 
