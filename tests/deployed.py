@@ -52,18 +52,19 @@ def with_slurm(site: Path) -> None:
     path = f"{programs}{os.pathsep}{os.environ['PATH']}"
     script = str(DEPLOY / "slurm" / "geoseg.sbatch")
     environment = os.environ | slurm | {"PATH": path}
-    subprocess.run(["bash", script, "small.yaml"], cwd=site, check=True, env=environment)
+    subprocess.run(["/bin/bash", script, "small.yaml"], cwd=site, check=True, env=environment)
     assert not list(site.glob(".geoseg-slurm-*")), "certificates were left behind"
 
 
 def commands(*files: str) -> dict[str, list[str]]:
     """What each service of the compose files runs, with every variable at its default."""
+    entry: dict[str, list[str]] = {}
     found: dict[str, list[str]] = {}
     for name in files:
         text = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", (DEPLOY / name).read_text())
         for service, settings in YAML(typ="safe").load(text)["services"].items():
-            first = settings.get("entrypoint", found.get(service, [])[:4])
-            found[service] = [*first, *map(str, settings["command"])]
+            entry[service] = settings.get("entrypoint", entry.get(service, []))
+            found[service] = [*entry[service], *map(str, settings["command"])]
     return found
 
 
@@ -72,7 +73,7 @@ def with_compose(site: Path, *files: str) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
-    certificate = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=x",
+    certificate = [shutil.which("openssl") or "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=x",
                    "-keyout", site / "key", "-out", site / "cert"]  # fmt: skip
     subprocess.run(certificate, check=True, capture_output=True)
     shutil.copy(site / "cert", site / "ca")

@@ -1,3 +1,4 @@
+# ruff: noqa: INP001 (a script that images copy, in no package)
 """Whether the scheduler or worker of this container answers; all is well where neither runs.
 
 GEOSEG_HEALTH says where: http://127.0.0.1:8787/health of a scheduler, port 8790 of a worker.
