@@ -11,8 +11,6 @@ import typer
 if TYPE_CHECKING:
     from geoseg.run.reporter import Reporter
 
-DEFAULT_MODEL = "landcover-s2"
-
 WorkflowFile = Annotated[
     Path, typer.Argument(help="The workflow, a YAML file.", show_default=False)
 ]
@@ -66,10 +64,3 @@ def print_json(value: Any) -> None:
     import json  # noqa: PLC0415 (only where JSON is asked for)
 
     typer.echo(json.dumps(value, indent=2, default=str))
-
-
-def model_names() -> list[str]:
-    """The models that can be called by name, for shells that complete them."""
-    from geoseg.models.registry import available  # noqa: PLC0415 (not for --help)
-
-    return [card.name for card in available()]
