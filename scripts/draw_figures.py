@@ -207,7 +207,7 @@ def water(path: Path) -> None:
         axes.imshow(image, interpolation="nearest")
         axes.set_title(title, fontsize=11)
         axes.axis("off")
-    _save(figure, path)
+    _save(figure, path)  # no palette: few pixels are flooded, and would lose their colour
 
 
 def _do(page: str, place: Path) -> None:
