@@ -92,7 +92,7 @@ def write_alerts(path: Path, batch: pa.RecordBatch | None = None, grid: GeoBox =
         path,
         {"alerts": iter([batch])},
         grid_crs=grid,
-        styles={"alerts": polygon_qml(LEVELS, attributes(batch.schema), times=("start", "end"))},
+        styles={"alerts": polygon_qml(LEVELS, attributes(batch.schema))},
         tags={},
         titles={"alerts": "Alerts of forest loss"},
     )

@@ -46,6 +46,7 @@ NEXT: Mapping[str, str] = {
     "models show": "",
     "plan": "geoseg run {workflow}",
     "plots": "open {out}/report.html",
+    "provenance": "",
     "predict": "open {out}/project.qgz in QGIS",
     "report": "",
     "run": "open project.qgz in QGIS; geoseg status {workflow}",

@@ -86,7 +86,8 @@ def class_map(
         for index in range(1, len(classes) + 1):
             marked |= (drawn == index) & _pattern(index - 1, drawn.shape)
         drawn = np.where(marked, drawn + np.uint8(len(classes)), drawn).astype(np.uint8)
-        colors = np.concatenate([colors, [_shade(c.rgb) for c in classes]]).astype(np.uint8)
+        shades = np.array([_shade(c.rgb) for c in classes], np.uint8).reshape(-1, 3)
+        colors = np.concatenate([colors, shades])
     return _png(drawn, colors)
 
 

@@ -23,7 +23,8 @@ from PIL import Image
 MODIFY, CLOSE_WRITE, MOVED_FROM, MOVED_TO, CREATE, DELETE = 0x2, 0x8, 0x40, 0x80, 0x100, 0x200
 OVERFLOW, IS_DIR = 0x4000, 0x40000000
 _EVENT = struct.Struct("iIII")
-WRITTEN = MODIFY | CLOSE_WRITE | CREATE
+# Who opens a GeoPackage to hold off other writers closes it for writing, and has written nothing.
+WRITTEN = MODIFY | CREATE
 
 
 class Watch:

@@ -141,34 +141,6 @@ def test_a_file_is_never_painted(tmp_path):
         assert painted("a", "31", file) == "a"
 
 
-def test_init_asks_on_a_terminal_and_writes_what_was_said(tmp_path):
-    answers = "in/*.tif\nwater-s2\n400 m2\nmaps\n"
-    code, said = on_terminal(tmp_path, "init", "my.yaml", answers=answers, NO_COLOR="1")
-    assert code == 0, said
-    assert said.endswith("my.yaml: written; next: geoseg plan my.yaml\n")
-    text = (tmp_path / "my.yaml").read_text("utf-8")
-    for part in ("path: 'in/*.tif'", "model: water-s2", "min_area: 400 m2", "directory: maps"):
-        assert part in text
-    assert run(["validate", str(tmp_path / "my.yaml"), "-q"]) == 0
-
-
-def test_a_catalog_is_told_from_files(tmp_path):
-    answers = "earth-search\n\n\n\n"
-    code, said = on_terminal(tmp_path, "init", "my.yaml", answers=answers, NO_COLOR="1")
-    assert code == 0, said
-    text = (tmp_path / "my.yaml").read_text("utf-8")
-    assert "kind: stac" in text
-    assert "catalog: earth-search" in text
-
-
-def test_what_cannot_be_is_refused_and_nothing_is_written(tmp_path):
-    answers = "\nlandcover-s2\nmuch\n\n"
-    code, said = on_terminal(tmp_path, "init", "my.yaml", answers=answers, NO_COLOR="1")
-    assert code == 2
-    assert "min_area" in said
-    assert not list(tmp_path.iterdir())
-
-
 @pytest.mark.parametrize(
     ("words", "wanted"),
     [("geoseg pred", {"predict"}), ("geoseg init --model wat", {"water-s2"})],

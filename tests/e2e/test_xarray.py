@@ -213,7 +213,9 @@ def test_a_product_is_a_dataset_with_its_legend_place_time_and_origin(product):
     np.testing.assert_allclose(found.confidence.values[known], percents[known] / 100, rtol=1e-6)
     assert found.time.values == np.datetime64("2024-06-15")
     assert found.attrs["geoseg_model"] == "tiny 1.0.0"
-    assert json.loads(found.attrs["geoseg_inputs"])[0]["href"].endswith("scene_20240615.tif")
+    assert json.loads(found.attrs["geoseg_provenance"])["inputs"][0]["href"].endswith(
+        "scene_20240615.tif"
+    )
     assert found.attrs["lineage"] == "Segmented with tiny 1.0.0"
     assert found.quality.dtype == np.uint8
 
@@ -258,7 +260,7 @@ def test_items_rasters_and_zarr_groups_open_alike(product, tmp_path):
         }
         assert again.odc.geobox == folder.odc.geobox
         assert again.geoseg.legend == folder.geoseg.legend
-        assert again.attrs["geoseg_inputs"] == folder.attrs["geoseg_inputs"]
+        assert again.attrs["geoseg_provenance"] == folder.attrs["geoseg_provenance"]
     only = folder[["classes"]]
     only.to_zarr(tmp_path / "only.zarr", zarr_format=2, consolidated=False)
     xr.testing.assert_equal(geoseg.open(tmp_path / "only.zarr"), only)

@@ -30,6 +30,7 @@ TRAINING = {
 OTHERS = {
     "cp": "a command of POSIX",
     "dask": "test_cluster_security.py starts schedulers and workers like this",
+    "docker": "there is none in CI; test_deploy_files.py looks at what it is given",
     "dot": "a command of POSIX",
     "grep": "looks into environments of other packages",
     "ls": "a command of POSIX",
@@ -38,7 +39,9 @@ OTHERS = {
     "openssl": "test_cluster_security.py makes certificates like this",
     "pip": "installs; CI's own command does",
     "pip-audit": "asks a server",
+    "kubectl": "there is none in CI; test_deploy_kubernetes.py looks at what it is given",
     "python3": "installs; CI's own command does",
+    "sbatch": "there is none in CI; tests/deployed.py runs the script with a stand-in",
 }
 """Commands of others that pages show, and why their words are not looked at here."""
 

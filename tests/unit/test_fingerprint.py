@@ -33,6 +33,7 @@ NO_PIXELS = {
     "geoseg.io": "a floor",
     "geoseg.io.atomic": "moves bytes",
     "geoseg.io.columns": "names of columns of products",
+    "geoseg.io.gates": "waits",
     "geoseg.io.names": "what bands are called, which is part of the scene",
     "geoseg.io.refs": "which bands are meant, which is part of the scene",
     "geoseg.io.traffic": "counts",

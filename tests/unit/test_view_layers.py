@@ -256,7 +256,11 @@ def test_a_review_leaves_the_item_true(tmp_path):
     place = write_product(tmp_path, "2024-05-01")
     gpkg, item = place / "polygons.gpkg", place / "item.json"
     written = json.loads(item.read_text())
-    written["assets"]["geopackage"] = {"href": "./polygons.gpkg", "file:size": 1}
+    written["assets"]["geopackage"] = {
+        "href": "./polygons.gpkg",
+        "file:size": 1,
+        "file:checksum": "1220",
+    }
     item.write_text(json.dumps(written))
     (layer,) = read_layers(gpkg)
     said = {"id": polygon_at(layer, 1)["id"], "verdict": "accepted"}
