@@ -31,6 +31,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What is marked ``long`` is left to those who ask for more than CI has time for."""
+    if config.getoption("--chaos") >= 8:
+        return
+    for item in items:
+        if item.get_closest_marker("long"):
+            item.add_marker(pytest.mark.skip(reason="takes long: with --chaos 8, or more"))
+
+
 @pytest.fixture(scope="session")
 def chaos(pytestconfig: pytest.Config) -> int:
     """How many kills, or damages, are tried."""

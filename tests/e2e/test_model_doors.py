@@ -338,6 +338,7 @@ def test_a_model_of_smp(capfd):
     np.testing.assert_allclose(found[:, 1], wanted, atol=1e-5)
 
 
+@pytest.mark.long  # measures the reach of a deep network
 def test_weights_of_timm_under_a_decoder(capfd):
     import timm
 

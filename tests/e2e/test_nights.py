@@ -23,7 +23,7 @@ from pystac.validation import validate_dict
 
 NIGHTS = 30
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.long]  # test_nightly_runs.py is short
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ def rows(text):
     return {row[0]: row[1:] for row in cells}
 
 
+@pytest.mark.long
 def test_a_plain_loop_differs_from_the_untiled_answer_and_overlap_by_the_reach_does_not(
     tmp_path, monkeypatch, capsys
 ):

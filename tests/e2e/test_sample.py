@@ -182,6 +182,7 @@ def test_the_catalog_leads_to_the_files(folder):
     assert json.loads((folder / "item.json").read_text())["properties"]["proj:code"] == "EPSG:32629"
 
 
+@pytest.mark.long
 def test_memory_does_not_grow_with_the_scene(tmp_path):
     def peak(side: int) -> float:
         code = (

@@ -64,6 +64,7 @@ def undisturbed(tmp_path_factory):
     return weights, lines(folder)
 
 
+@pytest.mark.long
 def test_killed_at_several_moments(tmp_path, undisturbed):
     # Before the first checkpoint, amid steps, looks and checkpoints, and wherever chance has it.
     chance = random.Random(5)  # noqa: S311 (no secret)

@@ -48,7 +48,7 @@ def fitting(card, more):
     return Lattice(2 * margin + more * card.stride, margin, card.stride)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     h=st.integers(1, 50), w=st.integers(1, 50), more=st.integers(1, 3), seed=st.integers(0, 99),
     symmetries=st.sampled_from(["none", "flips", "d4"]), scale=scales,

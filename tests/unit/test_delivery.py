@@ -127,7 +127,7 @@ def test_user_and_password_are_said_and_never_told(box):
     assert "p@ss" not in repr(server)
     assert mail(server, LETTER) is None
     wrong = MailServer.parse(f"smtp://me:S3CRET@127.0.0.1:{box.port}")
-    why = mail(wrong, LETTER)
+    why = mail(wrong, LETTER, wait=lambda _: None)
     assert why == "the server does not take user and password (SMTP 535)"
     nowhere = MailServer.parse(f"smtp://127.0.0.1:{free_port()}")
     assert mail(nowhere, LETTER, wait=lambda _: None) == "no connection (ConnectionRefusedError)"
