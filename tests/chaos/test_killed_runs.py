@@ -11,7 +11,7 @@ import pytest
 from killing import ROOT, Tally, hashes, killed_and_resumed, moments, strays
 from watching import check_whole
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(7200)]
+pytestmark = [pytest.mark.cluster, pytest.mark.long, pytest.mark.timeout(7200)]
 
 
 @pytest.fixture(scope="module")

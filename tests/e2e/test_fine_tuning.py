@@ -33,6 +33,7 @@ def one_thread():
 
 @pytest.mark.cluster
 @pytest.mark.usefixtures("one_thread")
+@pytest.mark.long
 def test_the_page_works_as_it_is_written(tmp_path, monkeypatch, capfd):
     for name in ("docs/fine-tuning.geojson", "workflows/train/fine-tuning.yaml"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

@@ -177,6 +177,7 @@ def wait_for_step(process, step):
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143)])
+@pytest.mark.long
 def test_interrupted_anyhow_it_follows_the_same_curve(trained, data, tmp_path, sent, code):
     path = write_workflow(tmp_path, data)
     process = start(path, tmp_path)

@@ -69,6 +69,7 @@ def test_tiled_is_untiled(h, w, more, seed, symmetries, scale, strides, batch):
 @pytest.mark.parametrize(
     ("symmetries", "scale"), [("none", Fraction(5, 4)), ("d4", ONE), ("none", Fraction(3, 4))]
 )
+@pytest.mark.long
 def test_with_less_margin_it_is_not(symmetries, scale):
     """Or else the test above could not fail; and the reach is not much too large."""
     model = CommitteeSegmenter([lopsided(5)], symmetries=symmetries, scales=(scale,))

@@ -122,6 +122,7 @@ def test_mail_is_tried_again_where_that_may_help(box):
     assert (len(waits), len(box.mails)) == (2, 1)
 
 
+@pytest.mark.long
 def test_user_and_password_are_said_and_never_told(box):
     server = MailServer.parse(f"smtp://me:p%40ss%20w0rd@127.0.0.1:{box.port}")
     assert "p@ss" not in repr(server)

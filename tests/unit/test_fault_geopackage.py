@@ -19,6 +19,7 @@ def rows(connection):
 
 
 @pytest.mark.parametrize("mode", ["WAL", "DELETE"])
+@pytest.mark.long
 def test_what_an_editor_leaves_beside_the_old_file_does_not_get_into_the_new_one(tmp_path, mode):
     """QGIS writes to a log beside the file; SQLite would play it into whatever has that name."""
     path = tmp_path / "a.gpkg"
