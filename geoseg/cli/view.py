@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import getpass
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -66,6 +67,8 @@ def view(
         typer.echo("Ctrl-C ends it; reviews are saved as they are made.", err=True)
         if open_browser:
             _open(server.address)
+        # Who starts this in the background may have Ctrl-C ignored; it is the only way to end it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             server.serve_forever()
         except KeyboardInterrupt as interrupt:
