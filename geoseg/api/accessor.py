@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ def register() -> None:
         xr.register_dataset_accessor("geoseg")(DatasetAccessor)  # type: ignore[no-untyped-call]  # xarray's own
 
 
-class _Predicting:
+class _Predicting(ABC):
     """What arrays of bands and datasets of bands share."""
 
     _data: xr.DataArray | xr.Dataset
@@ -80,8 +81,9 @@ class _Predicting:
         )
 
     @property
+    @abstractmethod
     def _classes(self) -> xr.DataArray:
-        raise NotImplementedError
+        """The array of class codes."""
 
     @property
     def legend(self) -> Legend:

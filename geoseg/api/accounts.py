@@ -12,6 +12,7 @@ from geoseg.io.traffic import NOTHING, Traffic
 from geoseg.legend import Legend
 from geoseg.models.base import ModelCard
 from geoseg.models.committee import Committee
+from geoseg.plan import ScenePlan
 from geoseg.run.base import Done
 from geoseg.run.loop import Summary
 from geoseg.run.reporter import Reporter
@@ -154,6 +155,18 @@ def tell_traffic(scene: str, remote: Mapping[str, int], reporter: Reporter) -> N
             f"scene {scene}: {remote['requests']:,} requests to servers, "
             f"{remote['bytes'] / 1e6:,.1f} MB received"
         )
+
+
+def tiling_record(plan: ScenePlan) -> dict[str, Any]:
+    """What ``run.json`` says of chips and blocks."""
+    return {
+        "size": plan.lattice.size,
+        "margin": plan.lattice.margin,
+        "block": plan.block,
+        "seams": plan.seams,
+        "exact": plan.exact,
+        "predictions_per_pixel": round(plan.predictions_per_pixel, 4),
+    }
 
 
 def model_record(card: ModelCard, committee: Committee) -> dict[str, Any]:

@@ -11,7 +11,14 @@ from time import perf_counter
 from typing import Any
 
 from geoseg.api import fingerprint
-from geoseg.api.accounts import Account, memory_record, model_record, tell_traffic, timing
+from geoseg.api.accounts import (
+    Account,
+    memory_record,
+    model_record,
+    tell_traffic,
+    tiling_record,
+    timing,
+)
 from geoseg.api.combining import date_text
 from geoseg.api.finished import is_finished
 from geoseg.api.holes import WHOLE, Holes
@@ -337,14 +344,7 @@ class Products:
             "model": model_record(plan.card, self.run.committee),
             "hashes": dict(self.made_from.parts),
             "software": fingerprint.software(),
-            "tiling": {
-                "size": plan.lattice.size,
-                "margin": plan.lattice.margin,
-                "block": plan.block,
-                "seams": plan.seams,
-                "exact": plan.exact,
-                "predictions_per_pixel": round(plan.predictions_per_pixel, 4),
-            },
+            "tiling": tiling_record(plan),
             "pixels": plan.shape[0] * plan.shape[1],
             "valid_pixels": account.valid,
             "blocks": account.blocks,

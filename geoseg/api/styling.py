@@ -11,19 +11,19 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.api.legends import legend_called
 from geoseg.api.places import check_folder
-from geoseg.errors import InputError, ModelError
+from geoseg.errors import InputError
 from geoseg.io.atomic import write_bytes
 from geoseg.io.class_raster import read_legend, unnamed, unnamed_class
 from geoseg.io.columns import CLASS_CODE, CLASS_NAME
 from geoseg.io.item_refresh import refresh_item
-from geoseg.io.legend_files import legend_from_file
 from geoseg.io.polygon_styling import PolygonLayer, flat_layer, polygon_layers, write_styles
 from geoseg.io.project_styling import Source, restyle_project
 from geoseg.io.qml import Style, class_style, polygon_document, polygon_style
 from geoseg.io.qml_labels import LABELS_BELOW, scale_for
 from geoseg.io.raster_styling import counts_of, percents_of, style_classes, style_percents
-from geoseg.legend import LEGENDS, LandClass, Legend
+from geoseg.legend import LandClass, Legend
 from geoseg.run.lock import hold
 
 PACKED, FLAT = (".gpkg",), (".parquet", ".fgb")
@@ -96,7 +96,7 @@ def style(
         LockedError: A run or another program is writing there.
         ProductError: Something cannot be written.
     """
-    given = None if legend is None else _legend(legend)
+    given = None if legend is None else legend_called(legend)
     jobs = [_look(path, given, column, layer) for path in _expanded(products)]
     folders = sorted({job.path.resolve().parent for job in jobs})
     for folder in folders:
@@ -105,19 +105,6 @@ def style(
         for folder in folders:
             stack.enter_context(hold(folder))
         return [_write(job) for job in jobs]
-
-
-def _legend(text: str) -> Legend:
-    if text in LEGENDS:
-        return LEGENDS[text]
-    if not Path(text).is_file():
-        from geoseg.models.registry import find  # noqa: PLC0415 (only where a model may be meant)
-
-        try:
-            return find(text).card.legend
-        except ModelError:
-            pass  # said below, with all that a legend may be
-    return legend_from_file(Path(text))
 
 
 def _expanded(products: Sequence[str | Path]) -> list[Path]:

@@ -91,6 +91,7 @@ def check(
     from geoseg.api.label_check import Wishes
     from geoseg.api.label_leaks import read_groups
     from geoseg.api.label_sets import check_labels
+    from geoseg.api.legends import legend_called
     from geoseg.cli.show_labels import show_check
     from geoseg.io.label_files import expand
 
@@ -101,7 +102,7 @@ def check(
             {part: [source(path) for path in paths] for part, paths in read_parts(files).items()},
             Wishes(
                 images=expand(image or ()),
-                legend=_legend(legend) if legend else None,
+                legend=legend_called(legend) if legend else None,
                 min_area=min_area,
                 min_width=min_width,
                 min_share=min_share,
@@ -248,24 +249,6 @@ def _source(
         name=class_name or None,
         where=read_pairs(where or (), "where"),
     )
-
-
-def _legend(text: str) -> Any:
-    """A legend by its name, of a model, or from a file."""
-    from geoseg.errors import ModelError
-    from geoseg.io.legend_files import legend_from_file
-    from geoseg.legend import LEGENDS
-
-    if text in LEGENDS:
-        return LEGENDS[text]
-    if not Path(text).is_file():
-        from geoseg.models.registry import find
-
-        try:
-            return find(text).card.legend
-        except ModelError:
-            pass  # said below, with all that a legend may be
-    return legend_from_file(Path(text))
 
 
 def _write(values: dict[str, Any], output: Path | None) -> None:

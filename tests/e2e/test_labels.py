@@ -1,8 +1,6 @@
 """Labels looked over by the command line: synthetic scenes with faults that were put in."""
 
 import json
-import subprocess
-import sys
 
 import geopandas
 import numpy as np
@@ -386,13 +384,6 @@ def test_bad_requests_are_refused_in_one_line(folder, call, tmp_path, monkeypatc
     assert said in err
     assert err.count("\n") == 1
     assert not list(tmp_path.iterdir())
-
-
-def test_help_loads_nothing_heavy():
-    code = "import sys; from geoseg.cli import run; run(['labels', 'check', '--help']);"
-    code += "print([m for m in ('torch', 'numba', 'rasterio', 'matplotlib') if m in sys.modules])"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert told.stdout.strip().endswith("[]")
 
 
 def test_real_sets_say_what_is_known_of_them(data_dir, check):

@@ -3,8 +3,6 @@
 import json
 import pickle
 import shutil
-import subprocess
-import sys
 
 import cloudpickle
 import dask
@@ -402,17 +400,3 @@ def test_what_cannot_be_opened_is_refused(tmp_path, scene, product):
         _ = geoseg.open(scene).scene_20240615.geoseg.legend
     with pytest.raises(InputError, match="0 variables of classes"):
         geoseg.open(scene).geoseg.areas()
-
-
-@pytest.mark.parametrize("first", ["geoseg", "xarray"])
-def test_arrays_know_geoseg_whichever_is_imported_first(first):
-    code = (
-        f"import {first}, xarray, geoseg, sys\n"
-        "assert 'rasterio' not in sys.modules and 'torch' not in sys.modules\n"
-        "assert xarray.DataArray([1]).geoseg.predict and xarray.Dataset().geoseg.areas\n"
-        "import importlib.resources; importlib.resources.files(xarray)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
