@@ -60,7 +60,7 @@ name: scaling
 input: {{kind: sample, size: {size}, seed: 7, directory: {sample}}}
 model: {{name: landcover-s2, engine: {engine}}}
 output: {{directory: {out}}}
-cluster: {{workers: {workers}, threads: 3, dashboard: false}}
+cluster: {{workers: {workers}, threads: {lanes}, dashboard: false}}
 """
 CORES = os.cpu_count() or 1
 
@@ -229,12 +229,14 @@ def _children() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def workers(size: int, times: int, engine: str, keep: Path | None) -> None:
+def workers(size: int, times: int, engine: str, lanes: int, keep: Path | None) -> None:
     """One worker and two, in turn; and what was forecast for both from the runs of one."""
     with tempfile.TemporaryDirectory() as name:
         out = keep or Path(name, "out")
         sample = Path(name, "sample")
-        text = WORKFLOW.format(size=size, sample=sample, engine=engine, out=out, workers=2)
+        text = WORKFLOW.format(
+            size=size, sample=sample, engine=engine, out=out, workers=2, lanes=lanes
+        )
         plan = plan_workflow(loads(text))
         plan.tasks[0].found.prepare(Silent())
         scene = plan.tasks[0].plan
@@ -306,12 +308,13 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=5490)
     parser.add_argument("--times", type=int, default=3)
     parser.add_argument("--engine", choices=["torch", "onnxruntime", "openvino"], default="torch")
+    parser.add_argument("--lanes", type=int, default=3, help="blocks in hand; 1: one core a worker")
     parser.add_argument("--keep", type=Path, help="folder for the products of the last run")
     asked = parser.parse_args()
     if asked.what == "scheduling":
         scheduling(asked.blocks)
     elif asked.what == "workers":
-        workers(asked.size, asked.times, asked.engine, asked.keep)
+        workers(asked.size, asked.times, asked.engine, asked.lanes, asked.keep)
     else:
         sleeps(120, 0.5)
 
