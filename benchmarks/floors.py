@@ -22,7 +22,7 @@ import rasterio
 from rasterio.io import MemoryFile
 from rasterio.shutil import copy
 
-from geoseg.api.planning import plan_workflow
+from geoseg.api.planning import RunPlan, plan_workflow
 from geoseg.grid import Window
 from geoseg.io.opening import open_pixels
 from geoseg.io.zarr_store import ZarrRaster
@@ -172,10 +172,20 @@ def measure_cogs(folder: Path) -> Floor:
 def measure(workflow: Path, workers: int, runtime: Runtime) -> dict[str, Floor]:
     """All floors of the first scene of ``workflow``."""
     run = plan_workflow(load(workflow))
-    plan = run.tasks[0].plan
-    parts = [plan.blocks[k::workers] for k in range(workers)]
-    shares = [Share(plan, run.committee, runtime, part) for part in parts if part]
+    shares = _shares(run, runtime, run.tasks[0].plan.blocks, workers)
     return {floor: _together(shares, floor) for floor in FLOORS}
+
+
+def forward(run: RunPlan, runtime: Runtime, blocks: Sequence[Window], processes: int) -> Floor:
+    """The forward passes of some blocks, shared out among so many processes."""
+    return _together(_shares(run, runtime, blocks, processes), "forward")
+
+
+def _shares(
+    run: RunPlan, runtime: Runtime, blocks: Sequence[Window], processes: int
+) -> list[Share]:
+    parts = [tuple(blocks[k::processes]) for k in range(processes)]
+    return [Share(run.tasks[0].plan, run.committee, runtime, part) for part in parts if part]
 
 
 def _together(shares: Sequence[Share] | Sequence[Product], floor: str) -> Floor:

@@ -35,12 +35,14 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from floors import forward
 
 from geoseg.api.pipeline import run_plan
 from geoseg.api.planning import RunPlan, plan_workflow
 from geoseg.api.simulating import DISPATCH_SECONDS, scene_cost
 from geoseg.api.task_times import TaskTimes, times_of_run
 from geoseg.grid import Window
+from geoseg.models.engines import Runtime
 from geoseg.ops.forecast import simulate_run
 from geoseg.ops.simulation import BlockCost, Pool, simulate_stage
 from geoseg.plan import ScenePlan
@@ -63,6 +65,7 @@ output: {{directory: {out}}}
 cluster: {{workers: {workers}, threads: {lanes}, dashboard: false}}
 """
 CORES = os.cpu_count() or 1
+ROUNDS = 4  # blocks a process, where the network alone is measured
 
 
 @dataclass(frozen=True)
@@ -258,8 +261,17 @@ def workers(size: int, times: int, engine: str, lanes: int, keep: Path | None) -
         one, two = median[1], median[2]
         print(f"  1 -> 2 workers: segment {one.segment / two.segment:.2f} x, "
               f"whole run {one.whole / two.whole:.2f} x")  # fmt: skip
+        ceiling(plan, engine)
         record = sorted(records, key=lambda r: r.infer)[len(records) // 2]
         forecasts(scene, record, median)
+
+
+def ceiling(plan: RunPlan, engine: str) -> None:
+    """What these cores give two processes that do nothing but compute the network."""
+    runtime = Runtime(engine)  # type: ignore[arg-type]  # one of the parser's choices
+    some = plan.tasks[0].plan.blocks[: 2 * ROUNDS]
+    one, two = (min(forward(plan, runtime, some, n).wall for _ in range(2)) for n in (1, 2))
+    print(f"  the network alone, 1 -> 2 processes: {one / two:.2f} x")
 
 
 def forecasts(scene: ScenePlan, times: TaskTimes, took: dict[int, Took]) -> None:
