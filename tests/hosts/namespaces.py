@@ -97,6 +97,9 @@ class Hosts:
     def address(self, name: str) -> str:
         return self._hosts[name].address
 
+    def is_up(self, name: str) -> bool:
+        return self._hosts[name].first is not None
+
     def start(self, name: str, *words: object, cwd=None, service=False, log=None, env=None, **more):
         """A process on a host; a ``service`` starts again whenever it ends, and with its host.
 
@@ -168,7 +171,8 @@ class Hosts:
         boot = ["sh", "-c", BOOT, "sh", name, str(self._table), *kept]
         first = ["unshare", *NAMESPACES, "--fork", "--kill-child=KILL", "--mount-proc", "--", *boot]
         host.first = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", *first], stdout=subprocess.PIPE, text=True
+            ["setpriv", "--pdeathsig", "KILL", *first],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )
         if host.first.stdout.readline() != "up\n":
             raise RuntimeError(f"{name} does not start: {host.first.wait()}")
