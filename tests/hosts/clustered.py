@@ -10,9 +10,9 @@ from pathlib import Path
 from namespaces import ROOT, Hosts
 
 sys.path.append(str(ROOT / "tests" / "chaos"))  # which is not on the path when only these tests run
-from killing import Moment, Session, hashes, strays
+from killing import Moment, Session, hashes, ledgers, strays
 
-__all__ = ["Cluster", "Moment", "Session", "hashes", "local_run", "strays"]
+__all__ = ["Cluster", "Moment", "Session", "hashes", "ledgers", "local_run", "strays"]
 
 PORT = 8786
 MEMBER = (sys.executable, "-m", "geoseg.run.member")

@@ -46,10 +46,14 @@ class Port:
 
 @dataclass
 class Switch:
-    """Passes frames between ports; ends with its process, and all cards with it."""
+    """Passes frames between ports; ends with its process, and all cards with it.
+
+    ``words`` counts the frames in which each of its keys was said in the clear.
+    """
 
     seed: int = 1
     ports: dict[str, Port] = field(default_factory=dict)
+    words: dict[bytes, int] = field(default_factory=dict)
 
     def __post_init__(self):
         self._chance = random.Random(self.seed)  # noqa: S311 (no secret)
@@ -131,6 +135,8 @@ class Switch:
             except OSError:  # its host is gone, and the card with it
                 self._forget(port)
                 return
+            for word in self.words:
+                self.words[word] += word in frame
             self._where[frame[6:12]] = port
             known = self._where.get(frame[:6])
             others = [p for p in self.ports.values() if p is not port]

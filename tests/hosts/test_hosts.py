@@ -40,6 +40,8 @@ def site(tmp_path_factory, chaos_package):
 def test_a_host_loses_its_power_and_others_go_on(site):
     cluster, wanted = site
     assert set(cluster.seen(at_least=2)) == {"worker1", "worker2"}
+    said = cluster.hosts.switch.words
+    said[b"do_block"] = 0
     session = cluster.run(cluster.folder / "workflow.yaml")
     assert session.wait_for(Moment("segment", 1)), session
     cluster.hosts.restart("worker1")
@@ -47,4 +49,5 @@ def test_a_host_loses_its_power_and_others_go_on(site):
     out = cluster.folder / "out"
     assert hashes(out) == wanted
     assert not strays(out)
+    assert said[b"do_block"], "blocks were done over the network"
     assert cluster.seen(at_least=2)["worker2"] > 0

@@ -101,6 +101,9 @@ def test_a_worker_that_is_cut_off_is_given_up(site, begun):
     cluster.hosts.cut("worker1")
     seconds = ended(session, cluster, wanted[3])
     told("worker cut off", f"{seconds:.0f} s to the end", session.told.messages)
+    (said,) = [text for text in session.told.messages if "is gone" in text]
+    assert cluster.hosts.address("worker1") in said
+    assert "in hand; others do them" in said
     cluster.hosts.restore("worker1")
     assert set(cluster.seen(at_least=3)) == set(WORKERS), "it comes back by itself"
 
