@@ -63,8 +63,10 @@ class Slurm:
         self.conf.write_text(
             CONF.format(folder=folder, nodes=",".join(nodes), cores=CORES, memory=MEMORY)
         )
-        # Nothing is held by control groups here: that is systemd's and the kernel's affair.
-        (folder / "cgroup.conf").write_text("CgroupPlugin=disabled\n")
+        # No plugin above holds anything by control groups; version 1 asks for none before that.
+        (folder / "cgroup.conf").write_text(
+            "CgroupPlugin=cgroup/v1\nCgroupMountpoint=/tmp/cgroup\nCgroupAutomount=no\n"
+        )
         self.key = folder / "munge.key"
         self.key.touch(mode=0o600)
         self.key.write_bytes(secrets.token_bytes(128))
@@ -76,10 +78,12 @@ class Slurm:
             self._serve(name, "sh", "-c",
                         "mkdir -p -m 755 /tmp/munge && exec munged --foreground --force "
                         "--socket=/tmp/munge/socket --pid-file=/tmp/munge/pid "
-                        f"--log-file=/tmp/munge/log --seed-file=/tmp/munge/seed --key-file={self.key}")  # fmt: skip
-        self._serve("head", "slurmctld", "-D", "-f", self.conf)
+                        f"--log-file=/tmp/munge/log --seed-file=/tmp/munge/seed --key-file={self.key}",
+                        log="munged")  # fmt: skip
+        self._serve("head", "slurmctld", "-D", "-f", self.conf, log="slurmctld")
         for name in self.nodes:
-            self._serve(name, "slurmd", "-D", "-f", self.conf)
+            self._serve(name, "sh", "-c", f"mkdir -p /tmp/slurmd && exec slurmd -D -f {self.conf}",
+                        log="slurmd")  # fmt: skip
         until = time.monotonic() + 60
         while (found := self.ask("sinfo", "-N", "-h", "-o", "%T").split()) != ["idle"] * len(self.nodes):
             assert time.monotonic() < until, (found, self.logs())
@@ -121,9 +125,6 @@ class Slurm:
         texts = [f"== {p.name}\n{p.read_text(errors='replace')[-1500:]}" for p in self.folder.glob("*.log")]
         return "\n".join(texts)
 
-    def _serve(self, name: str, *words: object) -> None:
-        what = Path(str(words[0])).name
-        self.hosts.start(
-            name, *words, env=self.env, cwd=self.folder, service=True,
-            log=self.folder / f"{name}-{what}.log",
-        )  # fmt: skip
+    def _serve(self, name: str, *words: object, log: str) -> None:
+        log_file = self.folder / f"{name}-{log}.log"
+        self.hosts.start(name, *words, env=self.env, cwd=self.folder, service=True, log=log_file)
