@@ -7,12 +7,20 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from namespaces import ROOT, Hosts
+
+from geoseg.api import pipeline
+from geoseg.api.planning import plan_workflow
+from geoseg.run.reporter import Silent
+from geoseg.run.serial import Serial
+from geoseg.workflow import load
 
 sys.path.append(str(ROOT / "tests" / "chaos"))  # which is not on the path when only these tests run
 from killing import Moment, Session, hashes, ledgers, strays
 
-__all__ = ["Cluster", "Moment", "Session", "hashes", "ledgers", "local_run", "strays"]
+__all__ = ["Cluster", "Moment", "Session", "hashes", "ledgers", "local_here", "local_run",
+           "strays", "taken_away"]  # fmt: skip
 
 PORT = 8786
 MEMBER = (sys.executable, "-m", "geoseg.run.member")
@@ -56,6 +64,13 @@ class Cluster:
         log = self.folder / f"{name}.log"
         self.hosts.start(name, *words, cwd=self.folder, service=True, log=log)
 
+    def wait_for(self, workers: int, seconds: float = 60) -> None:
+        """Until the scheduler has met so many workers since it began."""
+        until = time.monotonic() + seconds
+        while self.said("scheduler").count("Register worker") < workers:
+            assert time.monotonic() < until, self.said("scheduler")
+            time.sleep(0.1)
+
     def said(self, name: str) -> str:
         """The log of a member."""
         return (self.folder / f"{name}.log").read_text(errors="replace")
@@ -89,6 +104,15 @@ class Cluster:
             time.sleep(0.5)
 
 
+def local_here(folder: Path, workflow: str, out: Path) -> dict[str, str]:
+    """What a run in this process makes in the same place; it is taken away again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(pipeline._Run, "_executor", lambda _: Serial(1))
+        pipeline.run_plan(plan_workflow(load(workflow)), Silent())
+    return taken_away(out)
+
+
 def local_run(cluster: Cluster, workflow: Path, out: Path) -> dict[str, str]:
     """What a run on one host makes in the same place; it is taken away again."""
     session = cluster.run(workflow, local=True)
@@ -96,7 +120,12 @@ def local_run(cluster: Cluster, workflow: Path, out: Path) -> dict[str, str]:
         assert session.end() == 0, session
     finally:
         session.kill("group")
-    wanted = hashes(out)
+    return taken_away(out)
+
+
+def taken_away(out: Path) -> dict[str, str]:
+    """Hashes of all products, of which none is left; nor is what is known of their run."""
+    found = hashes(out)
     for path in sorted(out.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
-    return wanted
+    return found

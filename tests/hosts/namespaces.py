@@ -126,12 +126,12 @@ class Hosts:
 
     def processes(self, name: str, words: str) -> list[psutil.Process]:
         """Processes of a host whose command has ``words``."""
-        found = []
+        found, there = [], _pid_namespace(self._hosts[name].pid)
         for process in psutil.process_iter():
             with suppress(psutil.Error, OSError):
-                here = os.readlink(f"/proc/{process.pid}/ns/pid")
+                here = _pid_namespace(process.pid)
                 command = " ".join(process.cmdline())
-                if here == self._namespace(name) and words in command:
+                if here == there and words in command:
                     found.append(process)
         return found
 
@@ -172,7 +172,9 @@ class Hosts:
         first = ["unshare", *NAMESPACES, "--fork", "--kill-child=KILL", "--mount-proc", "--", *boot]
         host.first = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", *first],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
         if host.first.stdout.readline() != "up\n":
             raise RuntimeError(f"{name} does not start: {host.first.wait()}")
@@ -213,9 +215,6 @@ class Hosts:
             **options,
         )
 
-    def _namespace(self, name: str) -> str:
-        return os.readlink(f"/proc/{self._hosts[name].pid}/ns/pid")
-
 
 @contextmanager
 def network(shared: Path, *, names=NAMES, environment: Mapping[str, str] = {}) -> Iterator[Hosts]:
@@ -227,6 +226,10 @@ def network(shared: Path, *, names=NAMES, environment: Mapping[str, str] = {}) -
         yield hosts
     finally:
         hosts.close()
+
+
+def _pid_namespace(pid: int) -> str:
+    return str(Path(f"/proc/{pid}/ns/pid").readlink())
 
 
 def _below_tmp(path: Path) -> bool:

@@ -85,7 +85,9 @@ class Slurm:
             self._serve(name, "sh", "-c", f"mkdir -p /tmp/slurmd && exec slurmd -D -f {self.conf}",
                         log="slurmd")  # fmt: skip
         until = time.monotonic() + 60
-        while (found := self.ask("sinfo", "-N", "-h", "-o", "%T").split()) != ["idle"] * len(self.nodes):
+        while (found := self.ask("sinfo", "-N", "-h", "-o", "%T").split()) != ["idle"] * len(
+            self.nodes
+        ):
             assert time.monotonic() < until, (found, self.logs())
             time.sleep(0.5)
 
@@ -122,7 +124,10 @@ class Slurm:
 
     def logs(self) -> str:
         """The last words of all daemons."""
-        texts = [f"== {p.name}\n{p.read_text(errors='replace')[-1500:]}" for p in self.folder.glob("*.log")]
+        texts = [
+            f"== {p.name}\n{p.read_text(errors='replace')[-1500:]}"
+            for p in self.folder.glob("*.log")
+        ]
         return "\n".join(texts)
 
     def _serve(self, name: str, *words: object, log: str) -> None:

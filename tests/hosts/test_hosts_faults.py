@@ -7,7 +7,7 @@ import subprocess
 import time
 
 import pytest
-from clustered import Cluster, Moment, hashes, local_run, strays
+from clustered import Cluster, Moment, hashes, local_run, strays, taken_away
 from namespaces import ROOT, network, why_not
 
 pytestmark = [
@@ -19,7 +19,8 @@ pytestmark = [
 
 HOSTS = ("scheduler", "worker1", "worker2", "worker3", "client", "desk")
 WORKERS = HOSTS[1:4]
-MINUTES = 180.0
+SILENCE = 45
+MINUTES = 240.0
 """Seconds within which a run notices that a host is gone, and ends."""
 
 
@@ -41,6 +42,8 @@ def site(tmp_path_factory, chaos_package):
     """Six hosts, two workflows, and the products of each on one host."""
     folder = tmp_path_factory.mktemp("faults")
     environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    # Somebody else's minutes would be spent with waiting.
+    environment["DASK_GEOSEG__WORKER_SILENCE"] = f"{SILENCE} seconds"
     with network(chaos_package.parents[1], names=HOSTS, environment=environment) as hosts:
         cluster = Cluster(hosts, folder)
         wanted = {}
@@ -71,9 +74,7 @@ def begun(site):
             cluster.hosts.restore(name)
         else:
             cluster.hosts.up(name)
-    out = cluster.folder / "out"
-    for path in sorted(out.rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() else path.unlink()
+    taken_away(cluster.folder / "out")
 
 
 def ended(session, cluster, wanted, code=0):
@@ -138,11 +139,12 @@ def test_a_worker_that_froze_comes_back_into_the_next_run(site, begun):
     ended(same, cluster, wanted[3])
 
 
-def freeze(cluster, name):
-    """Nothing runs on a host, and nothing is heard of it: its blocks stay half done."""
-    cluster.hosts.cut(name)
+def freeze(cluster, name, *, cut=True):
+    """Nothing runs on a host, and with ``cut`` nothing is heard of it: blocks stay half done."""
+    if cut:
+        cluster.hosts.cut(name)
     frozen = cluster.hosts.processes(name, "python")
-    assert len(frozen) >= 2, "the worker, and what watches it"
+    assert frozen
     for process in frozen:
         os.kill(process.pid, signal.SIGSTOP)
     return frozen
@@ -154,6 +156,28 @@ def thaw(cluster, name, frozen):
         os.kill(process.pid, signal.SIGCONT)
 
 
+def test_a_worker_that_is_frozen_but_connected_is_replaced(site, begun):
+    cluster, wanted = site
+    session, _ = begun
+    frozen = freeze(cluster, "worker1", cut=False)
+    seconds = ended(session, cluster, wanted[3])
+    assert any("is gone" in text for text in session.told.messages)
+    told("worker frozen", f"{seconds:.0f} s to the end", session.told.messages)
+    before = everything(cluster.folder / "out")
+    thaw(cluster, "worker1", frozen)
+    assert set(cluster.seen(at_least=3)) == set(WORKERS)
+    assert everything(cluster.folder / "out") == before
+
+
+def test_a_scheduler_that_is_frozen_but_connected(site, begun):
+    cluster, wanted = site
+    session, _ = begun
+    frozen = freeze(cluster, "scheduler", cut=False)
+    seconds = ended(session, cluster, wanted[3], code=1)
+    told("scheduler frozen", f"{seconds:.0f} s to the end", "".join(session.other)[-300:])
+    thaw(cluster, "scheduler", frozen)
+
+
 def test_slow_and_lossy_lines(site, begun):
     cluster, wanted = site
     session, _ = begun
@@ -163,7 +187,10 @@ def test_slow_and_lossy_lines(site, begun):
     ports = [cluster.hosts.switch.ports[name] for name in HOSTS]
     lost, passed = sum(p.lost for p in ports), sum(p.passed for p in ports)
     assert lost
-    told("200 ms there and back, 2 % lost", f"{seconds:.0f} s, {lost} of {lost + passed} packets lost")
+    told(
+        "200 ms there and back, 2 % lost",
+        f"{seconds:.0f} s, {lost} of {lost + passed} packets lost",
+    )
 
 
 def test_a_worker_without_power_comes_back_and_gets_blocks(site, begun):

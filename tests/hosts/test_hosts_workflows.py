@@ -1,7 +1,7 @@
 """The shipped workflows, run by a client on one host with workers on three others."""
 
-import sys
 import shutil
+import sys
 
 import pytest
 from clustered import Cluster, hashes
@@ -73,4 +73,5 @@ def test_a_shipped_workflow_makes_the_bytes_of_one_host(cluster, name):
     differ = {path for path in wanted.keys() | found.keys() if wanted.get(path) != found.get(path)}
     assert not differ
     assert sum(after.values()) > sum(before.values())
-    print(f"\n{name}: {len(found)} files; tasks of each host", {k: after[k] - before[k] for k in after})  # noqa: T201 (shown with -s)
+    done = {name: after[name] - before[name] for name in after}
+    print(f"\n{name}: {len(found)} files; tasks of each host", done)  # noqa: T201 (shown with -s)

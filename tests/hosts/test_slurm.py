@@ -4,7 +4,7 @@ import json
 import time
 
 import pytest
-from clustered import Session, hashes, ledgers, strays
+from clustered import Session, hashes, ledgers, strays, taken_away
 from namespaces import ROOT, network, why_not
 from slurm_hosts import Slurm, why_no_slurm
 
@@ -43,15 +43,7 @@ def site(tmp_path_factory, chaos_package):
         alone = Session("run", "workflow.yaml", cwd=folder, env=environment,
                         through=hosts.through("login", folder))  # fmt: skip
         assert alone.end() == 0, alone
-        wanted = hashes(folder / "out")
-        clear(folder)
-        yield slurm, folder, wanted
-
-
-def clear(folder):
-    out = folder / "out"
-    for path in sorted(out.rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() else path.unlink()
+        yield slurm, folder, taken_away(folder / "out")
 
 
 def log(folder, job):
@@ -67,7 +59,7 @@ def test_a_job_on_three_nodes_makes_the_bytes_of_a_local_run(site):
     assert hashes(folder / "out") == wanted
     assert not strays(folder / "out")
     assert not list(folder.glob(".geoseg-slurm-*")), "certificates were left behind"
-    clear(folder)
+    taken_away(folder / "out")
 
 
 @pytest.mark.parametrize(
@@ -100,4 +92,4 @@ def test_a_job_is_ended_and_the_same_sbatch_goes_on(site, words, state):
     (stage,) = [e for e in lines if e.get("event") == "stage" and e["stage"] == "segment"]
     assert stage["done_blocks"] == kept
     assert not list(folder.glob(".geoseg-slurm-*")), "certificates were left behind"
-    clear(folder)
+    taken_away(folder / "out")
