@@ -157,6 +157,7 @@ class Hosts:
             host.first.wait()
             host.first.stdout.close()
         for process in host.started:
+            process.kill()  # nsenter stops itself with what it started, and would not see its end
             process.wait()
             for pipe in (process.stdout, process.stderr):
                 if pipe is not None and not pipe.closed:
