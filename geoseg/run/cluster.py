@@ -18,6 +18,7 @@ from distributed import Client, LocalCluster, Nanny, Security
 
 from geoseg.errors import ClusterError
 from geoseg.run import forking
+from geoseg.run.departures import tell_of_departures
 from geoseg.run.on_dask import survey
 from geoseg.run.on_worker import WorkerFacts, disagreement, messages_heed_no_clock, versions
 from geoseg.run.resources import available_cores, dask_settings, worker_environment
@@ -206,6 +207,7 @@ def _remote(spec: ClusterSpec) -> Iterator[Client]:
                 f"cluster: the scheduler at {spec.address} has no workers; start some with "
                 f"'dask worker {spec.address}'"
             ) from error
+        tell_of_departures(client)
         yield client
 
 

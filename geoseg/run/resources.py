@@ -94,7 +94,8 @@ def dask_settings(environment: Mapping[str, str]) -> dict[str, object]:
         "distributed.worker.memory.pause": False,
         "distributed.worker.memory.terminate": 1.0,
         # A clock that jumps (a machine that slept, a time server) would have all workers taken for
-        # dead. One that died is known by its connection, and one that hangs by its block.
+        # dead. One that died is known by its connection, one that hangs by its block, and one that
+        # is frozen by schedulers that stay (on_scheduler).
         "distributed.scheduler.worker-ttl": None,
         "distributed.scheduler.active-memory-manager.start": False,
         "distributed.worker.profile.enabled": False,

@@ -83,12 +83,15 @@ class Told:
 
 
 class Session:
-    """One command in a process group of its own, whose progress is listened to."""
+    """One command in a process group of its own, whose progress is listened to.
 
-    def __init__(self, *command, cwd: Path, env: dict | None = None) -> None:
+    ``through`` are words that start what follows them elsewhere, as on another host.
+    """
+
+    def __init__(self, *command, cwd: Path, env: dict | None = None, through=()) -> None:
         self.told, self.other = Told(), []
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "geoseg", *map(str, command), "--log-json"],
+            [*through, sys.executable, "-m", "geoseg", *map(str, command), "--log-json"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
