@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import psutil
 
-from geoseg.errors import GeosegError, LockedError
+from geoseg.errors import GeosegError, InputError, LockedError
 from geoseg.io.bucket import BucketPath
 from geoseg.run.status import is_gone
 
@@ -25,6 +25,8 @@ BEAT_SECONDS, STALE_SECONDS = 30.0, 120.0
 """How often a holder says that it is there, and after how long without it is taken for gone."""
 
 _held: dict[BucketPath, StoreLock] = {}
+_sound: set[str] = set()
+"""Buckets whose server was seen to heed conditions."""
 
 
 class StoreLock:
@@ -53,7 +55,7 @@ class StoreLock:
 
         Raises:
             LockedError: Another run has it: says which.
-            InputError: The store lets nobody with these keys write there.
+            InputError: The store lets nobody with these keys write there, or ignores conditions.
         """
         for _ in range(3):
             etag = self._write(None)
@@ -61,6 +63,7 @@ class StoreLock:
                 etag = self._take_over()
             if etag is not None:
                 self._etag = etag
+                self._check_conditions()
                 self._thread.start()
                 return
         raise LockedError(f"{self.output}: several runs begin at once; try again")
@@ -88,6 +91,24 @@ class StoreLock:
         if not self._lost and time.monotonic() - self._at < self._stale / 2:
             with suppress(GeosegError):
                 self.place.unlink()
+
+    def _check_conditions(self) -> None:
+        """Refuse a server that writes whatever the condition was: nothing here would hold.
+
+        Raises:
+            InputError: It does.
+        """
+        if self.place.bucket in _sound:
+            return
+        for etag in (None, '"00000000000000000000000000000000"'):
+            if self._write(etag) is not None:
+                self.place.unlink()
+                raise InputError(
+                    f"{self.output}: this server ignores conditions of writes (If-None-Match, "
+                    f"If-Match), without which two runs would not notice each other; take a newer "
+                    f"version of it, or write to a folder"
+                )
+        _sound.add(self.place.bucket)
 
     def _live(self) -> None:
         while not (self._end.wait(self._beat) or self._lost):
