@@ -134,6 +134,11 @@ class Running:
             path.parent.mkdir(parents=True, exist_ok=True)
             self.client().download_file(BUCKET, key, str(path))
 
+    def end(self):
+        """End it."""
+        self.process.terminate()
+        self.process.communicate()
+
     def disturb(self, **fault):
         """See above; nothing: no more."""
         self.faults.write_text(json.dumps(fault))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
 from geoseg.errors import InputError, ProductError
-from geoseg.io.bucket import BucketPath, Place, as_place
+from geoseg.io.bucket import Place, as_place
 from geoseg.io.staging import STATE, address, store_place
 from geoseg.workflow.template import safe_name
+
+_answered: set[str] = set()
+"""Buckets that have let us list: asked once for all scenes of a run."""
 
 
 def check_folder(folder: Path, *, what: str) -> None:
@@ -45,16 +47,13 @@ def check_place(place: Place, *, what: str) -> None:
     if isinstance(place, Path):
         check_folder(place, what=what)
         return
+    if place.bucket in _answered:
+        return
     try:
-        _answers(place.bucket)
+        place.check()
     except (InputError, ProductError) as error:
         raise InputError(f"{what}: {error}") from error
-
-
-@lru_cache(maxsize=8)
-def _answers(bucket: str) -> None:
-    """Asked once for all scenes of a run; what fails is asked again."""
-    BucketPath(bucket, STATE).check()
+    _answered.add(place.bucket)
 
 
 def place_of_blocks(work: str | None, scene: str, directory: Path) -> Place | None:

@@ -35,8 +35,7 @@ BLOCKS = 9
 def store(tmp_path_factory):
     running = s3_server.start(tmp_path_factory.mktemp("store"))
     yield running
-    running.process.terminate()
-    running.process.wait()
+    running.end()
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +196,7 @@ def test_a_server_that_goes_on_failing(store, host, local, monkeypatch):
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
     forget_client()
     store.disturb(status=503, methods=["PUT"], match="arcs-", times=1000)
-    with pytest.raises(GeosegError, match="HTTP 503 SlowDown .*asked 2 times") as caught:
+    with pytest.raises(GeosegError, match=r"HTTP 503 SlowDown .*asked 2 times") as caught:
         local.case.run(directory="s3://maps/broken")
     assert "\n" not in str(caught.value)
     store.disturb()
@@ -215,8 +214,6 @@ def test_a_server_that_goes_on_failing(store, host, local, monkeypatch):
     ],
 )
 def test_what_cannot_be_is_refused_before_anything(store, host, local, monkeypatch, change, said):
-    from geoseg.api.places import _answers
-
     before, asked = store.keys(), len(store.requests())
     for name in change.get("no", ()):
         monkeypatch.delenv(name)
@@ -227,7 +224,7 @@ def test_what_cannot_be_is_refused_before_anything(store, host, local, monkeypat
         monkeypatch.setenv("AWS_ENDPOINT_URL", change["url"])
         monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     forget_client()
-    _answers.cache_clear()
+    monkeypatch.setattr("geoseg.api.places._answered", set())
     data = local.case.data | {"output": {"directory": change["directory"]}}
     with pytest.raises(InputError, match=rf"^output\.directory: s3://.*{said}") as caught:
         plan_workflow(from_data(data))

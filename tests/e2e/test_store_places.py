@@ -25,8 +25,7 @@ pytest.importorskip("moto.server", reason="moto is not installed")
 def store(tmp_path_factory):
     running = s3_server.start(tmp_path_factory.mktemp("store"))
     yield running
-    running.process.terminate()
-    running.process.wait()
+    running.end()
 
 
 @pytest.fixture(autouse=True)
@@ -154,7 +153,8 @@ def test_a_ledger_goes_on_elsewhere(place, store, monkeypatch, tmp_path):
         assert len(ledger.done) == 200
         ledger.forget([done(7).block])
     folder = elsewhere(monkeypatch, tmp_path, place, "three")
-    assert len(ledger_at(folder).done) == 199
+    with ledger_at(folder) as ledger:
+        assert len(ledger.done) == 199
     remove_ledger(folder / "segment.jsonl")
     assert not store.keys(place.key)
 
@@ -186,7 +186,8 @@ def test_segments_are_few(place, store, monkeypatch, tmp_path):
     (copy.place / "000001-000000").write_bytes(b"old\n")
     (copy.place / "000099-000003").write_bytes(b"its begin is gone\n")
     folder = elsewhere(monkeypatch, tmp_path, place, "two")
-    assert len(ledger_at(folder).done) == 23
+    with ledger_at(folder) as ledger:
+        assert len(ledger.done) == 23
     assert not [key for key in store.keys(place.key) if "000099-" in key or "000001-" in key]
 
 
