@@ -208,8 +208,9 @@ class Diary:
                 self._tell_history()
 
     def _tell_history(self) -> None:
-        """Make the page of all runs anew."""
-        if self.workflow.output.report:
+        """Make the page of all runs anew; it stands beside products, and reads them."""
+        output = self.workflow.output
+        if output.report and not output.directory.startswith("s3://"):
             from geoseg.api.history_report import write_history  # noqa: PLC0415 (when all is done)
 
             with self._as_well_as_it_goes():

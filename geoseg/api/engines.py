@@ -38,6 +38,7 @@ from geoseg.models.engines import (
 )
 from geoseg.models.quantizing import beside, intact, keep_beside, kept_beside, quantized
 from geoseg.plan import ScenePlan
+from geoseg.run.ledger_segments import keep_state
 from geoseg.run.reporter import Reporter
 
 FEWEST, MOST = 2, 8
@@ -127,6 +128,7 @@ class Engines:
         if chosen.networks:
             keep_beside(folder, chosen.networks)
         write_chosen(folder / FILE, self._wish, chosen)
+        keep_state(folder, [FILE])
 
     def committee(self, task: SceneTask, chosen: Chosen) -> Committee:
         """The models as ``chosen`` computes them."""

@@ -30,6 +30,7 @@ CODE = (
     "io/arcs.py",
     "io/area.py",
     "io/base.py",
+    "io/chunk_objects.py",
     "io/combining.py",
     "io/composite.py",
     "io/environment.py",

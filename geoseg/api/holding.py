@@ -6,15 +6,36 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from geoseg.io import staging
+from geoseg.io.staging import begin, remove_folder, store_place
+from geoseg.run.ledger_segments import fetch_state
 from geoseg.run.lock import hold
+from geoseg.run.store_lock import hold_output
 
-STATE = ".geoseg"
+STATE = staging.STATE
 """Folder inside an output that holds what a run needs to go on, and its last word."""
 
 
 @contextmanager
 def held(directory: Path) -> Iterator[None]:
-    """Hold an output folder; where nothing was written to it, leave nothing behind."""
+    """Hold an output folder; where nothing was written to it, leave nothing behind.
+
+    Where it stands for a place in a store, that is held. Its state is brought here, and the folder
+    goes in the end: all that is to stay is in the store then.
+
+    Raises:
+        LockedError: Another run holds it.
+    """
+    place = store_place(directory)
+    if place is not None:
+        with hold_output(place):
+            begin(directory, place)
+            fetch_state(directory / STATE)
+            try:
+                yield
+            finally:
+                remove_folder(directory)
+        return
     made = [p for p in (directory, *directory.parents) if not p.exists()]
     try:
         with hold(directory / STATE):

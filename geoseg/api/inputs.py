@@ -15,6 +15,7 @@ from geoseg.io.files import FilesSource
 from geoseg.io.patterns import stem
 from geoseg.io.refs import BandRef, MaskRef, Overrides
 from geoseg.io.sample import SampleSource, SampleSpec, is_complete
+from geoseg.io.staging import local_folder
 from geoseg.io.target_grid import GridWish, place_scene
 from geoseg.run.reporter import Reporter
 from geoseg.scene import Scene
@@ -114,7 +115,7 @@ def _scenes(
 def _directory(workflow: Workflow, scene: Scene) -> Path:
     name = stem(scene.sources[0])
     # Absolute: workers may have been started somewhere else.
-    return Path(workflow.directory(scene=scene.id, date=scene.acquired, stem=name)).absolute()
+    return local_folder(workflow.directory(scene=scene.id, date=scene.acquired, stem=name))
 
 
 def _sample(workflow: Workflow, source: SampleInput, bands: Sequence[str]) -> Found:

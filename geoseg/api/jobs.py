@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 from geoseg.api.sources import CodeSource
 from geoseg.grid import GeoBox, Window, full_window
 from geoseg.io.atomic import checksum, detach, remove_file
+from geoseg.io.bucket import Place, folders
 from geoseg.io.opening import open_pixels
 from geoseg.io.zarr_store import ZarrRaster
 from geoseg.models.base import whole_batch
@@ -36,22 +39,29 @@ class WorkFolder:
     not noticed yet, must not write into what a later run makes of other settings.
 
     Attributes:
-        root: The state folder of an output.
+        root: The state folder of an output, on this machine: ledgers, status.
         final: Names the array of the codes that products are made of: the model's own, or those
             that were refined.
         key: Stands for all that stored pixels depend on.
         shapes: Stands for all that traced blocks depend on.
+        away: Where the blocks themselves are, for all workers; without, in ``root``.
     """
 
     root: Path
     final: str = "classes"
     key: str = "0"
     shapes: str = "0"
+    away: Place | None = None
 
     @property
-    def rasters(self) -> Path:
+    def blocks(self) -> Place:
+        """Above all blocks."""
+        return self.root if self.away is None else self.away
+
+    @property
+    def rasters(self) -> Place:
         """Zarr group: ``classes``, ``confidence``, refined ones, layers and ``observations``."""
-        return self.root / f"work-{self.key}.zarr"
+        return self.blocks / f"work-{self.key}.zarr"
 
     @property
     def classes(self) -> ZarrRaster:
@@ -68,14 +78,14 @@ class WorkFolder:
         return ZarrRaster(self.rasters, name)
 
     @property
-    def arcs(self) -> Path:
+    def arcs(self) -> Place:
         """Folder of traced blocks."""
-        return self.root / f"arcs-{self.shapes}"
+        return self.blocks / f"arcs-{self.shapes}"
 
     @property
-    def unit(self) -> Path:
+    def unit(self) -> Place:
         """Folder of the minimum mapping unit."""
-        return self.root / f"unit-{self.shapes}"
+        return self.blocks / f"unit-{self.shapes}"
 
     def ledger(self, stage: str) -> Path:
         """What is done of one stage."""
@@ -88,17 +98,24 @@ class WorkFolder:
 
     def remove(self) -> None:
         """Forget all blocks; the status file and the lock stay."""
-        for file in (*self.ledgers(), *self.root.glob("*.arrow")):
-            remove_file(file)  # before the blocks: what no ledger speaks of is never used
+        from geoseg.run.ledger import remove_ledger  # noqa: PLC0415 (workers have no ledgers)
+
+        for file in self.ledgers():
+            remove_ledger(file)  # before the blocks: what no ledger speaks of is never used
+        for file in self.root.glob("*.arrow"):
+            remove_file(file)
         self.tidy(keep=False)
+        if isinstance(self.away, Path):
+            with suppress(OSError):
+                self.away.rmdir()
 
     def tidy(self, *, keep: bool = True) -> None:
         """Remove the blocks of other work than this, and this one's unless ``keep``."""
         kept = {self.rasters, self.arcs, self.unit} if keep else set()
-        for what in ("work*.zarr", "arcs*", "unit*"):
-            for folder in self.root.glob(what):
-                if folder not in kept:
-                    detach(folder)
+        for folder in folders(self.blocks):
+            ours = any(fnmatch(folder.name, what) for what in ("work*.zarr", "arcs*", "unit*"))
+            if ours and folder not in kept:
+                detach(folder)
 
 
 def fills(plan: ScenePlan, work: WorkFolder) -> dict[str, int]:

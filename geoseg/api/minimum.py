@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 from geoseg.api.sources import CodeSource, PercentSource
 from geoseg.grid import GeoBox, Window
 from geoseg.io.atomic import checksum
+from geoseg.io.bucket import Place
 from geoseg.io.mmu_files import CodeBlocks, codes_path, survey_path
 from geoseg.legend import Legend
 from geoseg.ops.metric import measure_grid
@@ -25,7 +25,7 @@ Task = Literal["survey", "rewrite"]
 class Rewritten:
     """What a stage wrote, as the next one reads it. Implements :class:`CodeSource`."""
 
-    folder: Path
+    folder: Place
     shape: tuple[int, int]
     block: int
     nodata: int | None = int(NODATA)
@@ -43,7 +43,7 @@ class UnitJob:
     task: Task
     source: CodeSource
     grid: GeoBox
-    folder: Path
+    folder: Place
     unit: MinimumUnit
     stage: int
     block: int

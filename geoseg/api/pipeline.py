@@ -20,11 +20,12 @@ from geoseg.api.holding import STATE, held
 from geoseg.api.holes import Holes
 from geoseg.api.jobs import RefineJob, SegmentJob, WorkFolder, fills, make_stores
 from geoseg.api.looking import Numbers, look_at
-from geoseg.api.places import check_folder
+from geoseg.api.places import check_folder, place_of_blocks
 from geoseg.api.planning import RunPlan, SceneTask
 from geoseg.api.results import RunResult, SceneResult
 from geoseg.api.resuming import Resuming
 from geoseg.api.stages import MadeFrom, Stage
+from geoseg.api.stored import check_stores
 from geoseg.errors import ClusterError, GeosegError
 from geoseg.io.atomic import remove_leftovers
 from geoseg.run.base import Executor
@@ -57,6 +58,7 @@ def run_plan(
     """
     for task in plan.tasks:
         check_folder(task.directory, what="output.directory")
+    check_stores(plan)
     check_after(plan)
     for warning in plan.warnings:
         reporter.warning(warning)
@@ -293,6 +295,7 @@ class _Run:
             refined or "classes",
             _short(parts),
             _short([parts, made_from.products]),
+            place_of_blocks(self.plan.workflow.run.work, plan.scene.id, task.directory),
         )
 
     def _stages(self, task: SceneTask, work: WorkFolder, made_from: MadeFrom) -> list[Stage]:

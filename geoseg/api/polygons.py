@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from geoseg.errors import ProductError
 from geoseg.grid import GeoBox, blocks
+from geoseg.io.bucket import Place
 from geoseg.io.vector import LAND_USE, PolygonSource, Theme, write_vector
 from geoseg.legend import LandClass, Legend
 from geoseg.run.threads import InBackground
@@ -100,7 +101,7 @@ class Passing:
 
 def store_polygons(
     path: Path,
-    arcs: Path,
+    arcs: Place,
     grid: GeoBox,
     block: int,
     *,

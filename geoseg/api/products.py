@@ -37,6 +37,7 @@ from geoseg.api.polygons import Stored, store_polygons, write_polygons
 from geoseg.api.provenance import of_map
 from geoseg.api.scene_report import REPORT, write_scene_report
 from geoseg.api.stages import MadeFrom
+from geoseg.api.stored import bring
 from geoseg.api.zarr_maps import NAME as ZARR_NAME
 from geoseg.api.zarr_maps import write_zarr_maps, zarr_asset
 from geoseg.io.atomic import remove_file, write_bytes
@@ -49,6 +50,7 @@ from geoseg.io.qgis_project import ProjectLayer, write_project
 from geoseg.io.qml import class_style, write_class_qml
 from geoseg.io.quicklook import stretch_limits
 from geoseg.io.rat import write_rat
+from geoseg.io.staging import store_place
 from geoseg.io.traffic import METER
 from geoseg.legend import LandClass, Legend
 from geoseg.run.loop import Summary
@@ -131,7 +133,7 @@ class Products:
     def tell(self) -> None:
         """Make the report, where one is wanted and not there yet."""
         path = self.paths().get("report")
-        if path is not None and not path.exists():
+        if path is not None and not path.exists() and store_place(path) is None:
             write_scene_report(path.parent)
 
     def write(
@@ -177,6 +179,7 @@ class Products:
             write_scene_report(self.task.directory)
         fingerprint.check_states(self.made_from.files)  # pictures show the scene itself
         self._write_item(paths)
+        bring(self.task.directory)
         reporter.advance(blocks=max(0, len(paths) - 3 - len(means)), pixels=0)
         return record
 

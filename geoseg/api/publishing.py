@@ -12,6 +12,7 @@ from typing import Any
 from geoseg.errors import InputError
 from geoseg.io.atomic import write_bytes
 from geoseg.io.product_collection import join_collection, write_collection
+from geoseg.io.staging import ledger_folder
 from geoseg.run.noted import Work
 from geoseg.run.work_ledger import WorkLedger
 from geoseg.workflow import Workflow
@@ -29,9 +30,9 @@ def output_root(workflow: Workflow) -> Path:
     for text, field, _ in parse_template(workflow.output.directory):
         whole += text.replace("{", "{{").replace("}", "}}")
         if field and field != "name":
-            return Path(_name_filled(os.path.dirname(whole), workflow)).absolute()  # noqa: PTH120 (a template is no path yet)
+            return ledger_folder(_name_filled(os.path.dirname(whole), workflow))  # noqa: PTH120 (a template is no path yet)
         whole += "{name}" if field else ""
-    return Path(_name_filled(whole, workflow)).absolute()
+    return ledger_folder(_name_filled(whole, workflow))
 
 
 def _name_filled(template: str, workflow: Workflow) -> str:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from geoseg.io.staging import address
+
 
 @dataclass(frozen=True, slots=True)
 class SceneResult:
@@ -24,6 +26,11 @@ class SceneResult:
     error: str | None = None
     record: dict[str, Any] = field(default_factory=dict)
     failed_blocks: int = 0
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Where the products are, by role: paths, or ``s3://`` addresses of an output in a store."""
+        return {role: address(path) for role, path in self.products.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,8 @@ from pathlib import Path
 from geoseg.api.jobs import Proof, WorkFolder
 from geoseg.api.stages import Stage
 from geoseg.errors import ProductError
-from geoseg.io.atomic import remove_file
 from geoseg.run.base import Done
-from geoseg.run.ledger import Ledger
+from geoseg.run.ledger import Ledger, remove_ledger
 from geoseg.run.reporter import Reporter
 
 _THREADS = 4
@@ -68,7 +67,7 @@ class Resuming:
                 )
                 # Nobody knows whether later stages have read what was damaged.
                 for later in set(self.work.ledgers()) - self._passed:
-                    remove_file(later)
+                    remove_ledger(later)
                 ledger.forget(done.block for done in damaged)
         except BaseException:
             ledger.close()

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from geoseg.io.staging import address
+
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
@@ -34,7 +36,7 @@ def show_result(result: RunResult) -> None:
         if scene.failed_blocks:
             news = f" ({scene.failed_blocks} blocks failed and are nodata; run again to retry them)"
         console.print(f"{scene.scene}{news}", markup=False)
-        for role, path in scene.products.items():
+        for role, path in scene.addresses.items():
             console.print(f"  {role:<12} {path}", markup=False)
 
 
@@ -46,8 +48,8 @@ def result_json(result: RunResult) -> dict[str, Any]:
         "scenes": [
             {
                 "scene": scene.scene,
-                "directory": str(scene.directory),
-                "products": {role: str(path) for role, path in scene.products.items()},
+                "directory": address(scene.directory),
+                "products": scene.addresses,
                 "fresh": scene.fresh,
                 "error": scene.error,
                 "failed_blocks": scene.failed_blocks,
@@ -66,7 +68,7 @@ def plan_json(plan: RunPlan) -> dict[str, Any]:
         scenes.append(
             {
                 "scene": p.scene.id,
-                "directory": str(task.directory),
+                "directory": address(task.directory),
                 "shape": p.shape,
                 **_grid_json(p.scene.grid),
                 "combined": _combined_json(p.scene),

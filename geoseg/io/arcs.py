@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import Any
 from zipfile import BadZipFile
 
@@ -13,10 +14,13 @@ from numpy.typing import NDArray
 from geoseg.errors import BlockError
 from geoseg.grid import Window
 from geoseg.io.atomic import replacing
+from geoseg.io.bucket import BucketPath, Place, as_place
 from geoseg.ops.arcs import ARC, BlockArcs
 from geoseg.ops.regions import REGION
 
 _VERSION = 2  # 2: regions know their lowest confidence
+_AHEAD = 8
+"""Blocks that are fetched from a store at once."""
 _TABLES = {
     "regions": REGION,
     "arcs": ARC,
@@ -25,12 +29,12 @@ _TABLES = {
 }
 
 
-def arcs_path(folder: str | Path, window: Window) -> Path:
+def arcs_path(folder: str | Place, window: Window) -> Place:
     """Where the arcs of a block are kept."""
-    return Path(folder, f"y{window.y0:07d}_x{window.x0:07d}.npz")
+    return as_place(folder) / f"y{window.y0:07d}_x{window.x0:07d}.npz"
 
 
-def save_arcs(folder: str | Path, block: BlockArcs) -> Path:
+def save_arcs(folder: str | Place, block: BlockArcs) -> Place:
     """Write the arcs of a block; the same arcs give the same bytes.
 
     Raises:
@@ -44,7 +48,7 @@ def save_arcs(folder: str | Path, block: BlockArcs) -> Path:
     return path
 
 
-def load_arcs(folder: str | Path, window: Window, shape: tuple[int, int]) -> BlockArcs:
+def load_arcs(folder: str | Place, window: Window, shape: tuple[int, int]) -> BlockArcs:
     """Read the arcs of a block of a raster of ``shape``.
 
     Raises:
@@ -71,14 +75,20 @@ def load_arcs(folder: str | Path, window: Window, shape: tuple[int, int]) -> Blo
 
 
 def load_all_arcs(
-    folder: str | Path, windows: Iterable[Window], shape: tuple[int, int]
+    folder: str | Place, windows: Iterable[Window], shape: tuple[int, int]
 ) -> Iterator[BlockArcs]:
     """Read the arcs of many blocks, one at a time."""
-    for window in windows:
-        yield load_arcs(folder, window, shape)
+    if not isinstance(as_place(folder), BucketPath):
+        for window in windows:
+            yield load_arcs(folder, window, shape)
+        return
+    rest = iter(windows)
+    with ThreadPoolExecutor(_AHEAD, thread_name_prefix="arcs") as pool:
+        while some := list(islice(rest, _AHEAD)):  # a store answers late, but many at once
+            yield from pool.map(lambda window: load_arcs(folder, window, shape), some)
 
 
-def _typed(path: Path, table: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+def _typed(path: Place, table: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     if table.dtype.itemsize != dtype.itemsize or table.dtype.names != dtype.names:
         raise BlockError(f"{path}: not a file of arcs, or damaged; trace the block again")
     # What numpy reads has the same bytes, but not the flag that says that fields are aligned.

@@ -14,6 +14,7 @@ from pathlib import Path
 from zlib import crc32
 
 from geoseg.errors import ProductError
+from geoseg.io.bucket import BucketPath, Place, as_place
 
 _SUFFIX = ".part"
 _DATABASES = frozenset({".gpkg", ".sqlite", ".mbtiles"})
@@ -21,17 +22,22 @@ _LONGEST_STEM = 60  # keeps the temporary name within the 255 bytes of common fi
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def replacing(path: str | Place) -> Iterator[Path]:
     """Yield where to write; what lies there afterwards takes the place of ``path``.
 
     The place is in a dot-named folder beside ``path`` and has the same file name, so that whatever
     a library puts next to it (journals, overviews, sidecars) vanishes with the folder. Works for
-    files and for whole directories. If the body raises, ``path`` stays as it was.
+    files and for whole directories. If the body raises, ``path`` stays as it was. What goes to a
+    store is made in a temporary folder; its objects need no renaming.
 
     Raises:
         ProductError: The folder cannot be written to, or the body left nothing behind.
     """
-    path = Path(path)
+    path = as_place(path)
+    if isinstance(path, BucketPath):
+        with _sending(path) as made:
+            yield made
+        return
     with room_in(path.parent, path.name) as room:
         try:
             made = room / path.name
@@ -87,12 +93,15 @@ def write_bytes(path: str | Path, data: bytes) -> None:
         made.write_bytes(data)
 
 
-def replace_unsynced(path: Path, data: bytes) -> None:
+def replace_unsynced(path: Place, data: bytes) -> None:
     """Write a whole file at once; a killed process leaves the old or the new one, a power cut any.
 
     Raises:
         ProductError: It cannot be written.
     """
+    if isinstance(path, BucketPath):
+        path.write_bytes(data)
+        return
     made = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}{_SUFFIX}")
     try:
         made.write_bytes(data)
@@ -102,22 +111,22 @@ def replace_unsynced(path: Path, data: bytes) -> None:
         raise ProductError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
-def checksum(path: Path) -> int:
+def checksum(path: Place) -> int:
     """CRC-32 of a file.
 
     Raises:
         OSError: It cannot be read.
     """
-    found = 0
+    return described(path)["crc"]
+
+
+def described(path: Place) -> dict[str, int]:
+    """What a block's report says of the file that it left: ``bytes`` and ``crc``."""
+    found, size = 0, 0
     with path.open("rb") as file:
         while part := file.read(2**20):
-            found = crc32(part, found)
-    return found
-
-
-def described(path: Path) -> dict[str, int]:
-    """What a block's report says of the file that it left: ``bytes`` and ``crc``."""
-    return {"bytes": path.stat().st_size, "crc": checksum(path)}
+            found, size = crc32(part, found), size + len(part)
+    return {"bytes": size, "crc": found}
 
 
 def make_folder(folder: Path) -> None:
@@ -146,11 +155,15 @@ def remove_file(path: Path) -> None:
         raise ProductError(f"{path}: cannot be removed: {error.strerror or error}") from error
 
 
-def detach(folder: Path) -> None:
+def detach(folder: Place) -> None:
     """Remove a folder that others may write to: first it loses its name, in one step.
 
-    What cannot be removed now is found by :func:`remove_leftovers`.
+    What cannot be removed now is found by :func:`remove_leftovers`. In a store nothing can be
+    renamed: what others write there meanwhile stays until the next run removes it.
     """
+    if isinstance(folder, BucketPath):
+        folder.remove_below()
+        return
     aside = folder.with_name(f".{folder.name}.{os.getpid()}{_SUFFIX}")
     with suppress(OSError):
         folder.replace(aside)
@@ -169,6 +182,18 @@ def remove_leftovers(folder: str | Path) -> list[Path]:
         else:
             leftover.unlink(missing_ok=True)
     return found
+
+
+@contextmanager
+def _sending(place: BucketPath) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="geoseg-") as room:
+        made = Path(room, place.name)
+        yield made
+        try:
+            data = made.read_bytes()
+        except FileNotFoundError:
+            raise ProductError(f"{place}: nothing was written") from None
+        place.write_bytes(data)
 
 
 def _swap(made: Path, path: Path, aside: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from geoseg.errors import BlockError
 from geoseg.grid import Window
 from geoseg.io.atomic import replacing
+from geoseg.io.bucket import Place, as_place
 from geoseg.ops.mmu.balance import MOVED, TOTAL
 from geoseg.ops.mmu.graph import CONTACT, MEMBER, PIECE
 from geoseg.ops.mmu.survey import CHANGE, Survey
@@ -36,17 +36,17 @@ _SIDES = dict.fromkeys(("first_row", "last_row", "first_col", "last_col"), _CODE
 _LEVEL = 1  # zstd: maps of classes are a twentieth then, and hardly smaller with more
 
 
-def survey_path(folder: str | Path, window: Window) -> Path:
+def survey_path(folder: str | Place, window: Window) -> Place:
     """Where it is kept what was found in a block."""
     return _path(folder, "survey", window)
 
 
-def codes_path(folder: str | Path, window: Window) -> Path:
+def codes_path(folder: str | Place, window: Window) -> Place:
     """Where the new classes of a block are kept."""
     return _path(folder, "codes", window)
 
 
-def save_survey(folder: str | Path, survey: Survey) -> Path:
+def save_survey(folder: str | Place, survey: Survey) -> Place:
     """Write what was found in a block; the same gives the same bytes.
 
     Raises:
@@ -58,7 +58,7 @@ def save_survey(folder: str | Path, survey: Survey) -> Path:
 
 
 def load_surveys(
-    folder: str | Path, windows: Iterable[Window], shape: tuple[int, int]
+    folder: str | Place, windows: Iterable[Window], shape: tuple[int, int]
 ) -> Iterator[Survey]:
     """Read what was found in many blocks, one at a time.
 
@@ -71,8 +71,8 @@ def load_surveys(
 
 
 def save_changes(
-    folder: str | Path, window: Window, shape: tuple[int, int], changes: NDArray[np.void]
-) -> Path:
+    folder: str | Place, window: Window, shape: tuple[int, int], changes: NDArray[np.void]
+) -> Place:
     """Write what changes in a block of a raster of ``shape``.
 
     Raises:
@@ -83,7 +83,7 @@ def save_changes(
     return path
 
 
-def load_changes(folder: str | Path, window: Window, shape: tuple[int, int]) -> NDArray[np.void]:
+def load_changes(folder: str | Place, window: Window, shape: tuple[int, int]) -> NDArray[np.void]:
     """Read what changes in a block of a raster of ``shape``.
 
     Raises:
@@ -93,7 +93,7 @@ def load_changes(folder: str | Path, window: Window, shape: tuple[int, int]) -> 
 
 
 def save_tables(
-    folder: str | Path,
+    folder: str | Place,
     what: str,
     window: Window,
     shape: tuple[int, int],
@@ -108,7 +108,7 @@ def save_tables(
 
 
 def load_tables(
-    folder: str | Path,
+    folder: str | Place,
     what: str,
     window: Window,
     shape: tuple[int, int],
@@ -135,10 +135,10 @@ class CodeBlocks:
         block: Rows and columns of a block.
     """
 
-    def __init__(self, folder: str | Path, shape: tuple[int, int], block: int) -> None:
-        self.folder, self.shape, self.block = Path(folder), shape, block
+    def __init__(self, folder: str | Place, shape: tuple[int, int], block: int) -> None:
+        self.folder, self.shape, self.block = as_place(folder), shape, block
 
-    def write(self, window: Window, codes: NDArray[np.int16]) -> Path:
+    def write(self, window: Window, codes: NDArray[np.int16]) -> Place:
         """Store one block; the same codes give the same bytes.
 
         Raises:
@@ -187,19 +187,19 @@ class CodeBlocks:
             raise _damaged(path) from error
         return codes[part.slices]
 
-    def _read(self, path: Path, block: Window, side: str, shape: tuple[int]) -> NDArray[Any]:
+    def _read(self, path: Place, block: Window, side: str, shape: tuple[int]) -> NDArray[Any]:
         found = _load(path, block, self.shape, {side: _CODES})[side]
         if found.shape != shape:
             raise _damaged(path)
         return found
 
 
-def _path(folder: str | Path, what: str, window: Window) -> Path:
-    return Path(folder, f"{what}_y{window.y0:07d}_x{window.x0:07d}.npz")
+def _path(folder: str | Place, what: str, window: Window) -> Place:
+    return as_place(folder) / f"{what}_y{window.y0:07d}_x{window.x0:07d}.npz"
 
 
 def _save(
-    path: Path, window: Window, shape: tuple[int, int], tables: Mapping[str, NDArray[Any]]
+    path: Place, window: Window, shape: tuple[int, int], tables: Mapping[str, NDArray[Any]]
 ) -> None:
     w = window
     head = np.array([_VERSION, *shape, w.y0, w.x0, w.y1, w.x1], np.int64)
@@ -219,7 +219,7 @@ def _clean(table: NDArray[Any]) -> NDArray[Any]:
 
 
 def _load(
-    path: Path, window: Window, shape: tuple[int, int], wanted: Mapping[str, np.dtype[Any]]
+    path: Place, window: Window, shape: tuple[int, int], wanted: Mapping[str, np.dtype[Any]]
 ) -> dict[str, NDArray[Any]]:
     try:
         # numpy leaves files open that it cannot read, unless they are opened for it.
@@ -238,12 +238,12 @@ def _load(
     return {name: _typed(path, tables[name], dtype) for name, dtype in wanted.items()}
 
 
-def _typed(path: Path, table: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+def _typed(path: Place, table: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     if table.dtype.itemsize != dtype.itemsize or table.dtype.names != dtype.names:
         raise _damaged(path)
     # What numpy reads has the same bytes, but not the flag that says that fields are aligned.
     return table.view(dtype)
 
 
-def _damaged(path: Path) -> BlockError:
+def _damaged(path: Place) -> BlockError:
     return BlockError(f"{path}: is damaged, or something else; do the block again")

@@ -7,6 +7,7 @@ in a group together with what CF wants to place them: ``x``, ``y`` and ``spatial
 from __future__ import annotations
 
 import json
+import tempfile
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,27 +23,32 @@ from numpy.typing import NDArray
 from geoseg.errors import ProductError
 from geoseg.grid import GeoBox, Window, full_window
 from geoseg.io.atomic import replace_unsynced, replacing
+from geoseg.io.bucket import BucketPath, Place, as_place
+from geoseg.io.chunk_objects import ChunkObjects
 
 _LEVEL = 3  # zstd: 1 is hardly faster on class maps, 9 hardly smaller
 _ZATTRS = ".zattrs"
 
 
 class ZarrRaster:
-    """A :class:`geoseg.io.base.RasterStore` on disk; cheap to pickle, opens when first used.
+    """A :class:`geoseg.io.base.RasterStore` on disk, or in a store that speaks S3.
+
+    Cheap to pickle, opens when first used.
 
     Any number of threads and processes may write different blocks at once: a block is one file,
-    written beside its place and renamed. Blocks that hold nothing but the fill value take no file.
+    written beside its place and renamed, or one object. Blocks that hold nothing but the fill value
+    take no file.
     """
 
-    def __init__(self, path: str | Path, name: str) -> None:
-        self.path, self.name = Path(path), name
+    def __init__(self, path: str | Place, name: str) -> None:
+        self.path, self.name = as_place(path), name
         self._lock = threading.Lock()
-        self._opened: zarr.Array[Any] | None = None
+        self._opened: zarr.Array[Any] | ChunkObjects | None = None
 
     @classmethod
     def create(
         cls,
-        path: str | Path,
+        path: str | Place,
         grid: GeoBox,
         *,
         block: int,
@@ -73,6 +79,10 @@ class ZarrRaster:
 
     def _create(self, grid: GeoBox, *, block: int, fill: int, dtype: str) -> None:
         path, name = self.path, self.name
+        if isinstance(path, BucketPath):
+            _create_objects(path, name, grid, block=block, fill=fill, dtype=dtype)
+            self._check(grid, block, fill, dtype)
+            return
         if not path.exists():
             with replacing(path) as made:
                 _write_group(made, grid)
@@ -133,7 +143,9 @@ class ZarrRaster:
                 f"{self.path}: {window} cannot take {values.dtype} values of shape {values.shape}"
             )
         chunk = self.path / self.name / f"{row}.{col}"
-        if not chunk.parent.is_dir():  # not made anew: whoever removed it has other plans
+        if (
+            isinstance(chunk, Path) and not chunk.parent.is_dir()
+        ):  # not made anew: whoever removed it has other plans
             raise ProductError(f"{chunk.parent}: was removed while it was written to")
         if (values == fill).all():
             chunk.unlink(missing_ok=True)
@@ -141,7 +153,7 @@ class ZarrRaster:
         full = np.full((block, block), fill, self.dtype)
         full[: values.shape[0], : values.shape[1]] = values
         # Not through zarr: whether its stores rename, let alone sync, differs between versions.
-        encoded = _compressor(checksum=True).encode(full)
+        encoded = bytes(_compressor(checksum=True).encode(full))
         if sync:
             with replacing(chunk) as made:
                 made.write_bytes(encoded)
@@ -167,16 +179,23 @@ class ZarrRaster:
         Raises:
             ProductError: As :meth:`read`.
         """
+        opened = self._array()
+        if isinstance(opened, ChunkObjects):
+            opened.forget()
         return crc32(self.read(window).tobytes())
 
-    def __reduce__(self) -> tuple[type[ZarrRaster], tuple[Path, str]]:
+    def __reduce__(self) -> tuple[type[ZarrRaster], tuple[Place, str]]:
         # Locks and open arrays stay where they are; only where to find the files travels.
         return type(self), (self.path, self.name)
 
-    def _array(self) -> zarr.Array[Any]:
+    def _array(self) -> zarr.Array[Any] | ChunkObjects:
         with self._lock:
             if self._opened is None:
-                self._opened = _open_array(self.path / self.name)
+                path = self.path / self.name
+                if isinstance(path, BucketPath):
+                    self._opened = ChunkObjects(path)
+                else:
+                    self._opened = _open_array(path)
             return self._opened
 
     def _check(self, grid: GeoBox, block: int, fill: int, dtype: str) -> None:
@@ -204,6 +223,36 @@ def read_grid(path: str | Path, shape: tuple[int, int]) -> GeoBox:
         return GeoBox(shape, Affine(a, b, c, d, e, f), found["spatial_ref"])
     except (OSError, ValueError, KeyError) as error:
         raise ProductError(f"{path}: its spatial_ref cannot be read: {error!r}") from error
+
+
+def _create_objects(path: BucketPath, name: str, grid: GeoBox, **layout: Any) -> None:
+    """An array in a store: made here, then brought there; chunks that are there stay.
+
+    What describes it goes last, with all that describes the others: nothing there is listed.
+    """
+    described = path / ".zmetadata"
+    try:
+        there = json.loads(described.read_bytes())["metadata"]
+    except FileNotFoundError:
+        there = {}
+    with tempfile.TemporaryDirectory(prefix="geoseg-") as room:
+        made = Path(room, path.name)
+        ZarrRaster.create(made, grid, name=name, **layout)
+        wanted = json.loads((made / ".zmetadata").read_bytes())
+        for key, content in wanted["metadata"].items():
+            if there.get(key, content) != content:
+                raise ProductError(
+                    f"{path}/{key}: is there, of another grid or layout; remove {path} or choose "
+                    f"another place"
+                )
+        new = {key for key in wanted["metadata"] if key not in there}
+        for file in sorted(f for f in made.rglob("*") if f.is_file()):
+            key = file.relative_to(made).as_posix()
+            if key in new or (not there and key != ".zmetadata"):
+                (path / key).write_bytes(file.read_bytes())
+    if new:
+        wanted["metadata"] = there | wanted["metadata"]
+        described.write_bytes(json.dumps(wanted, indent=1).encode())
 
 
 def _open_array(path: Path) -> zarr.Array[Any]:

@@ -14,7 +14,9 @@ from zlib import crc32
 
 from geoseg.errors import ProductError
 from geoseg.grid import Window
+from geoseg.io.atomic import remove_file
 from geoseg.run.base import Done
+from geoseg.run.ledger_segments import segments_of
 
 FORMAT = 1
 SYNC_LINES = 64
@@ -29,7 +31,8 @@ class Ledger:
     results, and the ``parts`` it is made of; then a line for each block with its report. Each line
     ends in a checksum of itself, so that a torn or damaged one only means that its block is done
     again. Of several lines for one block the last counts. Lines are synced in small batches: a
-    crash of the machine costs some seconds of work.
+    crash of the machine costs some seconds of work. Where the output is in a store, what is synced
+    is copied there.
 
     Attributes:
         changed: The parts that differ from those of an older ledger that lay here. Where there are
@@ -41,6 +44,7 @@ class Ledger:
         self._at: dict[Window, int] = {}
         self._end = 0
         self._file = path.open("ab+")
+        self._copy = segments_of(path)
         self._unsynced, self._synced = 0, time.monotonic()
 
     @classmethod
@@ -56,6 +60,9 @@ class Ledger:
             changed = _changes(path, header)
             if changed is None or changed:
                 _begin(path, header)
+                copy = segments_of(path)
+                if copy is not None:
+                    copy.renew()
             ledger = cls(path, changed or [])
             ledger._load()
         except OSError as error:
@@ -116,6 +123,8 @@ class Ledger:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._unsynced, self._synced = 0, time.monotonic()
+        if self._copy is not None:
+            self._copy.push()
 
     def close(self) -> None:
         """Sync, and let go of the file."""
@@ -171,6 +180,18 @@ class Ledger:
             self._file.write(b"\n")
             at += 1
         self._end = at
+
+
+def remove_ledger(path: Path) -> None:
+    """Remove a ledger, and its copy first.
+
+    Raises:
+        ProductError: It cannot be removed.
+    """
+    copy = segments_of(path)
+    if copy is not None:
+        copy.remove()
+    remove_file(path)
 
 
 def _header(fingerprint: str, parts: Mapping[str, str]) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,6 +13,7 @@ from geoseg.errors import InputError
 from geoseg.grid import GeoBox, Window, blocks
 from geoseg.io.atomic import described
 from geoseg.io.base import RasterReader
+from geoseg.io.bucket import Place
 from geoseg.io.mmu_files import CodeBlocks, load_changes, load_surveys, save_changes, save_survey
 from geoseg.ops.metric import Metric, measure_grid
 from geoseg.ops.mmu.balance import Balance
@@ -71,7 +71,7 @@ class _Block:
 
     classes: RasterReader
     grid: GeoBox
-    folder: Path
+    folder: Place
     unit: MinimumUnit
     stage: int = 0
     probabilities: Probabilities | None = None
@@ -127,7 +127,7 @@ class RewriteBlock(_Block):
 
 
 def settle_blocks(
-    folder: str | Path,
+    folder: str | Place,
     grid: GeoBox,
     windows: Iterable[Window],
     unit: MinimumUnit,

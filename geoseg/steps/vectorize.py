@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from geoseg.grid import GeoBox, Window, blocks
 from geoseg.io.arcs import load_all_arcs, save_arcs
 from geoseg.io.atomic import described
 from geoseg.io.base import RasterReader
+from geoseg.io.bucket import Place
 from geoseg.legend import Legend
 from geoseg.ops.arcs import BlockArcs, trace_block
 from geoseg.ops.metric import Metric, measure_grid
@@ -78,7 +78,7 @@ class TraceBlock:
 
     classes: RasterReader
     grid: GeoBox
-    folder: Path
+    folder: Place
     confidence: RasterReader | None = None
     nodata: int | None = 255
     _trace: Tracer = field(init=False, repr=False)
@@ -104,7 +104,7 @@ class TraceBlock:
 
 
 def assemble(
-    folder: str | Path,
+    folder: str | Place,
     grid: GeoBox,
     windows: Iterable[Window],
     *,

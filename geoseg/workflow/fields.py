@@ -25,6 +25,7 @@ from geoseg.workflow.units import Area, Duration, Length, Size
 
 T = TypeVar("T")
 _SLUG = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+_IN_STORE = r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^/]+)+/?"
 _BAND = r"[A-Za-z][A-Za-z0-9_]*"
 _PIXELS = re.compile(r"\s*([0-9]{1,9})\s*px\s*", re.IGNORECASE)
 _WKT = (
@@ -108,6 +109,29 @@ def _directory(value: object) -> str:
         raise UnfitError("expected a folder of this machine, or one that is mounted", show(path))
     for _ in parse_template(path):
         pass
+    return path
+
+
+def _output(value: object) -> str:
+    path = _path(value)
+    if not path.startswith("s3://"):
+        return _directory(path)
+    if not re.fullmatch(_IN_STORE, path):
+        raise UnfitError(
+            "expected s3://bucket/folder",
+            show(path),
+            hint="a bucket has 3 to 63 small letters, digits, dots and hyphens; keys belong in the "
+            "environment",
+        )
+    for _ in parse_template(path):
+        pass
+    return path
+
+
+def _work(value: object) -> str:
+    path = _output(value)
+    if "{" in path:
+        raise UnfitError("expected a path without braces", show(path))
     return path
 
 
@@ -271,10 +295,21 @@ ScenePath = Annotated[
     PlainValidator(_scene_path),
     _schema("string", minLength=1, examples=["scenes/*.tif", "scenes/{scene}/B04.jp2"]),
 ]
+_TEMPLATES = ["products/{scene}", "products/{date:%Y-%m-%d}"]
+OutputTemplate = Annotated[
+    str,
+    PlainValidator(_output),
+    _schema("string", minLength=1, examples=[*_TEMPLATES, "s3://bucket/maps/{scene}"]),
+]
+WorkPlace = Annotated[
+    str,
+    PlainValidator(_work),
+    _schema("string", minLength=1, examples=["/scratch/geoseg", "s3://bucket/work"]),
+]
 DirectoryTemplate = Annotated[
     str,
     PlainValidator(_directory),
-    _schema("string", minLength=1, examples=["products/{scene}", "products/{date:%Y-%m-%d}"]),
+    _schema("string", minLength=1, examples=_TEMPLATES),
 ]
 BandName = Annotated[
     str,

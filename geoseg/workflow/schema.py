@@ -22,12 +22,13 @@ from geoseg.workflow.faults import UnfitError, show
 from geoseg.workflow.fields import (
     AutoPixels,
     Dashboard,
-    DirectoryTemplate,
     FilePath,
     Memory,
     OrElse,
+    OutputTemplate,
     SomeAutoPixels,
     Span,
+    WorkPlace,
 )
 from geoseg.workflow.grid import GridChoice
 from geoseg.workflow.inputs import AreaOfProducts, Input
@@ -99,9 +100,10 @@ class Raster(Section):
 class Output(Section):
     """Products and their folder."""
 
-    directory: DirectoryTemplate
+    directory: OutputTemplate
     """Folder of the products. {scene}, {date:%Y-%m-%d}, {name} (of the workflow) and {stem} (of
-    the scene's file) are filled in. Relative to the folder that geoseg is started in."""
+    the scene's file) are filled in. Relative to the folder that geoseg is started in. Or a place
+    in a store that speaks S3: s3://bucket/maps/{scene}."""
     raster: Raster = Raster()
     """Raster products."""
     vector: Annotated[OptionalVector, BeforeValidator(expand_vector)] = Vector()
@@ -195,6 +197,9 @@ class RunRules(Section):
     """How often a failed block is tried again."""
     block_timeout: Annotated[Span, AfterValidator(_some_time)] = Duration(3, "h")
     """A block that takes longer has failed: what it reads hangs."""
+    work: WorkPlace | None = None
+    """Where blocks are kept until the products are made: a folder that all workers see under the
+    same name, or s3://bucket/folder. Beside the products without."""
 
 
 _SEGMENTING = (

@@ -32,6 +32,8 @@ NO_PIXELS = {
     "geoseg.redaction": "tells",
     "geoseg.io": "a floor",
     "geoseg.io.atomic": "moves bytes",
+    "geoseg.io.bucket": "moves bytes",
+    "geoseg.io.bucket_client": "moves bytes",
     "geoseg.io.columns": "names of columns of products",
     "geoseg.io.gates": "waits",
     "geoseg.io.names": "what bands are called, which is part of the scene",
