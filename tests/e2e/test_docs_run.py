@@ -1,4 +1,4 @@
-"""Pages that are done as they are written: every block marked so, in order, in an empty folder."""
+"""Pages that are done: every block of code in order, in a folder that has what the page takes for given."""
 
 import re
 import subprocess
@@ -9,12 +9,21 @@ import pytest
 import torch
 from conftest import ROOT
 from doc_blocks import PAGES, Block, blocks_of, lines_of, words_of
+from doc_desks import DESKS, Desk, write_stock
+from doc_lines import before, left_out, rewritten
 
 import geoseg.cli
 from geoseg.run.cluster import ClusterSpec, connect
 
 pytestmark = pytest.mark.cluster
-DONE = [page for page in PAGES if any(block.mark == "run" for block in blocks_of(page))]
+
+
+def done_here(block: Block) -> bool:
+    """Whether a block is run by this file; of YAML see test_docs_workflows.py."""
+    return block.is_code and block.language != "yaml" and block.mark in ("", "run")
+
+
+DONE = [page for page in PAGES if any(done_here(block) for block in blocks_of(page))]
 
 
 @pytest.fixture(scope="module")
@@ -27,29 +36,45 @@ def scheduler():
     torch.set_num_threads(before)
 
 
+@pytest.fixture(scope="module")
+def stock(scheduler, tmp_path_factory):
+    """Scenes and products that pages share."""
+    folder = tmp_path_factory.mktemp("stock")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        write_stock(scheduler)
+    return folder
+
+
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """An empty folder that stands for the folder of the repository: what pages read is in it."""
-    for name in ("docs", "workflows"):
+    """An empty folder that stands for that of the repository: what pages read is in it."""
+    for name in ("docs", "workflows", "benchmarks", "scripts", "catalogs"):
         (tmp_path / name).symlink_to(ROOT / name)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     return tmp_path
 
 
 class Doing:
     """Does the blocks of a page; remembers what the last commands said."""
 
-    def __init__(self, capfd, scheduler: str) -> None:
-        self.capfd, self.scheduler, self.said = capfd, scheduler, ""
+    def __init__(self, page: Path, capfd, scheduler: str) -> None:
+        self.page, self.capfd, self.scheduler, self.said = page, capfd, scheduler, ""
+        self.names = {"__name__": "__main__"}
 
     def run(self, block: Block) -> None:
         self.said = ""
         if block.language == "python":
-            exec(compile(block.text, block.name, "exec"), {"__name__": "__main__"})  # noqa: S102 (ours)
+            before(self.page.stem, block.text, self.scheduler, self.names)
+            exec(compile(block.text, block.name, "exec"), self.names)  # noqa: S102 (ours)
             self._hear()
             return
         for line in lines_of(block.text):
-            self._line(line, block)
+            if left_out(line) is None:
+                before(self.page.stem, line, self.scheduler, self.names)
+                self._line(rewritten(line), block)
         self._hear()
 
     def _line(self, line: str, block: Block) -> None:
@@ -64,7 +89,7 @@ class Doing:
             more = ["--set", f"cluster.address={self.scheduler}"]
             code = geoseg.cli.run([*made, *(more if made[0] in ("run", "predict") else ())])
             told = self.capfd.readouterr()
-            assert code == 0, f"{block.name}: {line}\n{told.err}"
+            assert code == 0, f"{block.name}: {line}\n{told.out}\n{told.err}"
             self.said += told.err + ("" if file else told.out)
             if file:
                 Path(file).write_text(told.out)
@@ -86,12 +111,16 @@ class Doing:
 
 
 @pytest.mark.parametrize("page", DONE, ids=lambda page: page.stem)
-def test_the_page_works_as_it_is_written(page, place, scheduler, capfd):
-    doing = Doing(capfd, scheduler)
-    for block in blocks_of(page):
+def test_the_page_works_as_it_is_written(page, place, stock, scheduler, capfd):
+    blocks = blocks_of(page)
+    if not any(block.mark == "run" for block in blocks):
+        assert page.stem in DESKS, "say in tests/doc_desks.py what the page takes for given"
+        DESKS[page.stem](Desk(stock, place))
+    doing = Doing(page, capfd, scheduler)
+    for block in blocks:
         if (name := block.value_of("file")) is not None:
             (place / name).write_text(block.text)
-        elif block.mark == "run":
+        elif done_here(block):
             doing.run(block)
         elif block.mark == "output":
             doing.compare(block)

@@ -11,9 +11,9 @@ import pytest
 import rasterio
 import rioxarray
 import xarray as xr
-from packages import BANDS, write_package
+from array_cases import by_orbit, nameless, unplaced, write_bands
+from packages import write_package
 from range_server import serving
-from rasters import write
 
 import geoseg
 from geoseg.errors import GeosegError, InputError, ModelError, SceneError
@@ -35,16 +35,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory):
-    """Six bands of reflectance x 10000 with noise, nodata in a corner and in single pixels."""
-    random = np.random.default_rng(3)
-    coarse = random.integers(200, 4000, (6, 15, 18))
-    values = np.kron(coarse, np.ones((15, 15)))[:, : SHAPE[0], : SHAPE[1]]
-    values = (values + random.normal(0, 150, values.shape)).clip(1, 9000).astype(np.uint16)
-    values[:, :60, :80] = 0
-    values[2, random.integers(0, SHAPE[0], 40), random.integers(0, SHAPE[1], 40)] = 0
-    path = tmp_path_factory.mktemp("scene") / "scene_20240615.tif"
-    scaled = {"scales": (1e-4,) * 6, "offsets": (0.0,) * 6}
-    return write(path, values, nodata=0, names=BANDS, **scaled)
+    return write_bands(tmp_path_factory.mktemp("scene") / "scene_20240615.tif", SHAPE)
 
 
 @pytest.fixture(scope="module")
@@ -334,20 +325,6 @@ def test_areas_and_colours_are_those_of_the_run(product):
 def test_polygons_of_an_opened_product_have_its_names(product):
     frame = geoseg.vectorize(geoseg.open(product).classes[100:200, 100:200]).to_geopandas()
     assert set(frame.class_name) <= set(LEGENDS["landcover"].names)
-
-
-def unplaced(array):
-    return array.drop_vars("spatial_ref")
-
-
-def by_orbit(array):
-    return xr.concat([array, array], "orbit")
-
-
-def nameless(array):
-    array = array.copy()
-    del array.attrs["long_name"]
-    return array
 
 
 @pytest.mark.parametrize(
