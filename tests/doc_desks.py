@@ -9,10 +9,13 @@ import geopandas
 import numpy as np
 import pyogrio
 import rasterio
+import rioxarray
 import shapely
+import xarray as xr
 from PIL import Image
 
 import geoseg.cli
+from geoseg.io.reviews import Review, add_review, now
 from geoseg.models.registry import find
 
 SCENE = "--size 256 --seed 4 --no-clouds --quiet"
@@ -94,7 +97,8 @@ class Desk:
             "model": "landcover-s2",
             "output": {"directory": f"products/{Path(name).stem}/{{scene}}"},
         }
-        self.copy("scene", "scene")
+        if not (self.place / "scene").exists():
+            self.copy("scene", "scene")
         self.write(name, json.dumps(data | keys))
 
     def chips(self, *parts: str) -> None:
@@ -110,6 +114,7 @@ class Desk:
 
 def readme(desk: Desk) -> None:
     desk.put(scene_dot_tif="scene/scene.tif", products__quickstart="june", FOLDER="later")
+    desk.put(scene="scene")
     desk.put(classes_dot_tif="june/classes.tif", polygons_dot_gpkg="june/polygons.gpkg")
     desk.put(BEFORE="june", AFTER="september", RUN_A="june", RUN_B="september", ALERTS="alerts")
     desk.write(
@@ -125,8 +130,8 @@ def readme(desk: Desk) -> None:
     desk.put(ortho_dot_tif="scene/scene.tif")
     desk.chips("images", "masks")
     (desk.place / "masks/one.png").unlink()
-    desk.copy("june", "products/june/one")
-    desk.copy("september", "products/september/one")
+    desk.copy("june", "products/2024-06/one")
+    desk.copy("september", "products/2024-09/one")
 
 
 def dated(desk: Desk, *days: str) -> None:
@@ -165,8 +170,7 @@ def labels(desk: Desk) -> None:
     desk.copy("scene/truth.tif", "b/two.tif")
     with rasterio.open(desk.place / "b/two.tif", "r+") as file:  # another place, other labels
         file.transform @= rasterio.Affine.translation(5000, 0)
-        coarse = np.random.default_rng(0).integers(1, 7, (32, 32), np.uint8)
-        file.write(np.kron(coarse, np.ones((8, 8), np.uint8)), 1)
+        file.write(np.random.default_rng(0).integers(1, 7, file.shape, np.uint8), 1)
     desk.write("chips.csv", "chip,location\none.tif,here\ntwo.tif,there\n")
     desk.vectors("anna.gpkg", desk.fields(), **{"class": list(LEGEND[:4])})
     desk.vectors("ben.gpkg", desk.fields(shift=20), **{"class": list(LEGEND[:4])})
@@ -176,6 +180,8 @@ def labels(desk: Desk) -> None:
 
 def qgis(desk: Desk) -> None:
     desk.put(out="june", map_dot_tif="scene/truth.tif", polygons_dot_gpkg="june/polygons.gpkg")
+    with rasterio.open(desk.place / "map.tif", "r+") as file:  # codes of ESA WorldCover
+        file.write(file.read(1) * (file.read(1) < 7) * 10, 1)
     desk.legend("my-legend.csv")
     desk.vectors("parcels.gpkg", desk.fields(), use=list(LEGEND[:4]))
 
@@ -198,6 +204,9 @@ def schedules(desk: Desk) -> None:
 def view(desk: Desk) -> None:
     dated(desk, "2024-05-01", "2024-08-01")
     desk.copy("alerts", "monitoring/alerts")
+    polygons = desk.place / "monitoring/alerts/alerts.gpkg"
+    first = pyogrio.read_dataframe(polygons, layer="alerts", max_features=1).alert_id[0]
+    add_review(polygons, Review("alerts", first, 1, "accepted", "", "", "anna", now()))
 
 
 def water(desk: Desk) -> None:
@@ -207,9 +216,9 @@ def water(desk: Desk) -> None:
 
 
 def land_use(desk: Desk) -> None:
-    for year, source in (("2018", "june"), ("2019", "september"), ("2020", "june")):
+    for year, source in (("2019-06", "june"), ("2020-09", "september")):
         desk.copy(source, f"products/{year}")
-    desk.vectors("units.gpkg", desk.fields(), name=list("abcd"))
+    desk.vectors("districts.gpkg", desk.fields(), district=list("abcd"))
 
 
 def only(**files: str) -> Callable[[Desk], None]:
@@ -234,7 +243,7 @@ DESKS: dict[str, Callable[[Desk], None]] = {
     "training": training,
     "view": view,
     "water": water,
-    "xarray": only(products__quickstart="june"),
+    "xarray": only(products__quickstart="june", scene="scene"),
 }
 """What a page finds where it is done; pages that are done as they are written find nothing."""
 
@@ -260,7 +269,18 @@ def write_for_workflows(desk: Desk) -> None:
 
 def filled_points(path: Path) -> None:
     """A sample that somebody has looked at: what was seen is what the map says."""
-    points = pyogrio.read_dataframe(path)
+    points = pyogrio.read_dataframe(path, layer="sample")
     points["reference"] = points["class_name"]
-    layer = pyogrio.list_layers(path)[0][0]
-    pyogrio.write_dataframe(points, path, layer=layer, append=False)
+    path.unlink()
+    points.to_file(path, layer="sample")
+
+
+def opened_scene(folder: Path) -> xr.Dataset:
+    """The sample as odc-stac would load it: a variable a band, and the mask on the same grid."""
+    bands = ("B02", "B03", "B04", "B08", "B11", "B12")
+    with rioxarray.open_rasterio(folder / "scene.tif") as opened:
+        pixels = opened.load()
+    with rioxarray.open_rasterio(folder / "scl.tif") as opened:
+        mask = opened.load()[0].interp_like(pixels, method="nearest")
+    found = {name: pixels[k].drop_vars("band") for k, name in enumerate(bands)}
+    return xr.Dataset(found | {"SCL": mask.drop_vars("band")})

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import ROOT
-from doc_blocks import PAGES, Block, blocks_of, lines_of, words_of
-from doc_desks import DESKS, Desk, write_stock
-from doc_lines import before, left_out, rewritten
+from doc_blocks import PAGES, Block, all_blocks, blocks_of, lines_of, words_of
+from doc_desks import DESKS, Desk, write_for_workflows, write_stock
+from doc_lines import INSTEAD, before, left_out, rewritten
+from doc_workflows import trains, written
 
 import geoseg.cli
 from geoseg.run.cluster import ClusterSpec, connect
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.cluster
 
 
 def done_here(block: Block) -> bool:
-    """Whether a block is run by this file; of YAML see test_docs_workflows.py."""
+    """Whether a block of commands or of Python is run."""
     return block.is_code and block.language != "yaml" and block.mark in ("", "run")
 
 
@@ -128,3 +129,49 @@ def test_the_page_works_as_it_is_written(page, place, stock, scheduler, capfd):
 
 def test_the_pages_that_must_be_done_are():
     assert {"land-cover", "water", "deforestation", "drone", "how-to"} <= {p.stem for p in DONE}
+
+
+PLANNED = [
+    block
+    for block in all_blocks()
+    if block.language == "yaml" and block.mark.partition(":")[0] in ("", "in")
+]
+
+
+@pytest.fixture(scope="module")
+def for_workflows(stock, tmp_path_factory):
+    """A folder that has the scenes, labels and models which workflows name."""
+    folder = tmp_path_factory.mktemp("workflows")
+    write_for_workflows(Desk(stock, folder))
+    return folder
+
+
+@pytest.mark.parametrize("block", PLANNED, ids=lambda block: block.name)
+def test_a_workflow_is_planned_on_scenes(block, for_workflows, monkeypatch, capfd):
+    monkeypatch.chdir(for_workflows)
+    path = written(block, for_workflows)
+    more = [word for key in INSTEAD if key in path.read_text() for word in INSTEAD[key]]
+    words = ["train", str(path), "--plan"] if trains(path) else ["plan", str(path)]
+    assert geoseg.cli.run([*words, *more]) == 0, capfd.readouterr().err
+    told = capfd.readouterr().out
+    assert "labelled px" in told if trains(path) else "blocks" in told
+
+
+def test_no_block_of_code_is_neither_done_nor_left_out_for_a_reason():
+    """Commands, Python and workflows are run here, elsewhere as the mark says, or say why not."""
+    elsewhere = {
+        "quickstart-command": ".ci/run", "test-command": ".ci/run",
+        "fine-tuning-command": "tests/e2e/test_fine_tuning.py",
+        "fine-tuning-workflow": "tests/e2e/test_fine_tuning.py",
+    }  # fmt: skip
+    code = [block for block in all_blocks() if block.is_code]
+    left = [block for block in code if block.value_of("skip") is not None]
+    for block in code:
+        if block in left:
+            assert len(block.value_of("skip").split()) >= 3, block.name
+        elif block.mark in elsewhere:
+            assert block.mark in (ROOT / elsewhere[block.mark]).read_text("utf-8"), block.name
+        else:
+            assert done_here(block) or block in PLANNED or block.value_of("file"), block.name
+    assert len(code) > 120
+    assert len(left) < len(code) / 5, "most of what readers are shown must be run"

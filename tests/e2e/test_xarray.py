@@ -1,8 +1,12 @@
 """Products as xarray datasets, and models over xarrays, against a run over the same numbers."""
 
 import json
+import os
 import pickle
 import shutil
+import subprocess
+import sys
+import tomllib
 
 import cloudpickle
 import dask
@@ -12,6 +16,7 @@ import rasterio
 import rioxarray
 import xarray as xr
 from array_cases import by_orbit, nameless, unplaced, write_bands
+from conftest import ROOT
 from packages import write_package
 from range_server import serving
 
@@ -207,6 +212,38 @@ def test_a_product_is_a_dataset_with_its_legend_place_time_and_origin(product):
     )
     assert found.attrs["lineage"] == "Segmented with tiny 1.0.0"
     assert found.quality.dtype == np.uint8
+
+
+OPENS = """
+import sys, xarray as xr
+assert "geoseg" in xr.backends.list_engines()
+assert "geoseg.io.product_dataset" not in sys.modules, "who opens other files waits for none of it"
+found = xr.open_dataset(sys.argv[1], engine="geoseg")
+print(found.classes.geoseg.legend.names[0], dict(found.sizes)["x"])
+print(*xr.open_dataset(sys.argv[1], drop_variables="classes", chunks={}).data_vars)
+print(xr.open_dataset(sys.argv[1] + "/item.json", engine="geoseg").classes.shape)
+"""
+
+
+def test_xarray_finds_the_backend_by_itself(product, tmp_path):
+    """As an installation tells xarray of it: by the entry point that pyproject.toml names."""
+    told = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    (name, target), = told["entry-points"]["xarray.backends"].items()
+    installed = tmp_path / "geoseg-0.1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: geoseg\nVersion: 0.1.0\n")
+    (installed / "entry_points.txt").write_text(f"[xarray.backends]\n{name} = {target}\n")
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    done = subprocess.run(
+        [sys.executable, "-c", OPENS, str(product)], cwd=tmp_path, check=False,
+        env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    first, second, third = done.stdout.splitlines()
+    assert first == "Water 260"
+    assert "confidence" in second.split()
+    assert "classes" not in second.split()
+    assert third == str(SHAPE)
 
 
 def test_windows_steps_and_copies_are_those_of_the_file(product):
