@@ -28,6 +28,7 @@ from geoseg.cli.options import (
     ModelOption,
     Quiet,
     Settings,
+    Silent,
     WorkflowFile,
     print_json,
     reporter,
@@ -139,7 +140,7 @@ def validate(
     workflows: Annotated[list[Path], typer.Argument(help="Workflow files.", show_default=False)],
     settings: Settings = None,
     as_json: AsJson = False,
-    quiet: Quiet = False,
+    quiet: Silent = False,
 ) -> None:
     """Check workflow files, those that train too, word by word. Opens no scene."""
     from dataclasses import asdict
@@ -213,6 +214,7 @@ def sample(
     seed: Annotated[int, typer.Option(help="The same seed gives the same scene.")] = 7,
     date: Annotated[int, typer.Option(help="1, or 2 with clearings and a flood.")] = 1,
     clouds: Annotated[bool, typer.Option(help="With clouds and their shadows.")] = True,
+    as_json: AsJson = False,
     log_json: LogJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -226,7 +228,10 @@ def sample(
         )
     finally:
         teller.close()
-    typer.echo(str(path))
+    if as_json:
+        print_json({"scene": path, "catalog": path.with_name("catalog.json")})
+    else:
+        typer.echo(str(path))
 
 
 @app.command()

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from geoseg.cli.options import model_names
+from geoseg.cli.options import AsJson, Silent, model_names, print_json
 
 if TYPE_CHECKING:
     from geoseg.api.starter import Start
@@ -52,6 +53,8 @@ def init(
         bool | None,
         typer.Option("--ask/--no-ask", help="Ask for what is not given; on terminals it does."),
     ] = None,
+    as_json: AsJson = False,
+    quiet: Silent = False,
 ) -> None:
     """Write a commented workflow to start from; on a terminal, after a few questions."""
     from geoseg.api.starter import Start, write_workflow
@@ -60,7 +63,8 @@ def init(
     start = _outlined(start, "all" if classes is None else classes)
     if min_area is not None:
         start = replace(start, min_area=min_area)
-    if ask or (ask is None and sys.stdin.isatty() and sys.stdout.isatty()):
+    silent = as_json or quiet  # who wants no words wants no questions
+    if ask or (ask is None and not silent and sys.stdin.isatty() and sys.stdout.isatty()):
         given = {
             "place": scene is not None or catalog is not None,
             "model": model is not None,
@@ -70,7 +74,10 @@ def init(
         }
         start = _asked(path, start, {name for name, known in given.items() if known})
     write_workflow(path, start)
-    typer.echo(f"{path}: written; next: geoseg plan {path}")
+    if as_json:
+        print_json({"workflow": path})
+    elif not quiet:
+        typer.echo(f"{path}: written; next: geoseg plan {shlex.quote(str(path))}")
 
 
 def _outlined(start: Start, answer: str) -> Start:

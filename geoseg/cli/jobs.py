@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from geoseg.cli.options import AsJson, LogJson, Quiet, WorkflowFile, print_json, reporter
+from geoseg.cli.options import AsJson, LogJson, Silent, WorkflowFile, print_json, reporter
 
 Target = Annotated[
     Path, typer.Argument(help="A workflow, an output folder, or one above.", show_default=False)
@@ -51,7 +51,7 @@ def status(
         bool, typer.Option("--notify", help="Tell of silence, as the workflow says.")
     ] = False,
     as_json: AsJson = False,
-    quiet: Quiet = False,
+    quiet: Silent = False,
 ) -> None:
     """Say how far a run is, how it ended, and when there was a good one; from any terminal.
 
@@ -98,7 +98,7 @@ def clean(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     as_json: AsJson = False,
     log_json: LogJson = False,
-    quiet: Quiet = False,
+    quiet: Silent = False,
 ) -> None:
     """Remove products that are no longer kept; the newest always stay, and so do other files."""
     from geoseg.api.cleaning import clean as clean_products
@@ -134,6 +134,8 @@ def schedule(
         bool, typer.Option("--install", help="Install it for this user, do not only print.")
     ] = False,
     remove: Annotated[bool, typer.Option("--remove", help="Take out what was installed.")] = False,
+    as_json: AsJson = False,
+    quiet: Silent = False,
 ) -> None:
     """Print what makes a workflow run night after night: systemd timers or cron lines."""
     from geoseg.api import scheduling
@@ -144,10 +146,18 @@ def schedule(
     planned = scheduling.plan_schedule(workflow, every=every.value, at=at, directory=directory)
     if install or remove:
         put = scheduling.install_cron if kind is Kind.cron else scheduling.install_systemd
-        for line in put(planned, remove=remove):
-            typer.echo(line)
-    elif kind is Kind.cron:
+        done = put(planned, remove=remove)
+        if as_json:
+            print_json({"done": done})
+        elif not quiet:
+            typer.echo("\n".join(done))
+        return
+    folder = scheduling.unit_folder()
+    units = scheduling.systemd_units(planned) if kind is Kind.systemd else {}
+    if as_json:
+        lines = [] if units else scheduling.cron_lines(planned).splitlines()
+        print_json({"units": {str(folder / name): units[name] for name in units}, "cron": lines})
+    elif not units:
         typer.echo(scheduling.cron_lines(planned), nl=False)
-    else:
-        for name, text in scheduling.systemd_units(planned).items():
-            typer.echo(f"# {scheduling.unit_folder() / name}\n{text}")
+    for name, text in () if as_json else units.items():
+        typer.echo(f"# {folder / name}\n{text}")

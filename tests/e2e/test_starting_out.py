@@ -107,6 +107,47 @@ def test_completion_installs_itself(tmp_path):
     assert "_GEOSEG_COMPLETE" in scripts[0].read_text()
 
 
+@pytest.mark.parametrize("typed", COMPLETIONS)
+def test_bash_completes_with_what_was_installed(typed, tmp_path):
+    """The script as it lies after --install-completion, in a real bash, by the real command."""
+    home = os.environ | {"HOME": str(tmp_path), "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    subprocess.run(
+        [sys.executable, "-m", "geoseg", "--install-completion", "bash"],
+        capture_output=True, check=True, timeout=60, env=home,
+    )  # fmt: skip
+    (script,) = (tmp_path / ".bash_completions").iterdir()
+    words, tools = typed.split(), tmp_path / "bin"
+    tools.mkdir()
+    (tools / "geoseg").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m geoseg "$@"\n')
+    (tools / "geoseg").chmod(0o755)
+    commands = f"""
+source '{tmp_path}/.bashrc'
+COMP_WORDS=({" ".join(words)}) COMP_CWORD={len(words) - 1} COMP_LINE='{typed}'
+_geoseg_completion geoseg
+printf '%s\\n' "${{COMPREPLY[@]}}"
+complete -p geoseg
+"""
+    done = subprocess.run(
+        ["/bin/bash", "--norc", "-c", commands], capture_output=True, text=True, check=False,
+        env=home | {"PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}, timeout=60,
+    )  # fmt: skip
+    *found, registered = done.stdout.splitlines()
+    assert set(found) == COMPLETIONS[typed], done.stderr
+    assert "_geoseg_completion geoseg" in registered
+    assert script.exists()
+
+
+@pytest.mark.parametrize(("shell", "word"), [("zsh", "compdef"), ("fish", "complete --command")])
+def test_other_shells_get_their_script(shell, word):
+    done = subprocess.run(
+        [sys.executable, "-m", "geoseg", "--show-completion", shell],
+        capture_output=True, text=True, check=True, timeout=60,
+        env=os.environ | {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"},
+    )  # fmt: skip
+    assert word in done.stdout
+    assert f"complete_{shell}" in done.stdout
+
+
 def findings(monkeypatch, **changes):
     for name, value in changes.items():
         monkeypatch.setattr(doctor, name, value)

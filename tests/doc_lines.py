@@ -1,0 +1,70 @@
+"""Lines of pages that cannot be done as they stand: why, and what is done instead or before."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from doc_desks import call, filled_points, opened_scene
+
+import geoseg
+
+LEFT_OUT = {
+    "geoseg catalog search earth-search": "asks a server in the network; test_stac_api.py has its own",
+    "geoseg models add dynamicworld": "fetches weights; test_published_models.py does it",
+    "geoseg train workflows/train/fine-tuning.yaml": "test_fine_tuning.py does the whole page",
+    "geoseg view products/": "serves until Ctrl-C; test_view.py does it in a browser",
+    "geoseg models export landcover-s2 landcover.": "takes half a minute; test_exports.py does it",
+    "pip install": "installs; CI's own command does",
+    "pip-audit": "asks a server for advisories",
+}
+"""Beginnings of commands, and why they are not run."""
+
+REWRITTEN = (
+    (r"products/\*/\*", "products/20*/*"),  # what else the page makes lies not as deep
+    (r"^geoseg models add roads\.onnx", "geoseg models add roads.onnx --name roads"),
+    (r"\bCATALOG ITEM\b", "FOLDER/catalog.json"),
+    (r"\bCATALOG\b", "FOLDER/catalog.json"),
+    (r" --install$", ""),  # what this machine does at night is not ours to change
+    (r"(geoseg (?:plan|run) my\.yaml.*)", r"\1 --set input.size=256"),
+    (r"^geoseg train (\S*quickstart\.yaml)$", r"geoseg train \1 --set training.steps=4"),
+)
+"""What tests do in place of a line; pages are for large scenes, and have names for what is meant."""
+
+INSTEAD = {
+    "catalog: earth-search": (
+        "--set", "input.catalog=scene/catalog.json", "--set", "input.collections=[]",
+        "--set", "input.time=2024-06-01/2024-06-30",
+    ),
+    "*.SAFE": ("--set", "input.path=scenes/*.tif", "--set", "input.mask=null"),
+}  # fmt: skip
+"""Settings for workflows whose scenes lie on servers, or are many gigabytes, by words in them."""
+
+
+def left_out(line: str) -> str | None:
+    """Why a line is not run; None where it is."""
+    return next((why for begin, why in LEFT_OUT.items() if line.startswith(begin)), None)
+
+
+def rewritten(line: str) -> str:
+    for pattern, instead in REWRITTEN:
+        line = re.sub(pattern, instead, line)
+    return line
+
+
+def before(page: str, line: str, scheduler: str, names: dict[str, Any]) -> None:
+    """What somebody does between two commands of a page."""
+    if line.startswith("geoseg evaluate areas"):
+        if not Path(line.split()[3]).exists():
+            call(f"evaluate design {line.split()[4]} {line.split()[3]} --points 120 --minimum 10")
+        filled_points(Path(line.split()[3]))
+    if line.startswith("geoseg schedule my.yaml"):
+        with Path("my.yaml").open("a") as file:
+            file.write("monitor: {keep: 90 d, max_age: 8 d}\n")
+    if page == "README" and "geoseg.run(" in line:
+        with Path("my.yaml").open("a") as file:
+            file.write(f"cluster: {{address: '{scheduler}'}}\n")
+        Path("my.yaml").write_text(Path("my.yaml").read_text().replace("1024", "256"))
+    if "scene.geoseg.predict" in line:
+        names |= {"geoseg": geoseg, "scene": opened_scene(Path("scene"))}
+    if "models add roads.onnx" in line:
+        call("models export landcover-s2 roads.onnx")
