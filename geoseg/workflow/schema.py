@@ -200,6 +200,11 @@ class RunRules(Section):
     work: WorkPlace | None = None
     """Where blocks are kept until the products are made: a folder that all workers see under the
     same name, or s3://bucket/folder. Beside the products without."""
+    scenes_at_once: Literal["auto"] | Annotated[int, Field(ge=1, le=1000)] = "auto"
+    """Scenes that are under way at once: auto takes so many that no worker waits for the next one;
+    1 does one after the other. Products are the same."""
+    priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
+    """Of two runs that share a cluster the blocks of the one with the higher number go first."""
 
 
 _SEGMENTING = (
