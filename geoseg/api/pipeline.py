@@ -20,6 +20,7 @@ from geoseg.api.holding import STATE, held
 from geoseg.api.holes import Holes
 from geoseg.api.jobs import RefineJob, SegmentJob, WorkFolder, fills, make_stores
 from geoseg.api.looking import Numbers, look_at
+from geoseg.api.observing import Observing, observed
 from geoseg.api.places import check_folder
 from geoseg.api.planning import RunPlan, SceneTask
 from geoseg.api.results import RunResult, SceneResult
@@ -34,7 +35,6 @@ from geoseg.run.loop import OnError, Summary, run_blocks
 from geoseg.run.on_dask import OnDask
 from geoseg.run.reporter import Reporter, Several
 from geoseg.run.resources import available_cores
-from geoseg.run.status import StatusFile
 
 if TYPE_CHECKING:
     from geoseg.api.products import Products
@@ -66,9 +66,11 @@ def run_plan(
         with ExitStack() as stack:
             for folder in _outputs(plan, diary):
                 stack.enter_context(held(folder))
-            run = _Run(plan, reporter, stack, diary, force=force)
-            results = run.results()
-            diary.tell(after_scenes(plan, results, reporter))
+            with observed(plan, diary.ledger.root, reporter) as watch:
+                run = _Run(plan, watch, stack, diary, force=force)
+                results = run.results()
+                diary.tell(after_scenes(plan, results, reporter))
+                watch.results(results)
             diary.finish(results)
     warnings = (*plan.warnings, *run.warnings, *diary.warnings)
     result = RunResult(plan.workflow.name, results, warnings)
@@ -87,13 +89,13 @@ class _Run:
     """One run of a plan; the cluster starts when the first scene needs it."""
 
     def __init__(
-        self, plan: RunPlan, reporter: Reporter, stack: ExitStack, diary: Diary, *, force: bool
+        self, plan: RunPlan, watch: Observing, stack: ExitStack, diary: Diary, *, force: bool
     ) -> None:
-        self.plan, self.reporter, self.force = plan, reporter, force
-        self._stack, self._diary = stack, diary
+        self.plan, self.reporter, self.force = plan, watch.reporter, force
+        self._stack, self._diary, self._watch = stack, diary, watch
         self._connected: Future[Connected] | None = None
         self._begun, self._start = perf_counter(), 0.0
-        self._engines = Engines(plan, reporter, force=force)
+        self._engines = Engines(plan, self.reporter, force=force)
         self._told = False
         self.warnings: list[str] = []
 
@@ -159,15 +161,15 @@ class _Run:
     ) -> SceneResult:
         """A scene that there is something to do for, with its status for other terminals."""
         work = self._work_folder(task, made_from)
-        status = StatusFile(work.root)
+        seen = self._watch.scene(task, work.root)
         try:
-            reporter = Several([self.reporter, status])
+            reporter = Several([self.reporter, seen])
             self._engines.keep(task, made_from.engine)
             record, holes = self._make(task, products, made_from, work, executor, reporter, looked)
         except BaseException as error:
-            status.ended("failed" if isinstance(error, Exception) else "stopped", str(error))
+            seen.broken(error)
             raise
-        status.done(f"products are made; {holes}" if holes else "all products are made")
+        seen.made(products.paths(), holes)
         self._diary.made(task, made_from, record, holes)
         return SceneResult(
             task.plan.scene.id,
@@ -353,6 +355,7 @@ class _Run:
                 blocks=self.plan.blocks,
                 dashboard=connected.dashboard_link,
             )
+            self._watch.connected(connected.client)
         retries = self.plan.workflow.run.retries
         return OnDask(connected.client, retries=retries, timeout=self._patience)
 

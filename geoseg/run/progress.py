@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import IO, Any, Literal
@@ -168,6 +169,11 @@ class JsonLines:
         """Event ``done``."""
         self._say("done", text=text)
 
+    def event(self, event: Mapping[str, Any]) -> None:
+        """As it is; messages and warnings are told without it."""
+        if event["event"] not in ("message", "warning"):
+            self._write(event)
+
     def close(self) -> None:
         """Nothing to let go of."""
 
@@ -184,6 +190,10 @@ class JsonLines:
 
     def _say(self, event: str, **values: Any) -> None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        self._write({"time": now, "event": event, **values})
+
+    def _write(self, event: Mapping[str, Any]) -> None:
         with suppress(OSError, ValueError):
-            line = json.dumps({"time": now, "event": event, **values})
-            print(line, file=self._stream, flush=True)
+            # In one piece: others may write at the same time.
+            self._stream.write(json.dumps(event) + "\n")
+            self._stream.flush()
