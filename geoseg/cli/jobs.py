@@ -55,11 +55,13 @@ def status(
 ) -> None:
     """Say how far a run is, how it ended, and when there was a good one; from any terminal.
 
+    Of a run of many scenes: how many are done, which are under way, how fast it goes.
+
     Exits with 1 where the last good run is older than --max-age, or than monitor.max_age.
     """
     from geoseg.api.health import check_health
-    from geoseg.api.states import find_states
-    from geoseg.cli.show import show_states
+    from geoseg.api.states import find_runs, find_states
+    from geoseg.cli.show import show_runs, show_states
     from geoseg.errors import InputError
     from geoseg.workflow.monitor import span_of
 
@@ -71,19 +73,23 @@ def status(
     finally:
         teller.close()
     folder = target if target.is_dir() else Path(health[0].root)
+    runs = find_runs(folder)
     try:
         states = find_states(folder)
     except InputError:
-        if target.is_dir() and not health and not max_age:
+        if target.is_dir() and not health and not max_age and not runs:
             raise
         states = []
     if not target.is_dir():  # hundreds of finished nights say nothing
         states = [state for state in states if state["state"] != "done"]
     if as_json:
         found = [{**asdict(one), "silent": one.silent} for one in health]
-        print_json({"outputs": states, "workflows": found})
+        print_json({"outputs": states, "workflows": found, "runs": runs})
     elif not quiet:
-        show_states(states)
+        show_runs(runs)
+        told = {"done"} if runs else set()  # nor do hundreds of scenes
+        told |= {run["state"] for run in runs} & {"running"}  # which are told of already
+        show_states([state for state in states if state["state"] not in told])
         for one in health:
             typer.echo(str(one))
     raise typer.Exit(1 if any(one.silent for one in health) or (max_age and not health) else 0)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from geoseg.run.pace import clock_text
+
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
@@ -171,6 +173,33 @@ def _combined_line(combined: dict[str, Any]) -> str:
         f"  {len(scenes)} scenes combined by {combined['rule']} {when} the model: "
         f"{', '.join(scenes[:shown])}{more}"
     )
+
+
+_RUN_WORDS = {
+    "made": "made",
+    "there": "up to date",
+    "failed": "failed",
+    "waiting": "waiting",
+}
+
+
+def show_runs(runs: Sequence[dict[str, Any]]) -> None:
+    """A line for each run of many scenes, and one for each scene that is under way."""
+    console = _console()
+    for r in runs:
+        done = r["made"] + r["there"] + r["failed"]
+        line = f"{r['workflow']}: {r['state']}, {done}/{r['scenes']} scenes"
+        told = [f"{r[what]} {word}" for what, word in _RUN_WORDS.items() if r[what]]
+        line += f" ({', '.join(told)})" if told else ""
+        line += f", {r['done_blocks']}/{r['blocks']} blocks"
+        if r["state"] == "running" and r["blocks_per_second"]:
+            line += f", {r['blocks_per_second']:.3g}/s, {clock_text(r['seconds_left'])} left"
+        console.print(f"{line} (updated {r['updated']}) {r['text']}", markup=False)
+        for s in r["in_flight"] if r["state"] == "running" else ():
+            stage = f"{s['stage']} {s['done_blocks']}/{s['blocks']}" if s["stage"] else "begins"
+            console.print(f"  {s['scene']}: {stage}", markup=False)
+        if r["failures"]:
+            console.print(f"  failed: {', '.join(r['failures'])}", markup=False)
 
 
 def show_states(states: Sequence[dict[str, Any]]) -> None:

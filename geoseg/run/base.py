@@ -93,13 +93,14 @@ def tried(outcome: Outcome, times: int) -> Outcome:
 class Stop:
     """Once asked for, no further block is begun; those that run are finished.
 
-    A plain flag: it may be set from any thread, and from a signal handler.
+    ``at_once``: nor are those waited for that run. Plain flags: they may be set from any thread, and
+    from a signal handler.
     """
 
-    __slots__ = ("asked",)
+    __slots__ = ("asked", "at_once")
 
     def __init__(self) -> None:
-        self.asked = False
+        self.asked = self.at_once = False
 
 
 class Executor(Protocol):

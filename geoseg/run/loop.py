@@ -114,9 +114,9 @@ def run_blocks(
 
 
 def _raise_if_stopped(request: StopRequest, summary: Summary, name: str) -> None:
-    if request.signal is not None and summary.left:
+    if request.asked and summary.left:
         raise request.error(
-            f"{name}: stopped by {request.signal.name} with {summary.left} of {summary.blocks} "
+            f"{name}: stopped{request.by} with {summary.left} of {summary.blocks} "
             f"blocks to go; the same command goes on from there"
         )
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import pickle
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from math import floor
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from distributed import CancelledError, Client, Future, KilledWorker, as_completed
 
-from geoseg.errors import ClusterError, ClusterLostError
+from geoseg.errors import ClusterError, ClusterLostError, StoppedError
 from geoseg.grid import Window
 from geoseg.run.base import Failed, Job, Outcome, Stop, tried
 from geoseg.run.on_worker import JobPlugin, WorkerFacts, describe, do_block, stop_job
@@ -39,6 +40,7 @@ class OnDask:
             threads of the cluster, at least 64. Bounds the memory of client and scheduler.
         patience: Seconds to wait for a worker to come back when there is none.
         timeout: Seconds after which a block has failed; None: it is waited for.
+        priority: Of two blocks that wait for a worker the one with the higher goes first.
     """
 
     def __init__(
@@ -50,9 +52,11 @@ class OnDask:
         window: int | None = None,
         patience: float = 60.0,
         timeout: float | None = None,
+        priority: int = 0,
     ) -> None:
         self.client, self.retries, self.resources = client, retries, resources
         self.window, self.patience, self.timeout = window, patience, timeout
+        self.priority = priority
 
     def run(
         self, job: Job, blocks: Iterable[Window], *, stop: Stop | None = None
@@ -128,11 +132,14 @@ class _Try:
     alone: bool = False
 
     @property
-    def name(self) -> str:
-        """The same in every run, and another one for every try."""
+    def name(self) -> tuple[int | str, ...]:
+        """The same in every run, and another one for every try; after the job, a key of Dask's.
+
+        So Dask's dashboard shows one group of tasks for each job.
+        """
         b = self.block
-        again = f"-again{self.number}.{self.unopened}" if self.number or self.unopened else ""
-        return f"{b.y0}-{b.x0}-{b.y1}-{b.x1}{again}"
+        again = (f"again{self.number}.{self.unopened}",) if self.number or self.unopened else ()
+        return (b.y0, b.x0, b.y1, b.x1, *again)
 
 
 class _Running:
@@ -149,6 +156,7 @@ class _Running:
         self._client, self._stop = executor.client, stop
         self._retries, self._patience = executor.retries, executor.patience
         self._plugin, self._resources, self._window = plugin.name, resources, window
+        self._priority = executor.priority
         self._answers: dict[str, Answer] = {}
         self._tries: dict[Future[Any], _Try] = {}
         self._completed = as_completed(loop=self._client.loop)
@@ -157,8 +165,7 @@ class _Running:
         self._fit: list[str] = []
         self._hopeless: Failed | None = None
         self._told = False
-        # Never unsubscribed: a late answer would find nobody, which the client does not take well.
-        self._client.subscribe_topic(plugin.topic, self._hear)
+        _listen(self._client, plugin, self._hear)
 
     def outcomes(self, blocks: Iterable[Window]) -> Iterator[Outcome]:
         waiting = iter(blocks)
@@ -173,6 +180,7 @@ class _Running:
 
     def abandon(self) -> None:
         """Drop what is not answered: queued blocks never run, running ones end unheard."""
+        _listeners(self._client).pop(self._plugin, None)
         if self._tries and _connected(self._client):
             with suppress(OSError, ValueError):
                 self._client.cancel(list(self._tries), force=True)
@@ -199,8 +207,9 @@ class _Running:
             do_block,
             [self._plugin] * len(tries),
             [(t.block.y0, t.block.x0, t.block.y1, t.block.x1) for t in tries],
-            key=[f"{self._plugin}-{t.name}" for t in tries],
+            key=[(self._plugin, *t.name) for t in tries],
             resources=self._resources or None,
+            priority=self._priority,
             workers=self._fit or None,
             allow_other_workers=bool(self._fit),
             retries=0,
@@ -214,6 +223,8 @@ class _Running:
         checked, alone_since = time.monotonic(), None
         while not self._completed.has_ready():
             time.sleep(POLL_SECONDS)
+            if self._stop.at_once:
+                raise StoppedError("stopped at once; finished blocks are kept")
             if self._stop.asked:
                 self._tell_workers()
             now = time.monotonic()
@@ -312,6 +323,30 @@ class _Running:
         if not self._told:
             self._told = True
             self._client.run(stop_job, self._plugin, wait=False, on_error="ignore")
+
+
+Hear = Callable[[tuple[float, tuple[str, bytes]]], None]
+_HEARING: WeakKeyDictionary[Client, dict[str, Hear]] = WeakKeyDictionary()
+
+
+def _listeners(client: Client) -> dict[str, Hear]:
+    """Who hears the answers of each job, of all that run on a cluster at once."""
+    return _HEARING.setdefault(client, {})
+
+
+def _listen(client: Client, plugin: JobPlugin, hear: Hear) -> None:
+    """Let ``hear`` have the answers of a job's blocks."""
+    listeners = _listeners(client)
+    listeners[plugin.name] = hear
+
+    def pass_on(event: tuple[float, tuple[str, str, bytes]]) -> None:
+        when, (name, key, answer) = event
+        hearing = listeners.get(name)
+        if hearing is not None:  # else it comes too late, and nobody waits for it any more
+            hearing((when, (key, answer)))
+
+    # Never unsubscribed: a late answer would find nobody, which the client does not take well.
+    client.subscribe_topic(plugin.topic, pass_on)
 
 
 def _connected(client: Client) -> bool:

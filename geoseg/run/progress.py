@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from threading import Lock
 from typing import IO, Any, Literal
 
 from geoseg.run.pace import Pace, numbers_text, opening_text
@@ -109,10 +110,10 @@ class Plain:
 
 
 class JsonLines:
-    """One JSON object a line for each event. Implements :class:`Reporter`."""
+    """One JSON object a line for each event. Implements :class:`Reporter`; any thread may call."""
 
     def __init__(self, stream: IO[str]) -> None:
-        self._stream = stream
+        self._stream, self._lock = stream, Lock()
         self._name, self._pace = "", Pace(blocks=0, pixels=0)
 
     def started(self, *, scenes: int, blocks: int, dashboard: str | None) -> None:
@@ -193,7 +194,6 @@ class JsonLines:
         self._write({"time": now, "event": event, **values})
 
     def _write(self, event: Mapping[str, Any]) -> None:
-        with suppress(OSError, ValueError):
-            # In one piece: others may write at the same time.
+        with self._lock, suppress(OSError, ValueError):
             self._stream.write(json.dumps(event) + "\n")
             self._stream.flush()

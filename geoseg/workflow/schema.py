@@ -195,6 +195,11 @@ class RunRules(Section):
     """How often a failed block is tried again."""
     block_timeout: Annotated[Span, AfterValidator(_some_time)] = Duration(3, "h")
     """A block that takes longer has failed: what it reads hangs."""
+    scenes_at_once: Literal["auto"] | Annotated[int, Field(ge=1, le=1000)] = "auto"
+    """Scenes that are under way at once: auto takes so many that no worker waits for the next one;
+    1 does one after the other. Products are the same."""
+    priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
+    """Of two runs that share a cluster the blocks of the one with the higher number go first."""
 
 
 _SEGMENTING = (

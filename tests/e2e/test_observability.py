@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -25,7 +26,7 @@ BLOCKS, PIXELS = 12, 420 * 300
 
 
 def get(url):
-    with urllib.request.urlopen(url, timeout=10) as answer:
+    with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 (of our own run)
         return answer.read().decode()
 
 
@@ -69,8 +70,8 @@ class Watched:
         while number(self.scheduler, "geoseg_blocks_total", **done) != BLOCKS:
             assert time.monotonic() < until, self.scheduler
             self.scheduler = metrics(f"{root}/metrics")
-        known = json.loads(get(f"{root}/json/identity.json"))["workers"]
-        ports = [worker["services"]["dashboard"] for worker in known.values()]
+        table = get(f"{root}/info/main/workers.html")
+        ports = sorted(set(re.findall(r"/proxy/(\d+)/", table)))
         self.workers = [metrics(f"http://127.0.0.1:{port}/metrics") for port in ports]
 
 
