@@ -9,13 +9,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from time import perf_counter
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import geoseg
 from geoseg.api.holding import STATE
 from geoseg.api.holes import Holes
 from geoseg.api.results import SceneResult
+from geoseg.io.atomic import write_bytes
 from geoseg.run import traces
+from geoseg.run.dask_report import DaskReport
 from geoseg.run.event_log import Event, EventLog
 from geoseg.run.events import MOST_TEXT, RunEvents, SceneEvents, Sink
 from geoseg.run.reporter import Reporter, Several
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
 LOG = "log"
 """Folder of events inside a state folder; nothing that a run needs to go on is in it."""
 
+PERFORMANCE = "performance.html"
+"""Dask's report in that folder of the output above all scenes."""
+
 _OVERVIEW = {"run_started", "run_ended", "scene_started", "scene_ended"}
 """What stands in the log above all scenes."""
 
@@ -41,7 +46,9 @@ class Observing:
     def __init__(self, plan: RunPlan, root: Path, reporter: Reporter) -> None:
         self.reporter = reporter
         self._begun, self._results = perf_counter(), tuple[SceneResult, ...]()
-        self._logs = Logs(root / STATE / LOG)
+        self._folder = root / STATE / LOG
+        self._logs, self._dask = Logs(self._folder), cast("DaskReport | None", None)
+        self._wants_report = plan.workflow.run.performance_report
         self._metrics = RunMetrics(
             plan.workflow.name,
             scenes=len(plan.tasks),
@@ -67,6 +74,11 @@ class Observing:
     def connected(self, client: Client) -> None:
         """The cluster of the run is there."""
         self._metrics.connect(client)
+        if self._wants_report:
+            try:
+                self._dask = DaskReport(client)
+            except Exception as error:  # noqa: BLE001 (whatever distributed raises: no run needs it)
+                self.reporter.warning(f"run.performance_report: there will be none: {error}")
 
     def scene(self, task: SceneTask, state: Path) -> SceneWatch:
         """There is something to do for a scene, whose state folder is ``state``."""
@@ -93,6 +105,8 @@ class Observing:
 
     def ended(self, error: BaseException | None = None) -> None:
         """The run has ended, by ``error`` or well."""
+        if error is None or isinstance(error, Exception):
+            self._keep_report()
         state = "done" if error is None else "failed" if isinstance(error, Exception) else "stopped"
         self._run.emit(
             "run_ended",
@@ -105,6 +119,15 @@ class Observing:
         self._logs.close()
         if self._traces is not None and self._traces.complaint:
             self.reporter.warning(f"traces: not all were delivered: {self._traces.complaint}")
+
+
+    def _keep_report(self) -> None:
+        if self._dask is None:
+            return
+        try:
+            write_bytes(self._folder / PERFORMANCE, self._dask.page())
+        except Exception as error:  # noqa: BLE001 (a full disk, a scheduler that went: no run needs it)
+            self.reporter.warning(f"run.performance_report: was not kept: {error}")
 
 
 class SceneWatch(Several):
