@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from threading import Lock
 from time import perf_counter
 from typing import Any
+
+from distributed import Client
 
 from geoseg.api.planning import RunPlan
 from geoseg.run.base import Executor
@@ -23,10 +26,13 @@ class Crew:
         plan: What is done.
         reporter: Told once that the run has begun.
         stack: Ends the cluster.
+        tell: Called once with the client of the cluster.
     """
 
-    def __init__(self, plan: RunPlan, reporter: Reporter, stack: ExitStack) -> None:
-        self._plan, self._reporter = plan, reporter
+    def __init__(
+        self, plan: RunPlan, reporter: Reporter, stack: ExitStack, tell: Callable[[Client], None]
+    ) -> None:
+        self._plan, self._reporter, self._tell = plan, reporter, tell
         # Leaving waits for the thread, so that what has been started is always ended.
         self._cluster = stack.enter_context(ExitStack())
         self._beside = stack.enter_context(ThreadPoolExecutor(1, "geoseg-connect"))
@@ -58,6 +64,7 @@ class Crew:
                 blocks=self._plan.blocks,
                 dashboard=connected.dashboard_link,
             )
+            self._tell(connected.client)
         rules = self._plan.workflow.run
         priority = 1000 * rules.priority - order
         if not blocks:

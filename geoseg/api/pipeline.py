@@ -13,6 +13,7 @@ from geoseg.api.crew import Crew
 from geoseg.api.diary import Diary, diary_of, say_what_lacks
 from geoseg.api.engines import Engines
 from geoseg.api.holding import STATE, held
+from geoseg.api.observing import Observing, observed
 from geoseg.api.places import check_folder
 from geoseg.api.planning import RunPlan, SceneTask
 from geoseg.api.publishing import output_root
@@ -57,9 +58,11 @@ def run_plan(
         with ExitStack() as stack:
             for folder in _outputs(plan, diary):
                 stack.enter_context(held(folder))
-            run = _Run(plan, reporter, stack, diary, force=force)
-            results = run.results()
-            diary.tell(after_scenes(plan, results, reporter))
+            with observed(plan, diary.ledger.root, reporter) as watch:
+                run = _Run(plan, watch, stack, diary, force=force)
+                results = run.results()
+                diary.tell(after_scenes(plan, results, reporter))
+                watch.results(results)
             diary.finish(results)
     warnings = (*plan.warnings, *run.warnings, *diary.warnings)
     result = RunResult(plan.workflow.name, results, warnings)
@@ -78,10 +81,10 @@ class _Run:
     """One run of a plan."""
 
     def __init__(
-        self, plan: RunPlan, reporter: Reporter, stack: ExitStack, diary: Diary, *, force: bool
+        self, plan: RunPlan, watch: Observing, stack: ExitStack, diary: Diary, *, force: bool
     ) -> None:
-        self.plan, self._reporter, self._diary = plan, reporter, diary
-        self._stack, self._force = stack, force
+        self.plan, self._reporter, self._diary = plan, watch.reporter, diary
+        self._watch, self._stack, self._force = watch, stack, force
         self.warnings: list[str] = []
         self._results: dict[int, SceneResult] = {}
         self._first: BaseException | None = None
@@ -161,9 +164,11 @@ class _Run:
             raise self._why(request)
 
     def _shared(self, reporter: Reporter, here: Any) -> Shared:
-        crew = Crew(self.plan, reporter, self._stack)
+        crew = Crew(self.plan, reporter, self._stack, self._watch.connected)
         engines = Engines(self.plan, reporter, force=self._force)
-        return Shared(self.plan, crew, engines, self._diary, here, self._force, self.warnings)
+        return Shared(
+            self.plan, crew, engines, self._diary, here, self._watch, self._force, self.warnings
+        )
 
     def _enough(self, shared: Shared, gathering: Gathering) -> bool:
         """Whether the scenes under way keep all workers busy for a while."""

@@ -49,6 +49,7 @@ _FILES: Final = {
     "run.json": "all that is known of the run, for programs",
     "item.json": "the products as a STAC item",
 }
+_PERFORMANCE = (".geoseg/log/performance.html", "how busy workers were, by Dask")
 _GROWING = ("run.json", "item.json")
 """Files whose sizes are not told: one tells times, the other is written last."""
 
@@ -121,7 +122,7 @@ def _scene_report(
         fingerprint=str(record["fingerprint"]),
         version=str(record["geoseg"]),
         where=facts.where_facts(record, place, when),
-        files=sized(folder, _FILES),
+        files=[*sized(folder, _FILES), *_dask_report(record)],
         **_pictures(folder, found, place),
         **_confidence(folder, found, place),
         **_tables(record),
@@ -261,6 +262,13 @@ def _polygons(record: Mapping[str, Any]) -> str:
         f", {told['left_out']:,} ({hectares(told['left_out_ha'], unit=True)}) left out as too small"
     )
     return f"{told['count']:,} polygons{out if told['left_out'] else ''}."
+
+
+def _dask_report(record: Mapping[str, Any]) -> list[ProductFile]:
+    """The page that comes last, when all scenes are done; of many it lies in the folder above."""
+    rules, output = (record["workflow"].get(key) or {} for key in ("run", "output"))
+    wanted = rules.get("performance_report") and "{" not in str(output.get("directory"))
+    return [ProductFile(*_PERFORMANCE, "")] if wanted else []
 
 
 def sized(folder: Path, files: Mapping[str, str]) -> list[ProductFile]:

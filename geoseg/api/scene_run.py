@@ -21,6 +21,7 @@ from geoseg.api.holding import STATE
 from geoseg.api.holes import Holes
 from geoseg.api.jobs import RefineJob, SegmentJob, WorkFolder, fills, make_stores
 from geoseg.api.looking import Numbers, look_at
+from geoseg.api.observing import Observing
 from geoseg.api.places import place_of_blocks
 from geoseg.api.planning import RunPlan, SceneTask
 from geoseg.api.results import SceneResult
@@ -31,7 +32,6 @@ from geoseg.io.staging import store_place
 from geoseg.run.base import Executor
 from geoseg.run.loop import OnError, Summary, run_blocks
 from geoseg.run.reporter import Reporter, Several
-from geoseg.run.status import StatusFile
 
 if TYPE_CHECKING:
     from geoseg.api.products import Products
@@ -56,6 +56,7 @@ class Shared:
         engines: Chooses what computes.
         diary: The ledger's side; only asked by way of ``here``.
         here: Calls something on the thread of the run.
+        watch: Tells others how it goes.
         force: Do again what is finished.
         warnings: What was found to be doubtful, and did not keep a scene from being mapped.
     """
@@ -65,6 +66,7 @@ class Shared:
     engines: Engines
     diary: Diary
     here: Here[Any]
+    watch: Observing
     force: bool
     warnings: list[str]
 
@@ -140,15 +142,15 @@ class SceneRun:
     ) -> SceneResult:
         """A scene that there is something to do for, with its status for other terminals."""
         work = self._work_folder(task, made_from)
-        status = StatusFile(work.root)
+        seen = self._shared.watch.scene(task, work.root)
         try:
-            reporter = Several([self.reporter, status])
+            reporter = Several([self.reporter, seen])
             self._engines.keep(task, made_from.engine)
             record, holes = self._make(task, products, made_from, work, executor, reporter, looked)
         except BaseException as error:
-            status.ended("failed" if isinstance(error, Exception) else "stopped", str(error))
+            seen.broken(error)
             raise
-        status.done(f"products are made; {holes}" if holes else "all products are made")
+        seen.made(products.paths(), holes)
         self._shared.here(lambda: self._diary.made(task, made_from, record, holes))
         return SceneResult(
             task.plan.scene.id,

@@ -24,7 +24,7 @@ def find_states(directory: Path) -> list[dict[str, Any]]:
     """
     if not directory.is_dir():
         raise InputError(f"{directory}: there is no such folder")
-    folders = [path.parent for path in _found(directory, NAME)]
+    folders = [path.parent for path in state_files(directory, NAME)]
     if not folders:
         raise InputError(f"{directory}: no run has written here or up to {DEPTH} folders below")
     return [{"output": str(f.parent), **asdict(read_status(f))} for f in sorted(folders)]
@@ -35,12 +35,12 @@ def find_runs(directory: Path) -> list[dict[str, Any]]:
 
     See :class:`geoseg.run.gathering.ScenesStatus` for what is said of each.
     """
-    found = [read_scenes(path) for path in _found(directory, RUNS.format("*"))]
+    found = [read_scenes(path) for path in state_files(directory, RUNS.format("*"))]
     return [asdict(status) for status in sorted(found, key=lambda one: one.workflow)]
 
 
-def _found(directory: Path, name: str) -> list[Path]:
-    """Files of that name in the state folders at or below ``directory``."""
+def state_files(directory: Path, name: str) -> list[Path]:
+    """Files of that name in the state folders at or below ``directory``, up to ``DEPTH``."""
     return [
         path
         for depth in range(DEPTH + 1)

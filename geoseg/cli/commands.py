@@ -16,6 +16,7 @@ from geoseg.cli.catalog import catalog
 from geoseg.cli.change import change
 from geoseg.cli.diff import diff
 from geoseg.cli.evaluate import evaluate
+from geoseg.cli.events import events
 from geoseg.cli.init import init
 from geoseg.cli.jobs import clean, schedule, status
 from geoseg.cli.labels import labels
@@ -86,6 +87,7 @@ app.command("view")(view)
 app.command("water")(water)
 app.command("land-use")(land_use)
 app.command("status")(status)
+app.command("events")(events)
 app.command("clean")(clean)
 app.command("schedule")(schedule)
 
@@ -238,11 +240,14 @@ def sample(
 def schema(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write.")] = None,
     training: Annotated[bool, typer.Option("--train", help="Of workflows that train.")] = False,
+    events: Annotated[bool, typer.Option("--events", help="Of the events of runs.")] = False,
 ) -> None:
     """Print the JSON Schema of workflows, for editors."""
+    from geoseg.run.event_schema import event_schema_text
     from geoseg.workflow.schema_file import schema_text, training_schema_text
 
     text = training_schema_text() if training else schema_text()
+    text = event_schema_text() if events else text
     if output is None:
         typer.echo(text, nl=False)
     else:

@@ -16,7 +16,7 @@ from distributed import CancelledError, Client, Future, KilledWorker, as_complet
 
 from geoseg.errors import ClusterError, ClusterLostError, StoppedError
 from geoseg.grid import Window
-from geoseg.run.base import Failed, Job, Outcome, Stop
+from geoseg.run.base import Failed, Job, Outcome, Stop, tried
 from geoseg.run.on_worker import JobPlugin, WorkerFacts, describe, do_block, stop_job
 from geoseg.run.opened import Answer, failure, message
 
@@ -280,7 +280,7 @@ class _Running:
         if answer.again and this.number < self._retries and not self._stop.asked:
             self._submit([replace(this, number=this.number + 1)])
             return None
-        return answer.outcome
+        return answer.outcome and tried(answer.outcome, this.number + 1)
 
     def _elsewhere(self, this: _Try, failed: Failed, where: str) -> Outcome | None:
         """Try a block on workers that can open the job; without any, all the rest fails."""

@@ -108,6 +108,10 @@ class Several:
     def __init__(self, reporters: Sequence[Reporter]) -> None:
         self._reporters = tuple(reporters)
 
+    def all(self) -> tuple[Reporter, ...]:
+        """Who is told."""
+        return self._reporters
+
     def started(self, *, scenes: int, blocks: int, dashboard: str | None) -> None:
         """To all."""
         for r in self._reporters:

@@ -283,6 +283,11 @@ class SegmentBlocks:
             threads = model_threads if segmenter.parallel else 1
             self._model = ThreadPoolExecutor(threads, thread_name_prefix="geoseg-model")
 
+    @property
+    def waiting(self) -> int:
+        """Blocks that are read, and wait for the model now."""
+        return self._model._work_queue.qsize()  # noqa: SLF001 (a pool does not say it otherwise)
+
     def __call__(self, block: Window) -> dict[str, Any]:
         """Do one block; doing it twice gives the same bytes."""
         found = self._predict(block)

@@ -194,8 +194,8 @@ def hashes(out: Path) -> dict[str, str]:
 
 
 def strays(out: Path) -> list[str]:
-    """What lies about that is no product, no ledger of runs and no status."""
-    kept = {"ledger.sqlite", "status.json"}
+    """What lies about that is no product, no ledger of runs, no status and no log."""
+    kept = {"ledger.sqlite", "status.json", "log"}
     found = [p for p in out.rglob(".*") if p.name != ".geoseg"]
     found += [p for p in (out / ".geoseg").glob("*") if p.name not in kept]
     return sorted(str(p.relative_to(out)) for p in found)
