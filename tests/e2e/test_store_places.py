@@ -12,6 +12,7 @@ from geoseg.io.bucket import BucketPath
 from geoseg.io.bucket_client import forget_client
 from geoseg.io.staging import address, ledger_folder, local_folder, store_place, upload
 from geoseg.io.zarr_store import ZarrRaster
+from geoseg.run import ledger_segments
 from geoseg.run.base import Done
 from geoseg.run.ledger import Ledger, remove_ledger
 from geoseg.run.ledger_segments import _known, fetch_state, segments_of
@@ -174,7 +175,7 @@ def test_two_that_go_on_with_one_ledger(place, monkeypatch, tmp_path):
 
 
 def test_segments_are_few(place, store, monkeypatch, tmp_path):
-    monkeypatch.setattr("geoseg.run.ledger_segments.MOST", 5)
+    monkeypatch.setattr(ledger_segments, "MOST", 5)
     folder = elsewhere(monkeypatch, tmp_path, place, "one")
     with ledger_at(folder) as ledger:
         for n in range(23):
