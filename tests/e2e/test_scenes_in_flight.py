@@ -10,16 +10,19 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 
 import pytest
 from packages import write_package
 from test_run import BYTES
 
 import geoseg
+from geoseg.api import making
 from geoseg.api.states import find_runs
 from geoseg.cli import run as command
-from geoseg.errors import GeosegError
+from geoseg.errors import GeosegError, ProductError
 from geoseg.grid import Window
+from geoseg.io.atomic import write_bytes
 from geoseg.io.sample import SampleSpec, write_sample
 from geoseg.run.cluster import ClusterSpec, connect
 from geoseg.run.on_dask import OnDask
@@ -148,6 +151,33 @@ def test_its_status_says_what_came_of_all(flown, capsys):
     assert {one["state"] for one in said["outputs"]} == {"done"}
     assert command(["status", str(flown.out)]) == 0
     assert f"flight: done, {SCENES}/{SCENES} scenes ({SCENES} made)" in capsys.readouterr().out
+
+
+def test_parts_made_side_by_side_are_the_same_bytes(
+    tmp_path, scenes, model, cluster, wanted, monkeypatch
+):
+    """As those of a large scene, which has several processes to itself."""
+    monkeypatch.setattr(making, "LARGE", 0)
+    path, begun = workflow(tmp_path, scenes, model, cluster), time.time()
+    source = f"input.path={scenes / 's0.tif'}"
+    geoseg.run(path, overrides=[source])
+    made = contents(tmp_path / "out")
+    assert made == {name: data for name, data in wanted.items() if name.startswith("s0/")}
+    stream = Flown(tmp_path, cluster.get_task_stream(start=begun))
+    assert [len(of(stream, stage, "s0")) for stage in ("products", "finish")] == [3, 1]
+
+
+def test_a_worker_of_an_earlier_run_puts_nothing_into_this_one(tmp_path):
+    """As one that makes a product while its client was killed and the next run has begun."""
+    folder = tmp_path / "out"
+    (folder / ".geoseg").mkdir(parents=True)
+    (folder / ".geoseg" / making.MAKER).write_text("the next run")
+    task = SimpleNamespace(directory=folder)
+    late = SimpleNamespace(products=SimpleNamespace(task=task), mark="an earlier run")
+    with making._only_while_ours(late), pytest.raises(ProductError, match="another run makes"):
+        write_bytes(folder / "classes.tif", b"late")
+    write_bytes(folder / "item.json", b"ours")
+    assert [path.name for path in folder.glob("*.*")] == ["item.json"]
 
 
 @pytest.fixture
