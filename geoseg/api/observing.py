@@ -120,7 +120,6 @@ class Observing:
         if self._traces is not None and self._traces.complaint:
             self.reporter.warning(f"traces: not all were delivered: {self._traces.complaint}")
 
-
     def _keep_report(self) -> None:
         if self._dask is None:
             return
