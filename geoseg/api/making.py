@@ -13,6 +13,7 @@ from typing import Any, Final
 from geoseg.api.accounts import Account, memory_record, tell_traffic
 from geoseg.api.holding import STATE
 from geoseg.api.jobs import WorkFolder
+from geoseg.api.planning import RunPlan, SceneTask
 from geoseg.api.polygons import Stored
 from geoseg.api.products import Products
 from geoseg.errors import BlockError, GeosegError, ProductError
@@ -33,6 +34,9 @@ ALL, REST = "all", "rest"
 
 LARGE: Final = 30_000_000
 """Pixels from which the parts of one scene are worth processes of their own."""
+
+NEEDED: Final = 600 * 2**20
+"""Bytes of memory that making products takes of a worker at most, most of it libraries."""
 
 MAKER: Final = "maker"
 """File in the state folder that says whose products these are."""
@@ -159,6 +163,12 @@ class MakingJob:
         """There is nothing to let go of."""
 
 
+def fits_workers(plan: RunPlan, task: SceneTask) -> bool:
+    """Whether workers may take so much memory that products can be made beside blocks."""
+    limit = plan.workflow.cluster.memory
+    return limit is None or task.plan.memory_per_worker + NEEDED <= limit.bytes
+
+
 def make_here(making: Making, reporter: Reporter) -> dict[str, Any]:
     """Make the products of a scene in this process; returns what ``run.json`` says."""
     making.products.begin()
@@ -191,7 +201,7 @@ def make_on_workers(making: Making, executor: Executor, reporter: Reporter) -> d
     making = replace(making, client=(most_memory(), METER.take()), mark=_marked(products))
     total = len(products.paths())
     reporter.stage("products", blocks=total, pixels=0)
-    key = f"{plan.scene.id}-{products.fingerprint[:12]}"
+    key = f"{plan.scene.id}-{making.mark[:12]}"
     if plan.shape[0] * plan.shape[1] < LARGE:
         (record,) = _done(executor, MakingJob(f"products-{key}", making, (ALL,)), reporter)
     else:

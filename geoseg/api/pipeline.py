@@ -23,7 +23,7 @@ from geoseg.errors import ClusterError, GeosegError, StoppedError
 from geoseg.run.clock import Clock
 from geoseg.run.flight import Flight
 from geoseg.run.gathering import Gathering
-from geoseg.run.reporter import Reporter
+from geoseg.run.reporter import Reporter, logs_to
 from geoseg.run.stopping import StopRequest, stop_together
 
 MOST_AT_ONCE = 64
@@ -151,7 +151,7 @@ class _Run:
         self._diary.reporter = gathering  # one lock for all that is told
         flight = Flight(do, most=self._most, enough=lambda: self._enough(shared, gathering))
         shared = self._shared(gathering, flight.here)
-        with stop_together(tell) as request:
+        with stop_together(tell) as request, logs_to(gathering):
             for number, came in flight.outcomes(range(len(tasks)), request):
                 self._settle(number, came, gathering)
                 if self._first is not None:

@@ -32,6 +32,7 @@ from geoseg.run.loop import OnError, Summary, run_blocks
 from geoseg.run.reporter import Reporter, Several
 
 if TYPE_CHECKING:
+    from geoseg.api.making import Making
     from geoseg.api.products import Products
 
 ITEM = "item.json"
@@ -190,18 +191,24 @@ class SceneRun:
             "engine": made_from.engine.record,
             "machine": machine,
         }
-        from geoseg.api.making import LARGE, Making, make_here, make_on_workers  # noqa: PLC0415 (numba)
+        from geoseg.api.making import Making  # noqa: PLC0415 (numba)
 
         making = Making(products, work, account, summaries, moved, told)
-        if len(self.plan.tasks) == 1 and prod(task.plan.shape) < LARGE:
-            record = make_here(making, reporter)  # nothing else is to be done here
-        else:
-            record = make_on_workers(
-                making, self._crew.executor(self._order, blocks=False), reporter
-            )
+        record = self._made(making, reporter)
         if not (holes or self.plan.workflow.output.keep_work):
             work.remove()
         return record, holes
+
+    def _made(self, making: Making, reporter: Reporter) -> dict[str, Any]:
+        """Make the products, here or on workers; what run.json says."""
+        from geoseg.api import making as ways  # noqa: PLC0415 (numba)
+
+        # Of a single small scene here, where nothing else is to be done.
+        alone = len(self.plan.tasks) == 1 and prod(self._task.plan.shape) < ways.LARGE
+        if alone or not ways.fits_workers(self.plan, self._task):
+            return ways.make_here(making, reporter)
+        executor = self._crew.executor(self._order, blocks=False)
+        return ways.make_on_workers(making, executor, reporter)
 
     def _map(
         self,
@@ -267,7 +274,8 @@ class SceneRun:
     def _stages(self, task: SceneTask, work: WorkFolder, made_from: MadeFrom) -> list[Stage]:
         plan, choice = task.plan, self.plan.workflow.model
         parts = _stored_parts(task, made_from)
-        key = f"{plan.scene.id}-{made_from.products[:12]}"
+        # With the folder: another run on the same cluster may map the same scene.
+        key = f"{plan.scene.id}-{_short([made_from.products, str(work.root)])}"
         segment = SegmentJob(
             f"segment-{key}",
             plan,

@@ -10,16 +10,19 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 
 import pytest
 from packages import write_package
 from test_run import BYTES
 
 import geoseg
+from geoseg.api import making
 from geoseg.api.states import find_runs
 from geoseg.cli import run as command
-from geoseg.errors import GeosegError
+from geoseg.errors import GeosegError, ProductError
 from geoseg.grid import Window
+from geoseg.io.atomic import write_bytes
 from geoseg.io.sample import SampleSpec, write_sample
 from geoseg.run.cluster import ClusterSpec, connect
 from geoseg.run.on_dask import OnDask
@@ -106,9 +109,11 @@ def flown(tmp_path_factory, scenes, model, cluster):
 
 @pytest.fixture(scope="module")
 def wanted(tmp_path_factory, scenes, model, cluster):
-    """What comes of one scene after the other."""
+    """What comes of one scene after the other, whose products the client makes."""
     folder = tmp_path_factory.mktemp("lonely")
-    geoseg.run(workflow(folder, scenes, model, cluster, scenes_at_once=1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(making, "fits_workers", lambda _plan, _task: False)
+        geoseg.run(workflow(folder, scenes, model, cluster, scenes_at_once=1))
     return contents(folder / "out")
 
 
@@ -150,6 +155,31 @@ def test_its_status_says_what_came_of_all(flown, capsys):
     assert f"flight: done, {SCENES}/{SCENES} scenes ({SCENES} made)" in capsys.readouterr().out
 
 
+def test_parts_made_side_by_side_are_the_same_bytes(
+    tmp_path, scenes, model, cluster, wanted, monkeypatch
+):
+    """As those of a large scene, which has several processes to itself."""
+    monkeypatch.setattr(making, "LARGE", 0)
+    begun = time.time()
+    geoseg.run(workflow(tmp_path, scenes, model, cluster))
+    assert contents(tmp_path / "out") == wanted
+    stream = Flown(tmp_path, cluster.get_task_stream(start=begun))
+    assert [len(of(stream, stage, "s0")) for stage in ("products", "finish")] == [3, 1]
+
+
+def test_a_worker_of_an_earlier_run_puts_nothing_into_this_one(tmp_path):
+    """As one that makes a product while its client was killed and the next run has begun."""
+    folder = tmp_path / "out"
+    (folder / ".geoseg").mkdir(parents=True)
+    (folder / ".geoseg" / making.MAKER).write_text("the next run")
+    task = SimpleNamespace(directory=folder)
+    late = SimpleNamespace(products=SimpleNamespace(task=task), mark="an earlier run")
+    with making._only_while_ours(late), pytest.raises(ProductError, match="another run makes"):
+        write_bytes(folder / "classes.tif", b"late")
+    write_bytes(folder / "item.json", b"ours")
+    assert sorted(path.name for path in folder.iterdir()) == [".geoseg", "item.json"]
+
+
 @pytest.fixture
 def spoilt(tmp_path, scenes):
     """The scenes, the third of which breaks off where its pixels are."""
@@ -183,7 +213,9 @@ def test_where_it_shall_stop_none_is_begun_after_it(tmp_path, spoilt, model, clu
     assert not (tmp_path / f"out/{NAMES[-1]}/item.json").exists()
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "how", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.long)]
+)
 def test_stopped_with_several_under_way_it_goes_on(tmp_path, scenes, model, wanted, how):
     path = workflow(tmp_path, scenes, model, None, scenes_at_once=3)
     started = subprocess.Popen(
