@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from threading import Lock
-from typing import IO, Any
+from typing import IO, Any, cast
 
 NAME = "events.jsonl"
 OLDER = "events.1.jsonl"
@@ -97,23 +97,25 @@ def follow_events(folder: str | Path, *, seconds: float = POLL_SECONDS) -> Itera
 
     Where the log is begun anew while it is read, reading goes on in the new one.
     """
-    path, held = Path(folder) / NAME, None
-    rest = b""
-    while True:
-        if held is None and path.exists():
-            held, rest = path.open("rb"), b""
-        if held is not None:
-            for line in held:
+    path, held, rest = Path(folder) / NAME, cast("IO[bytes] | None", None), b""
+    try:
+        while True:
+            if held is None and path.exists():
+                held, rest = path.open("rb"), b""
+            for line in () if held is None else held:
                 rest += line
                 if rest.endswith(b"\n"):
                     event, rest = _event(rest), b""
                     if event is not None:
                         yield event
-            if _is_another(held, path):
+            if held is not None and _is_another(held, path):
                 held.close()
                 held = None
-                continue
-        time.sleep(seconds)
+            else:
+                time.sleep(seconds)
+    finally:
+        if held is not None:
+            held.close()
 
 
 def _is_another(file: IO[bytes], path: Path) -> bool:

@@ -202,8 +202,9 @@ def families(runs: list[Snapshot]) -> Iterator[Any]:
     yield from (states, scenes)
 
 
-def _rows(found: Any) -> list[list[Any]]:
-    return found if isinstance(found, list) else [[found]]
+def _rows(found: Any) -> Sequence[Sequence[Any]]:
+    """Labels and a number each; messages to the scheduler make tuples of lists."""
+    return found if isinstance(found, (list, tuple)) else [[found]]
 
 
 _COUNTERS = (

@@ -16,6 +16,7 @@ from otlp_receiver import about, receiving
 from packages import write_package
 from prometheus_client.parser import text_string_to_metric_families
 
+from geoseg.cli import run
 from geoseg.run.event_log import read_events
 from geoseg.run.event_schema import event_schema
 
@@ -86,6 +87,7 @@ def watched(tmp_path_factory):
         "tiling": {"size": 192, "margin": 24, "block": 144},
         "output": {"directory": str(folder / "out")},
         "cluster": {"workers": 2},
+        "run": {"performance_report": True},
     }
     workflow = folder / "workflow.yaml"
     workflow.write_text(json.dumps(data))
@@ -120,6 +122,29 @@ def test_each_block_says_where_and_when_it_was_done(watched):
     assert sum(first["lanes"][lane] for lane in ("read", "infer", "write")) <= first["seconds"]
 
 
+def test_the_command_sums_up_and_follows(watched, capsys):
+    assert run(["events", str(watched.folder)]) == 0
+    told = capsys.readouterr().out
+    assert f"segment: {BLOCKS} blocks" in told
+    assert told.count("tcp://127.0.0.1:") == 2
+    assert run(["events", str(watched.out), "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert (found["state"], found["failures"], found["lost"]) == ("done", [], 0)
+    assert sum(worker["blocks"] for worker in found["workers"]) == 2 * BLOCKS
+    assert run(["events", str(watched.out), "--follow", "--json"]) == 0
+    followed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert followed[-1]["event"] == "scene_ended"
+    assert run(["events", str(watched.folder / "models")]) == 2
+
+
+def test_dasks_report_needs_nothing_else(watched):
+    name = ".geoseg/log/performance.html"
+    page = (watched.out / name).read_text()
+    assert "Dask Performance Report" in page
+    assert re.findall(r"""(?:src|href)\s*=\s*["']?https?:""", page) == []
+    assert name in (watched.out / "report.html").read_text()
+
+
 def test_products_are_told_once_they_are_there(watched):
     products = {e["file"]: e["bytes"] for e in watched.lines if e["event"] == "product"}
     assert {"classes.tif", "polygons.gpkg", "item.json"} <= products.keys()
@@ -128,15 +153,15 @@ def test_products_are_told_once_they_are_there(watched):
 
 
 def test_the_scheduler_tells_how_the_run_goes(watched):
-    found, run = watched.scheduler, {"workflow": "watched"}
-    assert number(found, "geoseg_run_state", **run, state="running") == 1
-    assert number(found, "geoseg_scenes", **run, state="running") == 1
-    assert number(found, "geoseg_scenes", **run, state="waiting") == 0
-    assert number(found, "geoseg_pixels_total", **run, stage="segment") == PIXELS
-    assert number(found, "geoseg_lane_seconds_total", **run, stage="segment", lane="infer") > 0
-    assert number(found, "geoseg_block_retries_total", **run, stage="segment") == 0
-    planned = number(found, "geoseg_memory_planned_bytes", **run)
-    assert 0 < number(found, "geoseg_memory_most_bytes", **run) < 2 * planned
+    found, ours = watched.scheduler, {"workflow": "watched"}
+    assert number(found, "geoseg_run_state", **ours, state="running") == 1
+    assert number(found, "geoseg_scenes", **ours, state="running") == 1
+    assert number(found, "geoseg_scenes", **ours, state="waiting") == 0
+    assert number(found, "geoseg_pixels_total", **ours, stage="segment") == PIXELS
+    assert number(found, "geoseg_lane_seconds_total", **ours, stage="segment", lane="infer") > 0
+    assert number(found, "geoseg_block_retries_total", **ours, stage="segment") == 0
+    planned = number(found, "geoseg_memory_planned_bytes", **ours)
+    assert 0 < number(found, "geoseg_memory_most_bytes", **ours) < 2 * planned
     assert any(name.startswith("dask_scheduler_") for name, _ in found), "on the same port"
 
 
@@ -175,8 +200,8 @@ def test_the_trace_is_a_tree_from_the_run_to_its_blocks(watched):
         ("block", "stage segment"): BLOCKS,
         ("block", "stage trace"): BLOCKS,
     }
-    (run,) = [span for span in by_id.values() if span.name == "run"]
-    assert run.parent_span_id.hex() == parent, "who started geoseg is above"
+    (whole,) = [span for span in by_id.values() if span.name == "run"]
+    assert whole.parent_span_id.hex() == parent, "who started geoseg is above"
 
 
 def test_blocks_are_spans_of_their_workers(watched):

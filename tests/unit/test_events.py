@@ -166,6 +166,7 @@ def test_threads_write_whole_lines(tmp_path):
         thread.start()
     for thread in threads:
         thread.join()
+    log.close()
     found = sorted(int(e["text"]) for e in read_events(tmp_path))
     assert found == [1000 * k + n for k in range(4) for n in range(200)]
 
@@ -178,6 +179,7 @@ def test_what_could_not_be_written_is_counted(tmp_path):
         log(line(number))
     blocked.unlink()
     log(line(3))
+    log.close()
     lost, event = read_events(blocked)
     assert (lost["event"], lost["lines"]) == ("lost", 3)
     assert event["text"] == "3"
@@ -191,6 +193,8 @@ def test_a_follower_hears_what_comes_and_goes_on_in_a_new_log(tmp_path):
     for number in range(12):
         log(line(number))
         found += [e["text"] for e in islice(following, 1)]
+    log.close()
+    following.close()
     assert found == [str(number) for number in range(12)]
 
 
@@ -220,7 +224,7 @@ def test_json_lines_have_events_and_messages_once():
 
 
 def test_a_watched_job_is_the_job_for_whoever_asks():
-    job = pickle.loads(pickle.dumps(ObservedJob(OneJob(), "segment", {})))
+    job = pickle.loads(pickle.dumps(ObservedJob(OneJob(), "segment", {})))  # noqa: S301 (our own)
     assert (job.key, job.kind) == ("a-job", "for an executor")
     work = job.open()
     assert work(BLOCKS[0])["memory"] == 10**6

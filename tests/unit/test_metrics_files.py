@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 
+import msgpack
 import pytest
 from conftest import ROOT
 from prometheus_client import CollectorRegistry, generate_latest
@@ -45,7 +46,8 @@ def known():
     with counts.trying("segment", 200) as done:
         done({"seconds": {"read": 0.5}, "remote": {"bytes": 7}, "memory": 9})
     registry = CollectorRegistry()
-    registry.register(_Families([counted().snapshot() | {"client": "c"}]))
+    sent = msgpack.unpackb(msgpack.packb(counted().snapshot() | {"client": "c"}), use_list=False)
+    registry.register(_Families([sent]))  # as distributed brings it to the scheduler
     text = generate_latest(registry).decode() + generate_latest().decode()
     return {
         sample.name: set(sample.labels)
@@ -85,7 +87,9 @@ def test_what_is_asked_for_is_there(known):
 def test_every_metric_of_ours_is_told_of(known):
     page = (ROOT / "docs" / "observability.md").read_text()
     for name in known:
-        plain = re.sub(r"_(bucket|sum|count|created)$", "", name)
+        if name.endswith("_created") or name in DASKS:  # prometheus_client adds when one began
+            continue
+        plain = re.sub(r"_(bucket|sum|count)$", "", name)
         assert f"`{plain}`" in page, plain
 
 
