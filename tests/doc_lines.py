@@ -10,10 +10,11 @@ import geoseg
 
 LEFT_OUT = {
     "geoseg catalog search earth-search": "asks a server in the network; test_stac_api.py has its own",
-    "geoseg models add dynamicworld": "fetches weights; test_published_models.py does it",
+    "geoseg models add dynamicworld": "fetches weights; test_dynamicworld.py has some",
     "geoseg train workflows/train/fine-tuning.yaml": "test_fine_tuning.py does the whole page",
     "geoseg view products/": "serves until Ctrl-C; test_view.py does it in a browser",
-    "geoseg models export landcover-s2 landcover.": "takes half a minute; test_exports.py does it",
+    "geoseg models convert m.pth": "needs weights of somebody; test_model_doors.py has some",
+    "geoseg models export landcover-s2 landcover.": "takes half a minute; test_model_doors.py does it",
     "pip install": "installs; CI's own command does",
     "pip-audit": "asks a server for advisories",
 }
@@ -24,6 +25,7 @@ REWRITTEN = (
     (r"^geoseg models add roads\.onnx", "geoseg models add roads.onnx --name roads"),
     (r"\bCATALOG ITEM\b", "FOLDER/catalog.json"),
     (r"\bCATALOG\b", "FOLDER/catalog.json"),
+    (r"^(geoseg alerts update STORE \S+)$", r"\1 --forest Trees"),
     (r" --install$", ""),  # what this machine does at night is not ours to change
     (r"(geoseg (?:plan|run) my\.yaml.*)", r"\1 --set input.size=256"),
     (r"^geoseg train (\S*quickstart\.yaml)$", r"geoseg train \1 --set training.steps=4"),
@@ -35,7 +37,10 @@ INSTEAD = {
         "--set", "input.catalog=scene/catalog.json", "--set", "input.collections=[]",
         "--set", "input.time=2024-06-01/2024-06-30",
     ),
-    "*.SAFE": ("--set", "input.path=scenes/*.tif", "--set", "input.mask=null"),
+    "*.SAFE": (
+        "--set", "input.path=scenes/*.tif", "--set", "input.mask=null",
+        "--set", "input.units=reflectance",
+    ),
 }  # fmt: skip
 """Settings for workflows whose scenes lie on servers, or are many gigabytes, by words in them."""
 
