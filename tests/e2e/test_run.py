@@ -1,7 +1,6 @@
 """Whole runs by the command line, on a real local cluster."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess

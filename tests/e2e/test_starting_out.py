@@ -36,7 +36,18 @@ def on_terminal(answers, *args, cwd):
 
 
 def test_init_asks_until_an_answer_can_be(tmp_path):
-    answers = ["images/*.tif", "metres", "reflectance", "water", "water-s2", "Sea", "Water", "0.5 acres", "0.5 ha", ""]
+    answers = [
+        "images/*.tif",
+        "metres",
+        "reflectance",
+        "water",
+        "water-s2",
+        "Sea",
+        "Water",
+        "0.5 acres",
+        "0.5 ha",
+        "",
+    ]
     code, said = on_terminal(answers, "init", "my lakes.yaml", cwd=tmp_path)
     assert code == 0, said
     assert "model 'water': there is none of that name, did you mean 'water-s2'?" in said

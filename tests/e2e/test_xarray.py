@@ -17,7 +17,7 @@ import rioxarray
 import xarray as xr
 from array_cases import by_orbit, nameless, unplaced, write_bands
 from conftest import ROOT
-from packages import write_package
+from packages import BANDS, write_package
 from range_server import serving
 
 import geoseg
@@ -228,7 +228,7 @@ print(xr.open_dataset(sys.argv[1] + "/item.json", engine="geoseg").classes.shape
 def test_xarray_finds_the_backend_by_itself(product, tmp_path):
     """As an installation tells xarray of it: by the entry point that pyproject.toml names."""
     told = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    (name, target), = told["entry-points"]["xarray.backends"].items()
+    ((name, target),) = told["entry-points"]["xarray.backends"].items()
     installed = tmp_path / "geoseg-0.1.0.dist-info"
     installed.mkdir()
     (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: geoseg\nVersion: 0.1.0\n")
