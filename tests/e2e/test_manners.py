@@ -228,8 +228,8 @@ def test_what_is_made_is_told_as_json(tmp_path, monkeypatch, capsys):
     found = told(capsys, "models", "export", "landcover-s2", "made")
     assert (found["path"], found["difference"]) == ("made", 0)
     monkeypatch.setenv("GEOSEG_MODELS", str(tmp_path / "models"))
-    found = told(capsys, "models", "add", "made", "--name", "mine")
-    assert found["name"] == "mine"
+    found = told(capsys, "models", "add", "made", "--force")
+    assert found["name"] == "landcover-s2"
     assert Path(found["folder"]).is_relative_to(tmp_path / "models")
     assert found["license"]
     Path("w.yaml").write_text(GOOD + "monitor: {keep: 90 d}\n")

@@ -54,7 +54,7 @@ def test_init_asks_until_an_answer_can_be(tmp_path):
     assert "the model has no class 'Sea'" in said
     assert "found '0.5 acres'" in said
     assert "aerial-rgb" in said, "models are listed"
-    assert "my lakes.yaml: written; next: geoseg plan my lakes.yaml" in said
+    assert "my lakes.yaml: written; next: geoseg plan 'my lakes.yaml'" in said
     workflow = load(tmp_path / "my lakes.yaml")
     assert workflow.input.path == ("images/*.tif",)
     assert workflow.input.units == "reflectance"
