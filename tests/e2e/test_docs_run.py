@@ -85,14 +85,18 @@ class Doing:
     def _line(self, line: str, block: Block) -> None:
         words = words_of(line)
         if words[0] == "geoseg":
+            settings, _, line = line.partition("geoseg ")
             line, _, file = line.partition(" > ")
             # A shell makes words of patterns and quotes, as it does for whoever reads the page.
             made = subprocess.run(
-                ["/bin/bash", "-c", f"printf '%s\\0' {line.removeprefix('geoseg ')}"],
+                ["/bin/bash", "-c", f"printf '%s\\0' {line}"],
                 capture_output=True, check=True, text=True,
             ).stdout.split("\0")[:-1]  # fmt: skip
             more = ["--set", f"cluster.address={self.scheduler}"]
-            code = geoseg.cli.run([*made, *(more if made[0] in ("run", "predict") else ())])
+            with pytest.MonkeyPatch.context() as patch:
+                for setting in settings.split():
+                    patch.setenv(*setting.split("="))
+                code = geoseg.cli.run([*made, *(more if made[0] in ("run", "predict") else ())])
             told = self.capfd.readouterr()
             assert code == 0, f"{block.name}: {line}\n{told.out}\n{told.err}"
             self.said += told.err + ("" if file else told.out)
