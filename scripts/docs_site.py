@@ -26,6 +26,8 @@ FOLDERS = {
     "workflows/train": "project/workflows-train.md",
 }
 """What a link to a folder leads to."""
+_KEYS = ("workflow-reference.md", "training-reference.md", "cli.md")
+_TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
 _FENCED = re.compile(r"(^```.*?^```)", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[([^\]]*)\]\(((?![a-z]+:|#)[^)\s#]+)(#[^)\s]*)?\)")
 
@@ -76,6 +78,25 @@ def on_page_markdown(markdown: str, *, page: Any, files: Files, **_: Any) -> str
 
     parts = _FENCED.split(markdown)
     return "".join(part if k % 2 else _LINK.sub(led, part) for k, part in enumerate(parts))
+
+
+def on_page_content(html: str, *, page: Any, **_: Any) -> str:
+    """Tables of keys and options say what they are, so that phones can show them as lists."""
+    if page.file.src_uri not in _KEYS:
+        return html
+    return _TABLE.sub(_told, html)
+
+
+def _told(match: re.Match[str]) -> str:
+    """A table within a box of its own, its column of defaults with its name."""
+    heads = re.findall(r"<th>(.*?)</th>", match[0])
+    if "default" not in heads:
+        return f'<div class="keys">{match[0]}</div>'
+    before = r"\s*<td>.*?</td>" * heads.index("default")
+    table = re.sub(
+        rf"(<tr>{before}\s*)<td>(?=[^<]|<[^/])", r'\1<td class="default">', match[0], flags=re.DOTALL
+    )
+    return f'<div class="keys">{table}</div>'
 
 
 def _workflows(folder: str, title: str) -> str:

@@ -253,12 +253,17 @@ def write_for_workflows(desk: Desk) -> None:
     for name, source in (("june", "scene"), ("september", "later")):
         desk.copy(f"{source}/scene.tif", f"scenes/{name}.tif")
         desk.copy(f"{source}/truth.tif", f"labels/{name}.tif")
-        with rasterio.open(desk.stock / source / "truth.tif") as file:
-            (desk.place / "masks").mkdir(exist_ok=True)
-            Image.fromarray(file.read(1)).save(desk.place / f"masks/{name}.png")
+        with rasterio.open(desk.place / f"labels/{name}.tif", "r+") as file:
+            codes = file.read(1)
+            codes[:64] = 0  # some that are none of the classes
+            file.nodata = None
+            file.write(codes, 1)
+        (desk.place / "masks").mkdir(exist_ok=True)
+        Image.fromarray(codes).save(desk.place / f"masks/{name}.png")
     forest(desk, "forest_2020.tif")
     forest(desk, "forest-2020/classes.tif")
     desk.copy("scene", "scene")
+    desk.copy("scene/scene.tif", "more/one.tif")
     desk.copy("scene/truth.tif", "worldcover.tif")
     desk.vectors("reservoir.gpkg", desk.fields(1))
     desk.vectors("catalogs/reservoir.gpkg", desk.fields(1))

@@ -13,11 +13,11 @@ from ruamel.yaml import YAML
 
 SCENES = {"kind": "files", "path": "scenes/*.tif", "units": "reflectance"}
 RUN = {
-    "geoseg": 1, "name": "a", "input": SCENES, "model": "landcover-s2",
+    "geoseg": 1, "name": "mine", "input": SCENES, "model": "landcover-s2",
     "output": {"directory": "out/{scene}"},
 }  # fmt: skip
 TRAINING = {
-    "geoseg": 1, "name": "a", "model": {"start": "landcover-s2"},
+    "geoseg": 1, "name": "mine", "model": {"start": "landcover-s2"},
     "data": [{"name": "a", "input": SCENES, "labels": {"path": "labels/{stem}.tif"}}],
 }  # fmt: skip
 

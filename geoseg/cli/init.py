@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from geoseg.api.starter import Start
 
 _MODEL = "landcover-s2"
+_SAID = "as the files say"
 
 
 def init(
@@ -29,6 +30,13 @@ def init(
     ] = None,
     catalog: Annotated[
         str | None, typer.Option(help="A STAC catalog, instead of files.", show_default=False)
+    ] = None,
+    units: Annotated[
+        str | None,
+        typer.Option(
+            help="What the numbers of files are, where they do not say: reflectance or dn.",
+            show_default=False,
+        ),
     ] = None,
     model: Annotated[
         str | None,
@@ -59,7 +67,7 @@ def init(
     """Write a commented workflow to start from; on a terminal, after a few questions."""
     from geoseg.api.starter import Start, write_workflow
 
-    start = Start(scene or "", catalog or "", model or _MODEL, output or "")
+    start = Start(scene or "", catalog or "", model or _MODEL, output or "", units=units or "")
     start = _outlined(start, "all" if classes is None else classes)
     if min_area is not None:
         start = replace(start, min_area=min_area)
@@ -67,6 +75,7 @@ def init(
     if ask or (ask is None and not silent and sys.stdin.isatty() and sys.stdout.isatty()):
         given = {
             "place": scene is not None or catalog is not None,
+            "units": units is not None,
             "model": model is not None,
             "classes": classes is not None,
             "min_area": min_area is not None,
@@ -97,6 +106,10 @@ def _asked(path: Path, start: Start, given: set[str]) -> Start:
         typer.echo("Where are the scenes? Files ('images/*.tif', a .SAFE folder), a STAC catalog")
         typer.echo("(an address, a .json, or a name of `geoseg catalog show`), or a sample.")
         start = _answer(path, start, "Scenes", "sample", _placed)
+    if "units" not in given and start.scene:
+        start = _answer(
+            path, start, "What their numbers are: reflectance, dn, or", _SAID, _numbered
+        )
     if "model" not in given:
         _tell_models()
         start = _answer(path, start, "Model", start.model, lambda s, a: replace(s, model=a))
@@ -115,6 +128,10 @@ def _asked(path: Path, start: Start, given: set[str]) -> Start:
         start = _answer(path, start, "Folder of the products", folder, _going_to)
     typer.echo("")
     return start
+
+
+def _numbered(start: Start, answer: str) -> Start:
+    return replace(start, units="" if answer == _SAID else answer)
 
 
 def _placed(start: Start, answer: str) -> Start:

@@ -252,7 +252,7 @@ def check_model(
     lines = check(name, write=write, allow_code=allow_code)
     if as_json:
         print_json(plain(lines))
-    else:
+    elif not quiet or any(line.fault for line in lines):
         show_check([line for line in lines if line.fault] if quiet else lines)
     raise typer.Exit(2 if any(line.fault for line in lines) else 0)
 

@@ -130,9 +130,10 @@ def show_plan(plan: RunPlan) -> None:
     """A plan in a few lines for each scene."""
     console, values = _console(), plan_json(plan)
     allowed = values["memory_allowed"]
+    scenes, workers = len(values["scenes"]), values["workers"]
     head = (
-        f"{values['workflow']}: {len(values['scenes'])} scenes, model {values['model']}, "
-        f"{values['workers']} workers with {values['lanes']} blocks each in hand"
+        f"{values['workflow']}: {scenes} scene{'s' * (scenes != 1)}, model {values['model']}, "
+        f"{workers} worker{'s' * (workers != 1)} with {values['lanes']} blocks each in hand"
     )
     lines = [head]
     for s in values["scenes"]:

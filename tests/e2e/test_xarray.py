@@ -17,7 +17,7 @@ import rioxarray
 import xarray as xr
 from array_cases import by_orbit, nameless, unplaced, write_bands
 from conftest import ROOT
-from packages import write_package
+from packages import BANDS, write_package
 from range_server import serving
 
 import geoseg
