@@ -131,6 +131,8 @@ def connect(spec: ClusterSpec, *, blocks: int | None = None) -> Iterator[Connect
             dashboard = client.dashboard_link
         facts = survey(client)
         _agree(facts)
+        if spec.kind != "local":
+            tell_of_departures(client)
         threads = sum(fact.threads for fact in facts.values())
         yield Connected(client, dashboard or None, len(facts), threads)
 
@@ -207,7 +209,6 @@ def _remote(spec: ClusterSpec) -> Iterator[Client]:
                 f"cluster: the scheduler at {spec.address} has no workers; start some with "
                 f"'dask worker {spec.address}'"
             ) from error
-        tell_of_departures(client)
         yield client
 
 
