@@ -64,5 +64,7 @@ def _tell_of_departures(client: Client) -> None:
 
 def _gone(worker: str, blocks: int) -> str:
     """In the words of somebody who looks after hosts."""
-    had = f", which had {blocks} block{'s' * (blocks != 1)} in hand; others do them" if blocks else ""
+    had = (
+        f", which had {blocks} block{'s' * (blocks != 1)} in hand; others do them" if blocks else ""
+    )
     return f"worker {worker} is gone{had}"
