@@ -18,7 +18,7 @@ from distributed import Client, LocalCluster, Nanny, Security
 
 from geoseg.errors import ClusterError
 from geoseg.run import forking
-from geoseg.run.departures import tell_of_departures
+from geoseg.run.attending import attend
 from geoseg.run.on_dask import survey
 from geoseg.run.on_worker import WorkerFacts, disagreement, messages_heed_no_clock, versions
 from geoseg.run.resources import available_cores, dask_settings, worker_environment
@@ -131,6 +131,8 @@ def connect(spec: ClusterSpec, *, blocks: int | None = None) -> Iterator[Connect
             dashboard = client.dashboard_link
         facts = survey(client)
         _agree(facts)
+        if spec.kind != "local":
+            attend(client)
         threads = sum(fact.threads for fact in facts.values())
         yield Connected(client, dashboard or None, len(facts), threads)
 
@@ -207,7 +209,6 @@ def _remote(spec: ClusterSpec) -> Iterator[Client]:
                 f"cluster: the scheduler at {spec.address} has no workers; start some with "
                 f"'dask worker {spec.address}'"
             ) from error
-        tell_of_departures(client)
         yield client
 
 

@@ -308,13 +308,10 @@ class _Running:
     def _workers(self) -> set[str]:
         """Addresses of the workers that could run our tasks now."""
         try:
-            # A scheduler that is frozen keeps its connection, and would be waited for without end.
-            ask = self._client.scheduler.ncores
-            workers = self._client.sync(ask, callback_timeout=self._patience)
             if self._resources:
                 facts = survey(self._client)
                 return {who for who, fact in facts.items() if _offers(fact, self._resources)}
-            return set(workers)
+            return set(self._client.nthreads())
         except (OSError, TimeoutError, ValueError, ClusterError) as error:
             raise ClusterLostError(
                 f"cluster: the scheduler does not answer any more ({message(error)}); what is "

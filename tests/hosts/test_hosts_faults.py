@@ -96,6 +96,13 @@ def everything(folder):
     return {path: path.lstat().st_mtime_ns for path in folder.rglob("*")}
 
 
+def test_nothing_happens_to_anybody(site, begun):
+    cluster, wanted = site
+    session, _ = begun
+    told("undisturbed", f"{ended(session, cluster, wanted[3]):.0f} s to the end")
+    assert not [text for text in session.told.messages if "is gone" in text]
+
+
 def test_a_worker_that_is_cut_off_is_given_up(site, begun):
     cluster, wanted = site
     session, _ = begun
