@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import pytest
-from chromium_tab import browser_path, chromium
+from chromium import browser, needs_browser
 from map_products import write_alerts, write_product
 
 from geoseg.api.viewer.layers import find_products
@@ -22,7 +22,6 @@ from geoseg.api.viewer.server import MapServer
 pytest.importorskip("rio_tiler")
 # rasterio 1.4 multiplies transforms as affine 3 would rather not; rio-tiler makes it do so.
 pytestmark = pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")
-needs_browser = pytest.mark.skipif(browser_path() is None, reason="there is no Chromium")
 
 
 @pytest.fixture(scope="module")
@@ -57,15 +56,15 @@ def server(folder):
 
 @pytest.fixture(scope="module")
 def tab(tmp_path_factory):
-    """Opens tabs in one browser."""
-    with chromium(tmp_path_factory.mktemp("browser")) as opened:
+    """One browser for all pages."""
+    with browser(tmp_path_factory.mktemp("browser")) as opened:
         yield opened
 
 
 @pytest.fixture(scope="module")
 def page(server, tab):
     """The page, once for all tests that only look."""
-    shown = tab(server.address, size=(1100, 800))
+    shown = tab.page(server.address, size=(1100, 800))
     shown.until("window.view?.ready && view.maps.left.areTilesLoaded()")
     return shown
 
@@ -186,7 +185,7 @@ def test_nothing_comes_from_elsewhere_and_nothing_is_complained_about(page, serv
 
 @needs_browser
 def test_it_fits_a_phone_and_a_dark_room(server, tab, page):
-    page.resize(390, 844)
+    page.shape(390, 844)
     try:
         page.until("innerWidth === 390 && view.maps.left.getContainer().clientWidth === 390")
         assert page.js("document.documentElement.scrollWidth") == 390
@@ -194,7 +193,7 @@ def test_it_fits_a_phone_and_a_dark_room(server, tab, page):
         assert page.until("view.maps.left.getContainer().clientHeight") > 700
         page.js("document.getElementById('fold').click()")
     finally:
-        page.resize(1100, 800)
+        page.shape(1100, 800)
     page.call(
         "Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}]
     )
