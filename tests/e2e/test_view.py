@@ -240,11 +240,11 @@ def test_reviews_are_taken_from_our_own_page_only(server):
 @pytest.mark.parametrize(
     ("path", "status"),
     [
-        ("tiles/1.r1/0/0/0.png", 200),
-        ("tiles/1.r1/3/8/0.png", 400),
-        ("tiles/1.r1/3/x/0.png", 404),
-        ("tiles/9.r9/0/0/0.png", 404),
-        ("tiles/1.r1/2/0/0.png?classes=a", 400),
+        ("tiles/1.r1/0/0/0", 200),
+        ("tiles/1.r1/3/8/0", 400),
+        ("tiles/1.r1/3/x/0", 404),
+        ("tiles/9.r9/0/0/0", 404),
+        ("tiles/1.r1/2/0/0?classes=a", 400),
         ("polygons/1.v0?box=0,0,1&pixel=1", 400),
         ("polygons/1.v0?box=0,0,1,1&pixel=nan", 400),
         ("polygons/9.v0?box=0,0,1,1&pixel=1", 404),

@@ -4,13 +4,17 @@ import { $ } from "./api.js";
 import { Map as GlMap, NavigationControl, ScaleControl } from "./maplibre/maplibre-gl.mjs";
 
 const EMPTY = { type: "FeatureCollection", features: [] };
+// A polygon with very many holes comes in parts to fill, and as lines to draw.
+const WHOLE = ["!", ["has", "part"]];
+const chosenIs = (key) => ["all", ["==", ["id"], key], WHOLE];
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const ground = () => (dark.matches ? "#121416" : "#eef0f2");
 
 function style() {
   return {
     version: 8,
-    sources: { polygons: { type: "geojson", data: EMPTY } },
+    // The server has left out what is finer than a pixel; doing so once more makes rings cross.
+    sources: { polygons: { type: "geojson", data: EMPTY, tolerance: 0 } },
     layers: [
       { id: "ground", type: "background", paint: { "background-color": ground() } },
       {
@@ -18,7 +22,7 @@ function style() {
         paint: { "fill-color": "#888888", "fill-opacity": 0.35, "fill-antialias": false },
       },
       {
-        id: "outlines", type: "line", source: "polygons",
+        id: "outlines", type: "line", source: "polygons", filter: WHOLE,
         paint: {
           "line-color": [
             "match", ["get", "verdict"], "accepted", "#00a651", "rejected", "#d1495b",
@@ -28,11 +32,11 @@ function style() {
         },
       },
       {
-        id: "halo", type: "line", source: "polygons", filter: ["==", ["id"], -1],
+        id: "halo", type: "line", source: "polygons", filter: chosenIs(-1),
         paint: { "line-color": "#ffffff", "line-width": 6 },
       },
       {
-        id: "chosen", type: "line", source: "polygons", filter: ["==", ["id"], -1],
+        id: "chosen", type: "line", source: "polygons", filter: chosenIs(-1),
         paint: { "line-color": "#e6007e", "line-width": 3 },
       },
     ],
@@ -102,7 +106,7 @@ export class Maps {
     const asked = new URLSearchParams(query).toString();
     map.addSource("raster", {
       type: "raster",
-      tiles: [`${new URL("tiles/", document.baseURI).href}${raster.id}/{z}/{x}/{y}.png?${asked}`],
+      tiles: [`${new URL("tiles/", document.baseURI).href}${raster.id}/{z}/{x}/{y}?${asked}`],
       tileSize: 512,
       bounds: bounded(raster.extent),
       maxzoom: raster.deepest,
@@ -199,7 +203,7 @@ export class Maps {
       const fill = Number($("fill").value) / 100;
       const opacity = ["case", ["==", ["id"], this.chosen ?? -1], fill / 8, fill];
       map.setPaintProperty("polygons", "fill-opacity", opacity);
-      for (const id of ["halo", "chosen"]) map.setFilter(id, ["==", ["id"], this.chosen ?? -1]);
+      for (const id of ["halo", "chosen"]) map.setFilter(id, chosenIs(this.chosen ?? -1));
     }
   }
 }
