@@ -307,7 +307,6 @@ def _write_item(made: AlertStore, out: Path, paths: Mapping[str, Path]) -> None:
         "confidence": confidence_asset(paths["confidence"], grid),
         "alerts": ItemAsset(paths["alerts"], "Alerts, polygons"),
         "project": ItemAsset(paths["project"], "QGIS project", ("metadata",)),
-        "report": ItemAsset(paths["report"], "Report", ("metadata",)),
     }
     titles = {"dates": "Dates", "counts": "Counts", "gfw": "Alerts, GFW encoding"}
     for role, title in titles.items():

@@ -295,9 +295,8 @@ class _Making:
         project = write_water_project(folder, self._products, series.maps, self._rasters.grid)
         others["project"] = ItemAsset(project, "QGIS project", ("metadata",))
         self._products["project"] = project
-        report = write_water_report(folder)
-        others["report"] = ItemAsset(report, "Report", ("metadata",))
-        self._products["report"] = report
+        # No asset: it is made anew when areas are adjusted, and checksums in the item must hold.
+        self._products["report"] = write_water_report(folder)
         item = write_map_item(
             self._rasters,
             f"water-{days[0]:%Y%m%d}-{days[-1]:%Y%m%d}",

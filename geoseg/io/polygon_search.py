@@ -22,7 +22,7 @@ from geoseg.io.reviews import LATEST, has_reviews
 MOST_SHOWN = 4000
 """Polygons that are sent at once: the largest ones; more are noise, and slow."""
 
-_PART = ',"part":1'
+_ONLY = ',"only":"{}"'
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -102,7 +102,7 @@ def shown_polygons(layer: PolygonLayer, wanted: Wanted, *, box: Box, pixel: floa
     )
     features = [
         f'{{"type":"Feature","id":{key},"properties":{{"code":{json.dumps(code)},'
-        f'"verdict":"{verdict or ""}"{_PART if one.part else ""}}},"geometry":{one.geometry}}}'
+        f'"verdict":"{verdict or ""}"{_ONLY.format(one.only) if one.only else ""}}},"geometry":{one.geometry}}}'
         for (key, _, code, verdict), drawn in zip(rows, shapes, strict=True)
         for one in drawn
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import shapely
@@ -21,10 +21,13 @@ _DEEPEST: Final = 12  # times that a polygon is halved
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A shape as GeoJSON; of a polygon with many holes there are several ``part``s, and lines."""
+    """A shape as GeoJSON; of a polygon with many holes there are several.
+
+    ``only`` is what it is for, if not for both: ``fill`` of a part, ``line`` of the boundary.
+    """
 
     geometry: str
-    part: bool = False
+    only: Literal["", "fill", "line"] = ""
 
 
 def drawn_shapes(
@@ -100,7 +103,8 @@ def _drawn(shape: Any) -> list[Drawn]:
         return [Drawn(str(shapely.to_geojson(shape)))]
     parts = [part for one in shapely.get_parts(shape) for part in _parts(one, _DEEPEST)]
     lines = shapely.to_geojson(shapely.boundary(shape))
-    return [*(Drawn(str(shapely.to_geojson(part)), part=True) for part in parts), Drawn(str(lines))]
+    filled = [Drawn(str(shapely.to_geojson(part)), "fill") for part in parts]
+    return [*filled, Drawn(str(lines), "line")]
 
 
 def _parts(polygon: Any, deepest: int) -> list[Any]:

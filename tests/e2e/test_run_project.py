@@ -16,7 +16,7 @@ def folder(tmp_path_factory):
     for name in SCENES:
         write_scene(folder / "in" / f"{name}.tif")
     vector = {"formats": ["gpkg"]}
-    path = workflow(folder, model, output={"quicklook": False, "report": False, "vector": vector})
+    path = workflow(folder, model, output={"project": True, "vector": vector})
     geoseg("run", path, check=0)
     return folder
 
@@ -46,6 +46,7 @@ def test_it_is_the_same_again_and_follows_what_is_there(folder):
 
     path = folder / "out" / "project.qgz"
     before = path.read_bytes()
+    assert '<a href="project.qgz">' in (folder / "out" / "report.html").read_text()
     assert write_run_project(folder / "out") == path
     assert path.read_bytes() == before
     kept = folder / "out" / SCENES[1]

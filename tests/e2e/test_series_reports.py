@@ -66,7 +66,7 @@ def test_the_numbers_are_those_of_the_tables(folder):
     last = [r for r in rows(folder / "land_use" / "areas.csv") if r["period"] == "2024"]
     assert all(r["class_name"] in land for r in last if float(r["area_ha"]))
     item = json.loads((folder / "alerts" / "item.json").read_text())
-    assert item["assets"]["report"]["href"] == "./report.html"
+    assert "report.html" not in json.dumps(item)  # reviews and adjusted areas change it
     assert (
         "Bayesian updating, confirmed at a probability of 0.9"
         in (folder / "alerts" / "report.html").read_text()

@@ -10,9 +10,13 @@ import urllib.request
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
+import numpy as np
+import pyarrow as pa
 import pytest
+import shapely
 from chromium import browser, needs_browser
-from map_products import write_alerts, write_product
+from map_products import GRID, alert_batch, write_alerts, write_product
+from rasterio.warp import transform
 
 from geoseg.api.viewer.layers import find_products
 from geoseg.api.viewer.reviewing import Desk
@@ -173,6 +177,33 @@ def test_polygons_are_filtered_and_tell_their_evidence(page):
     assert "Alert\t2022-005" in told
     assert "First detection\t2022-02-27" in told
     assert "High confidence" in page.js("document.getElementById('h-evidence').textContent")
+
+
+def sieve(folder):
+    """A square of forest loss with 1600 holes, and the middles of some holes in degrees."""
+    x0, y0, batch = GRID.affine.c, GRID.affine.f - 2800, alert_batch(1)
+    at = [(x0 + 60 * i, y0 + 60 * j) for i in range(1, 41) for j in range(1, 41)]
+    holes = [shapely.box(x, y, x + 30, y + 30).exterior.coords[:] for x, y in at]
+    shape = shapely.Polygon(shapely.box(x0, y0, x0 + 2500, y0 + 2500).exterior.coords, holes)
+    batch = batch.set_column(0, "geometry", pa.array([shapely.to_wkb(shape)], pa.binary()))
+    xs, ys = np.array(at[::37]).T
+    places = np.column_stack(transform(GRID.crs.wkt, "EPSG:4326", xs + 15, ys + 15))
+    return write_alerts(folder / "sieve.gpkg", batch), places
+
+
+@needs_browser
+def test_all_holes_of_a_polygon_stay_free_however_many_there_are(tab, tmp_path):
+    path, places = sieve(tmp_path)
+    with serving(path) as running:
+        page = tab.page(running.address, size=(1100, 800))
+        page.until("window.view?.ready")
+        page.choose("polygons", "0.v0")
+        page.choose("fill", "100")
+        page.until("view.maps.polygons.features.length > 1 && view.maps.left.loaded()")
+        page.until("view.maps.left.queryRenderedFeatures({layers: ['polygons']}).length > 1")
+        found = {tuple(color_at(page, *place_of(page, *place))) for place in places}
+        assert found == {(238, 240, 242)}  # the ground
+        page.call("Page.close")
 
 
 @needs_browser

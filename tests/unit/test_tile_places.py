@@ -35,8 +35,8 @@ def test_places_are_exact_to_an_eighth_of_a_pixel(code, affine, zoom, across, do
     side = 2**zoom
     tile, wkt = Tile(zoom, int(across * side), int(down * side)), CRS.from_epsg(code).to_wkt()
     found = places_of(tile.bounds, 512, wkt, affine)
-    for ours, theirs in zip((found.rows, found.cols), exact(tile, wkt, affine), strict=True):
-        ours, known = ours[::7, ::7], np.isfinite(theirs)
+    for whole, theirs in zip((found.rows, found.cols), exact(tile, wkt, affine), strict=True):
+        ours, known = whole[::7, ::7], np.isfinite(theirs)
         assert (np.isfinite(ours) == known).all()
         # Between the places where it was looked the error may be a little larger.
         assert np.abs(ours[known] - theirs[known]).max(initial=0) <= 0.25 * max(1.0, found.step)

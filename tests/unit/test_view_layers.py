@@ -266,8 +266,10 @@ def test_a_polygon_with_many_holes_comes_in_parts_that_leave_all_of_them_free(tm
     found = shown_polygons(layer, Wanted(), box=layer.extent, pixel=1e-6)
     told = [json.loads(text) for text in found.features]
     assert (found.sent, found.count, {one["id"] for one in told}) == (1, 1, {1})
-    parts = [shapely.geometry.shape(t["geometry"]) for t in told if t["properties"].get("part")]
-    (lines,) = [t["geometry"] for t in told if not t["properties"].get("part")]
+    parts = [
+        shapely.geometry.shape(t["geometry"]) for t in told if t["properties"]["only"] == "fill"
+    ]
+    (lines,) = [t["geometry"] for t in told if t["properties"]["only"] == "line"]
     assert all(part.is_valid and len(part.interiors) < 500 for part in parts)
     whole = outlines_of(layer, [geometries(layer, ["2022-000"])[0][2]])[0]
     assert shapely.unary_union(parts).symmetric_difference(whole).area < 1e-4 * whole.area

@@ -3,10 +3,13 @@
 import { $ } from "./api.js";
 import { Map as GlMap, NavigationControl, ScaleControl } from "./maplibre/maplibre-gl.mjs";
 
+const MANY = 1500;
 const EMPTY = { type: "FeatureCollection", features: [] };
 // A polygon with very many holes comes in parts to fill, and as lines to draw.
-const WHOLE = ["!", ["has", "part"]];
-const chosenIs = (key) => ["all", ["==", ["id"], key], WHOLE];
+// Lines would be filled, too, as if they were rings.
+const FILLED = ["!=", ["get", "only"], "line"];
+const LINED = ["!=", ["get", "only"], "fill"];
+const chosenIs = (key) => ["all", ["==", ["id"], key], LINED];
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const ground = () => (dark.matches ? "#121416" : "#eef0f2");
 
@@ -18,11 +21,11 @@ function style() {
     layers: [
       { id: "ground", type: "background", paint: { "background-color": ground() } },
       {
-        id: "polygons", type: "fill", source: "polygons",
+        id: "polygons", type: "fill", source: "polygons", filter: FILLED,
         paint: { "fill-color": "#888888", "fill-opacity": 0.35, "fill-antialias": false },
       },
       {
-        id: "outlines", type: "line", source: "polygons", filter: WHOLE,
+        id: "outlines", type: "line", source: "polygons", filter: LINED,
         paint: {
           "line-color": [
             "match", ["get", "verdict"], "accepted", "#00a651", "rejected", "#d1495b",
@@ -127,6 +130,8 @@ export class Maps {
   showPolygons(data, classes) {
     this.polygons = data ?? EMPTY;
     const colors = classes.flatMap((entry) => [entry.value, entry.color]);
+    // Of very many polygons outlines hide what they are of.
+    this.faint = this.polygons.features.length > MANY ? 0.25 : 1;
     this.color = colors.length ? ["match", ["get", "code"], ...colors, "#888888"] : "#888888";
     this.#copy();
   }
@@ -199,6 +204,8 @@ export class Maps {
       if (!map.getSource("polygons")) continue;
       if (data) map.getSource("polygons").setData(this.polygons ?? EMPTY);
       map.setPaintProperty("polygons", "fill-color", this.color ?? "#888888");
+      const strong = ["case", ["==", ["get", "verdict"], ""], this.faint ?? 1, 1];
+      map.setPaintProperty("outlines", "line-opacity", strong);
       // What is under the chosen polygon is to be seen.
       const fill = Number($("fill").value) / 100;
       const opacity = ["case", ["==", ["id"], this.chosen ?? -1], fill / 8, fill];
