@@ -50,8 +50,8 @@ _FILES: Final = {
     "item.json": "the products as a STAC item",
 }
 _PERFORMANCE = (".geoseg/log/performance.html", "how busy workers were, by Dask")
-_GROWING = ("run.json", "item.json")
-"""Files whose sizes are not told: one tells times, the other is written last."""
+_GROWING = ("run.json", "item.json", "collection.json")
+"""Files whose sizes are not told: one tells times, the others are written last."""
 
 
 def write_scene_report(folder: Path, *, adjusted: Adjusted | None = None) -> Path:
