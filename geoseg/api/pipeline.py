@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from geoseg.api import fingerprint
 from geoseg.api.accounts import Account, what_lacks
 from geoseg.api.after import after_scenes, check_after
+from geoseg.api.checking import check_workers
 from geoseg.api.chosen import Chosen, EngineRefusedError
+from geoseg.api.clusters import spec_of
 from geoseg.api.combining import combined_settings
 from geoseg.api.diary import Diary, diary_of, say_what_lacks
 from geoseg.api.engines import Engines
@@ -29,7 +31,7 @@ from geoseg.errors import ClusterError, GeosegError
 from geoseg.io.atomic import remove_leftovers
 from geoseg.run.base import Executor
 from geoseg.run.clock import Clock
-from geoseg.run.cluster import Certificates, ClusterSpec, Connected, connect
+from geoseg.run.cluster import Connected, connect
 from geoseg.run.loop import OnError, Summary, run_blocks
 from geoseg.run.on_dask import OnDask
 from geoseg.run.reporter import Reporter, Several
@@ -95,6 +97,7 @@ class _Run:
         self._begun, self._start = perf_counter(), 0.0
         self._engines = Engines(plan, reporter, force=force)
         self._told = False
+        self._doubts: list[str] = []
         self.warnings: list[str] = []
 
     def results(self) -> tuple[SceneResult, ...]:
@@ -324,20 +327,12 @@ class _Run:
         self._connected = beside.submit(self._connection, cluster)
 
     def _connection(self, stack: ExitStack) -> Connected:
-        plan, cluster = self.plan, self.plan.workflow.cluster
-        spec = ClusterSpec(
-            kind=cluster.kind,
-            workers=None if cluster.kind == "address" else plan.resources.workers,
-            threads=plan.resources.lanes,
-            memory=None if cluster.memory is None else cluster.memory.bytes,
-            address=cluster.address,
-            dashboard=cluster.dashboard,
-            tls=None
-            if cluster.tls is None
-            else Certificates(cluster.tls.ca, cluster.tls.cert, cluster.tls.key),
-        )
+        plan = self.plan
+        spec = spec_of(plan.workflow.cluster, plan.resources)
         begun = perf_counter()
         connected = stack.enter_context(connect(spec, blocks=plan.blocks))
+        if not spec.here:
+            self._doubts = check_workers(connected.client, plan)
         self._start = perf_counter() - begun
         return connected
 
@@ -353,8 +348,11 @@ class _Run:
                 blocks=self.plan.blocks,
                 dashboard=connected.dashboard_link,
             )
+            self._warn(self._doubts, self.reporter)
         retries = self.plan.workflow.run.retries
-        return OnDask(connected.client, retries=retries, timeout=self._patience)
+        return OnDask(
+            connected.client, retries=retries, timeout=self._patience, gpus=connected.gpus
+        )
 
     @property
     def _patience(self) -> float:
