@@ -84,7 +84,7 @@ def run(
         StoppedError: SIGINT or SIGTERM came; what is done is kept.
     """
     read = _read(workflow, overrides)
-    if read.cluster.kind == "local":
+    if read.cluster.here:
         from geoseg.run import forking
 
         # While this process loads what it needs itself, and plans.

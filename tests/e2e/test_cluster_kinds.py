@@ -25,7 +25,7 @@ SBATCH = """\
 #!/bin/sh
 # Stands in for SLURM's: the job runs at once, here.
 cp "$1" "{folder}/script-$$"
-setsid sh "$1" > "{folder}/log-$$" 2>&1 &
+setsid sh "{folder}/script-$$" > "{folder}/log-$$" 2>&1 &
 echo "Submitted batch job $!"
 """
 SCANCEL = '#!/bin/sh\nkill -TERM -- "-$1"\n'

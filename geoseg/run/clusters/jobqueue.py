@@ -13,9 +13,17 @@ from typing import Any
 
 import dask
 from distributed import Client, Security
+from distributed.core import Status
 
 from geoseg.errors import ClusterError
-from geoseg.run.clusters.base import GPU, LOOPBACK, ClusterSpec, GpuWorkers, optional
+from geoseg.run.clusters.base import (
+    GPU,
+    LOOPBACK,
+    Certificates,
+    ClusterSpec,
+    GpuWorkers,
+    optional,
+)
 from geoseg.run.clusters.local import DASHBOARD_PORT, free_port
 from geoseg.run.clusters.scaling import adapt
 from geoseg.run.clusters.waiting import wait_for
@@ -59,11 +67,11 @@ def _cluster(spec: ClusterSpec, room: Path) -> Any:
             f"cluster: kind '{spec.kind}' needs '{command}', which is not found here; start geoseg "
             f"where jobs are submitted from"
         )
-    security = temporary(spec.kind) if spec.tls is None else spec.tls.security()
+    tls = temporary(spec.kind, room) if spec.tls is None else spec.tls
     port = DASHBOARD_PORT if spec.dashboard is True else int(spec.dashboard)
     try:
         return found(
-            security=security,
+            security=tls.security(),
             shared_temp_directory=str(room),
             silence_logs=False,
             scheduler_options={
@@ -76,11 +84,14 @@ def _cluster(spec: ClusterSpec, room: Path) -> Any:
         raise ClusterError(f"cluster: kind '{spec.kind}' does not start: {_line(error)}") from error
 
 
-def temporary(kind: str) -> Security:
+def temporary(kind: str, room: Path) -> Certificates:
     """A certificate that only this run has: who reaches a scheduler can run anything as its user."""
     optional("cryptography", kind)
-    found: Security = Security.temporary()
-    return found
+    made = Security.temporary()
+    files = {"ca": made.tls_ca_file, "cert": made.tls_worker_cert, "key": made.tls_worker_key}
+    for name, text in files.items():
+        (room / f"{name}.pem").write_text(text)  # which only its owner can enter
+    return Certificates(**{name: str(room / f"{name}.pem") for name in files})
 
 
 def job_options(spec: ClusterSpec, room: Path, gpu: GpuWorkers | None = None) -> dict[str, Any]:
@@ -147,6 +158,9 @@ def _asked(cluster: Any, spec: ClusterSpec) -> int:
         # As scale() does, which tells nobody of what the batch system refuses.
         cluster.sync(cluster._correct_state)  # noqa: SLF001 (see above)
     except (RuntimeError, ValueError, OSError) as error:
+        for job in cluster._created:  # noqa: SLF001 (it would not close with jobs that never began)
+            if job.status is Status.created:
+                job.status = Status.failed
         said = _line(error)
         raise ClusterError(f"cluster: kind '{spec.kind}': a job was refused: {said}") from error
     total = gpus + least
