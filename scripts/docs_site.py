@@ -94,7 +94,10 @@ def _told(match: re.Match[str]) -> str:
         return f'<div class="keys">{match[0]}</div>'
     before = r"\s*<td>.*?</td>" * heads.index("default")
     table = re.sub(
-        rf"(<tr>{before}\s*)<td>(?=[^<]|<[^/])", r'\1<td class="default">', match[0], flags=re.DOTALL
+        rf"(<tr>{before}\s*)<td>(?=[^<]|<[^/])",
+        r'\1<td class="default">',
+        match[0],
+        flags=re.DOTALL,
     )
     return f'<div class="keys">{table}</div>'
 

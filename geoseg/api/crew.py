@@ -11,9 +11,11 @@ from typing import Any
 
 from distributed import Client
 
+from geoseg.api.checking import check_workers
+from geoseg.api.clusters import spec_of
 from geoseg.api.planning import RunPlan
 from geoseg.run.base import Executor
-from geoseg.run.cluster import Certificates, ClusterSpec, Connected, connect
+from geoseg.run.cluster import Connected, connect
 from geoseg.run.on_dask import OnDask
 from geoseg.run.reporter import Reporter
 from geoseg.run.resources import available_cores
@@ -26,13 +28,18 @@ class Crew:
         plan: What is done.
         reporter: Told once that the run has begun.
         stack: Ends the cluster.
-        tell: Called once with the client of the cluster.
+        tell: Called once with the client of the cluster, and what is doubtful about its workers.
     """
 
     def __init__(
-        self, plan: RunPlan, reporter: Reporter, stack: ExitStack, tell: Callable[[Client], None]
+        self,
+        plan: RunPlan,
+        reporter: Reporter,
+        stack: ExitStack,
+        tell: Callable[[Client, list[str]], None],
     ) -> None:
         self._plan, self._reporter, self._tell = plan, reporter, tell
+        self._doubts: list[str] = []
         # Leaving waits for the thread, so that what has been started is always ended.
         self._cluster = stack.enter_context(ExitStack())
         self._beside = stack.enter_context(ThreadPoolExecutor(1, "geoseg-connect"))
@@ -64,13 +71,17 @@ class Crew:
                 blocks=self._plan.blocks,
                 dashboard=connected.dashboard_link,
             )
-            self._tell(connected.client)
+            self._tell(connected.client, self._doubts)
         rules = self._plan.workflow.run
         priority = 1000 * rules.priority - order
         if not blocks:
             return OnDask(connected.client, retries=rules.retries, resources={}, priority=priority)
         return OnDask(
-            connected.client, retries=rules.retries, timeout=self.patience, priority=priority
+            connected.client,
+            retries=rules.retries,
+            timeout=self.patience,
+            priority=priority,
+            gpus=connected.gpus,
         )
 
     @property
@@ -111,19 +122,11 @@ class Crew:
         return future.result()
 
     def _connection(self) -> Connected:
-        plan, cluster = self._plan, self._plan.workflow.cluster
-        spec = ClusterSpec(
-            kind=cluster.kind,
-            workers=None if cluster.kind == "address" else plan.resources.workers,
-            threads=plan.resources.lanes,
-            memory=None if cluster.memory is None else cluster.memory.bytes,
-            address=cluster.address,
-            dashboard=cluster.dashboard,
-            tls=None
-            if cluster.tls is None
-            else Certificates(cluster.tls.ca, cluster.tls.cert, cluster.tls.key),
-        )
+        plan = self._plan
+        spec = spec_of(plan.workflow.cluster, plan.resources)
         begun = perf_counter()
         connected = self._cluster.enter_context(connect(spec, blocks=plan.blocks))
+        if not spec.here:
+            self._doubts = check_workers(connected.client, plan)
         self._start = perf_counter() - begun
         return connected

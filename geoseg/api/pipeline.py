@@ -7,6 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from distributed import Client
+
 from geoseg.api.after import after_scenes, check_after
 from geoseg.api.chosen import EngineRefusedError
 from geoseg.api.crew import Crew
@@ -164,7 +166,13 @@ class _Run:
             raise self._why(request)
 
     def _shared(self, reporter: Reporter, here: Any) -> Shared:
-        crew = Crew(self.plan, reporter, self._stack, self._watch.connected)
+        def tell(client: Client, doubts: list[str]) -> None:
+            self._watch.connected(client)
+            for doubt in doubts:
+                reporter.warning(doubt)
+            self.warnings.extend(doubts)
+
+        crew = Crew(self.plan, reporter, self._stack, tell)
         engines = Engines(self.plan, reporter, force=self._force)
         return Shared(
             self.plan, crew, engines, self._diary, here, self._watch, self._force, self.warnings

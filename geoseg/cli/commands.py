@@ -258,17 +258,27 @@ def schema(
 
 
 @app.command()
-def doctor(as_json: AsJson = False) -> None:
+def doctor(
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WORKFLOW|ADDRESS",
+            help="Ask the workers of a workflow's cluster, or of a scheduler, instead.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Check what is installed and what this machine has; say what is missing and what mends it."""
-    from geoseg.api.doctor import examine
+    from geoseg.api.doctor import examine, examine_cluster
     from geoseg.cli.show import show_health
 
-    findings = examine()
+    findings = examine() if cluster is None else examine_cluster(cluster)
     if as_json:
         print_json([finding._asdict() for finding in findings])
     else:
         show_health(findings)
-    raise typer.Exit(1 if any(f.needed and not f.ok for f in findings) else 0)
+    bad = any(f.needed and not f.ok for f in findings)
+    raise typer.Exit((1 if cluster is None else 2) if bad else 0)
 
 
 accompany(app)

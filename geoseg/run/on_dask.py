@@ -8,7 +8,6 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
-from math import floor
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -17,12 +16,12 @@ from distributed import CancelledError, Client, Future, KilledWorker, as_complet
 from geoseg.errors import ClusterError, ClusterLostError, StoppedError
 from geoseg.grid import Window
 from geoseg.run.base import Failed, Job, Outcome, Stop, tried
+from geoseg.run.clusters.base import GPU
 from geoseg.run.on_worker import JobPlugin, WorkerFacts, describe, do_block, stop_job
 from geoseg.run.opened import Answer, failure, message
+from geoseg.run.placing import CHECK_SECONDS, Roster, gpu_share, offers, uses_gpu
 
 POLL_SECONDS = 0.02
-CHECK_SECONDS = 5.0
-LEAST_WINDOW = 64
 PORTIONS = 4
 """The window is filled again when a part of it is free, this one of so many."""
 
@@ -35,12 +34,15 @@ class OnDask:
 
     Attributes:
         retries: Further tries for a block that failed by something else than wrong input.
-        resources: What each task asks of a worker; None: a share of its GPU, where there is one.
-        window: Most blocks that are submitted and not yet answered; None: four times the
-            threads of the cluster, at least 64. Bounds the memory of client and scheduler.
+        resources: What each task asks of a worker; None: jobs with a model ask for a share of its
+            GPU, where one has any; all others run where there is none, if there are such workers.
+        window: Most blocks that are submitted and not yet answered; None: four times the threads
+            that the cluster has by now, at least 64. Bounds the memory of client and scheduler.
         patience: Seconds to wait for a worker to come back when there is none.
         timeout: Seconds after which a block has failed; None: it is waited for.
         priority: Of two blocks that wait for a worker the one with the higher goes first.
+        gpus: Whether the cluster has GPUs, also when no worker that has one is there just now: a
+            model computes other bits on CPUs. None: it is seen when a job begins.
     """
 
     def __init__(
@@ -53,9 +55,10 @@ class OnDask:
         patience: float = 60.0,
         timeout: float | None = None,
         priority: int = 0,
+        gpus: bool | None = None,
     ) -> None:
         self.client, self.retries, self.resources = client, retries, resources
-        self.window, self.patience, self.timeout = window, patience, timeout
+        self.window, self.patience, self.timeout, self.gpus = window, patience, timeout, gpus
         self.priority = priority
 
     def run(
@@ -67,16 +70,14 @@ class OnDask:
             ClusterError: The workers cannot take the job, or lack the resources asked for.
             ClusterLostError: The scheduler or all workers went away.
         """
-        facts = self._facts()
-        resources = gpu_share(facts) if self.resources is None else dict(self.resources)
-        if not any(_offers(fact, resources) for fact in facts.values()):
+        facts = self._facts(job)
+        resources = self._asked(job, facts)
+        if not any(offers(fact, resources) for fact in facts.values()):
             raise ClusterError(f"cluster: no worker offers {resources}; start some that do")
-        threads = sum(fact.threads for fact in facts.values())
-        window = self.window or max(LEAST_WINDOW, 4 * threads)
         plugin = JobPlugin(job, f"geoseg-answers-{self.client.id}", timeout=self.timeout)
         try:
             self._hand_over(plugin)
-            running = _Running(self, plugin, resources, window, stop or Stop())
+            running = _Running(self, plugin, resources, stop or Stop(), facts)
             try:
                 yield from running.outcomes(blocks)
             finally:
@@ -111,11 +112,24 @@ class OnDask:
             return False
         return True
 
-    def _facts(self) -> dict[str, WorkerFacts]:
-        """What is known of the workers, once there is one."""
+    def _asked(self, job: Job, facts: Mapping[str, WorkerFacts]) -> dict[str, float]:
+        """What each task asks of a worker."""
+        if self.resources is not None:
+            return dict(self.resources)
+        if not uses_gpu(job):
+            return {}
+        return gpu_share(facts) or ({GPU: 1.0} if self.gpus else {})
+
+    def _facts(self, job: Job) -> dict[str, WorkerFacts]:
+        """What is known of the workers, once there is one; one with a GPU where that is needed."""
+        until = time.monotonic() + self.patience
         try:
             self.client.wait_for_workers(1, timeout=self.patience)
-            return survey(self.client)
+            facts = survey(self.client)
+            while self.gpus and uses_gpu(job) and not gpu_share(facts) and time.monotonic() < until:
+                time.sleep(POLL_SECONDS)
+                facts = survey(self.client)
+            return facts  # noqa: TRY300 (surveys raise, too)
         except OSError as error:
             raise ClusterLostError(
                 f"cluster: no worker in {self.patience:g} s ({message(error)})"
@@ -150,13 +164,14 @@ class _Running:
         executor: OnDask,
         plugin: JobPlugin,
         resources: dict[str, float],
-        window: int,
         stop: Stop,
+        facts: Mapping[str, WorkerFacts],
     ) -> None:
         self._client, self._stop = executor.client, stop
         self._retries, self._patience = executor.retries, executor.patience
-        self._plugin, self._resources, self._window = plugin.name, resources, window
+        self._plugin, self._resources, self._window = plugin.name, resources, executor.window
         self._priority = executor.priority
+        self._roster = Roster(self._client, plugin.job, facts)
         self._answers: dict[str, Answer] = {}
         self._tries: dict[Future[Any], _Try] = {}
         self._completed = as_completed(loop=self._client.loop)
@@ -191,18 +206,27 @@ class _Running:
         if self._stop.asked:
             self._tell_workers()
             return bool(self._tries)
-        room = self._window - len(self._tries)
+        self._look()
+        window = self._window or self._roster.window
+        room = window - len(self._tries)
         # In portions: each message has a price of its own for the scheduler.
-        if self._hopeless is None and room >= max(1, self._window // PORTIONS):
+        if self._hopeless is None and room >= max(1, window // PORTIONS):
             self._submit([_Try(b) for b in islice(waiting, room)])
         if not self._tries and self._suspects:
             self._submit([self._suspects.pop()])
         return bool(self._tries)
 
+    def _look(self) -> None:
+        """See who is there by now, now and then; a scheduler that is gone is noticed elsewhere."""
+        if _connected(self._client):
+            with suppress(OSError, TimeoutError, ValueError):
+                self._roster.look()
+
     def _submit(self, tries: list[_Try]) -> None:
         """One message to the scheduler for all of ``tries``: half the cost of one for each."""
         if not tries:
             return
+        asked_first = self._fit or self._roster.preferred
         futures = self._client.map(
             do_block,
             [self._plugin] * len(tries),
@@ -210,8 +234,8 @@ class _Running:
             key=[(self._plugin, *t.name) for t in tries],
             resources=self._resources or None,
             priority=self._priority,
-            workers=self._fit or None,
-            allow_other_workers=bool(self._fit),
+            workers=asked_first or None,
+            allow_other_workers=bool(asked_first),
             retries=0,
             pure=False,
         )
@@ -310,7 +334,7 @@ class _Running:
         try:
             if self._resources:
                 facts = survey(self._client)
-                return {who for who, fact in facts.items() if _offers(fact, self._resources)}
+                return {who for who, fact in facts.items() if offers(fact, self._resources)}
             return set(self._client.nthreads())
         except (OSError, TimeoutError, ValueError, ClusterError) as error:
             raise ClusterLostError(
@@ -371,14 +395,3 @@ def survey(client: Client) -> dict[str, WorkerFacts]:
                 f"client's version there"
             )
     return facts
-
-
-def gpu_share(facts: Mapping[str, WorkerFacts]) -> dict[str, float]:
-    """The share of a GPU that a task asks for, so that all threads of a worker overlap on it."""
-    shares = [f.resources["GPU"] / f.threads for f in facts.values() if f.resources.get("GPU")]
-    # Rounded down, so that as many shares as there are threads always fit.
-    return {"GPU": max(0.001, floor(min(shares) * 1000) / 1000)} if shares else {}
-
-
-def _offers(fact: WorkerFacts, resources: Mapping[str, float]) -> bool:
-    return all(fact.resources.get(name, 0.0) >= amount for name, amount in resources.items())

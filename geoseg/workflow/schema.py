@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from geoseg.workflow.alerts import Alerts
 from geoseg.workflow.change import Change
+from geoseg.workflow.cluster import Cluster, expand_cluster
 from geoseg.workflow.composite import (
     Composite,
     Mosaic,
@@ -21,9 +22,6 @@ from geoseg.workflow.composite import (
 from geoseg.workflow.faults import UnfitError, show
 from geoseg.workflow.fields import (
     AutoPixels,
-    Dashboard,
-    FilePath,
-    Memory,
     OrElse,
     OutputTemplate,
     SomeAutoPixels,
@@ -116,68 +114,6 @@ class Output(Section):
     """Write a QGIS project."""
     keep_work: bool = False
     """Keep intermediate files."""
-
-
-def expand_cluster(value: object) -> object:
-    """The long way to write a cluster: an address, or the name of a kind."""
-    if isinstance(value, str):
-        return {"kind": "address", "address": value} if "://" in value else {"kind": value}
-    if isinstance(value, dict) and "address" in value and "kind" not in value:
-        return {"kind": "address", **value}
-    return value
-
-
-def _address(value: object) -> str:
-    if not isinstance(value, str) or "://" not in value or value.endswith("://"):
-        raise UnfitError("expected a scheduler's address like tcp://10.0.0.5:8786", show(value))
-    return value
-
-
-class Tls(Section):
-    """Certificates with which client, scheduler and workers prove to each other who they are."""
-
-    ca: FilePath
-    """PEM file of the authority that has signed all certificates of the cluster."""
-    cert: FilePath
-    """PEM file of this client's certificate."""
-    key: FilePath
-    """PEM file of its private key."""
-
-
-class Cluster(Section):
-    """Where the work is done."""
-
-    kind: Literal["local", "address"] = "local"
-    """local starts workers on this machine; address uses a running Dask cluster."""
-    workers: Annotated[int, Field(ge=1, le=10_000)] | None = None
-    """Worker processes of a local cluster; by cores and memory without it."""
-    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
-    """Blocks that a worker has in hand at once: one is read while another is predicted."""
-    memory: Memory | None = None
-    """Memory of each local worker."""
-    address: Annotated[str, BeforeValidator(_address)] | None = None
-    """Address of a running scheduler."""
-    dashboard: Dashboard = True
-    """Serve Dask's dashboard; a number is its port."""
-    tls: Tls | None = None
-    """Encrypt all that client, scheduler and workers say to each other; addresses are tls://... then."""
-
-    @model_validator(mode="after")
-    def _suits_kind(self) -> Self:
-        if self.kind == "address" and self.address is None:
-            raise UnfitError("required where kind is address", at=("address",))
-        if self.kind == "local" and self.address is not None:
-            raise UnfitError("only used with kind: address", at=("address",))
-        encrypted = (self.address or "").startswith("tls://")
-        if self.tls is None and encrypted:
-            raise UnfitError("required where the address begins with tls://", at=("tls",))
-        if self.tls is not None and self.address is not None and not encrypted:
-            advice = "expected an address like tls://10.0.0.5:8786, as tls is given"
-            raise UnfitError(advice, show(self.address), at=("address",))
-        for key in ("workers", "memory"):
-            if self.kind == "address" and getattr(self, key) is not None:
-                raise UnfitError("a running cluster has its own; use kind: local", at=(key,))
-        return self
 
 
 def _some_time(value: Duration) -> Duration:
