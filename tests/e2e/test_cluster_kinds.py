@@ -149,13 +149,15 @@ def test_one_worker_a_gpu_and_others_that_see_none(monkeypatch):
 
 def test_no_gpu_here(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    with pytest.raises(ClusterError, match="kind 'cuda' needs an NVIDIA GPU"), connect(
-        ClusterSpec(kind="cuda")
+    with (
+        pytest.raises(ClusterError, match="kind 'cuda' needs an NVIDIA GPU"),
+        connect(ClusterSpec(kind="cuda")),
     ):
         pass
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    with pytest.raises(ClusterError, match=r"workers: found 2, .* 1 are seen"), connect(
-        ClusterSpec(kind="cuda", workers=2)
+    with (
+        pytest.raises(ClusterError, match=r"workers: found 2, .* 1 are seen"),
+        connect(ClusterSpec(kind="cuda", workers=2)),
     ):
         pass
 
