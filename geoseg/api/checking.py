@@ -90,7 +90,10 @@ def examine_workers(client: Client, plan: RunPlan | None) -> list[WorkerState]:
     states = []
     for address in sorted(seen):
         worker = seen[address]
-        faults = [(lack, _FOLDERS) for lack in worker.lacks]
+        helps = (
+            _FOLDERS if worker.threads else _PACKAGES
+        )  # who says nothing may have another geoseg
+        faults = [(lack, helps) for lack in worker.lacks]
         faults += [
             (f"cannot write to {folder}", "give its user the right to")
             for folder in worker.unwritable

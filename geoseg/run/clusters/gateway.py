@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 from distributed import Client
 
@@ -22,10 +23,11 @@ def start(spec: ClusterSpec, blocks: int | None = None) -> Iterator[Client]:  # 
     module = optional("dask_gateway", spec.kind)
     with ExitStack() as stack:
         try:
-            gateway = stack.enter_context(
-                module.Gateway(address=spec.address, auth=spec.access.auth)
+            cluster = module.GatewayCluster(
+                address=spec.address, auth=spec.access.auth, **spec.access.options
             )
-            cluster = stack.enter_context(gateway.new_cluster(**spec.access.options))
+            stack.callback(_let_go, cluster)
+            stack.enter_context(cluster)
             if spec.elastic is not None:
                 cluster.adapt(minimum=spec.elastic.minimum, maximum=spec.elastic.maximum)
             else:
@@ -38,3 +40,8 @@ def start(spec: ClusterSpec, blocks: int | None = None) -> Iterator[Client]:  # 
             ) from error
         wait_for(client, spec)
         yield client
+
+
+def _let_go(cluster: Any) -> None:
+    """Keep what is closed from closing itself again when it is collected, which fails (2026.3.0)."""
+    cluster.gateway._asynchronous = True  # noqa: SLF001 (there is no other way to tell it)
