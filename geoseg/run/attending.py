@@ -22,10 +22,15 @@ LOG.setLevel(logging.WARNING)
 def attend(client: Client) -> None:
     """Warn of workers that are gone and that come again; hang up when nobody answers any more."""
     _tell_of_departures(client)
+    client.sync(_begin, client)
+
+
+async def _begin(client: Client) -> None:
+    """In the client's own thread, where all that it waits for is."""
     asking = PeriodicCallback(lambda: _ask(client), ASK_SECONDS * 1000)
     # There it ends with the client's own.
     client._periodic_callbacks["geoseg-asking"] = asking  # noqa: SLF001 (there is no other place)
-    client.loop.add_callback(asking.start)
+    asking.start()
 
 
 async def _ask(client: Client) -> None:
