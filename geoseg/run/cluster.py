@@ -18,7 +18,7 @@ from distributed import Client, LocalCluster, Nanny, Security
 
 from geoseg.errors import ClusterError
 from geoseg.run import forking
-from geoseg.run.attending import attend
+from geoseg.run.attending import attended
 from geoseg.run.on_dask import survey
 from geoseg.run.on_worker import WorkerFacts, disagreement, messages_heed_no_clock, versions
 from geoseg.run.resources import available_cores, dask_settings, worker_environment
@@ -132,7 +132,7 @@ def connect(spec: ClusterSpec, *, blocks: int | None = None) -> Iterator[Connect
         facts = survey(client)
         _agree(facts)
         if spec.kind != "local":
-            attend(client)
+            stack.enter_context(attended(client))
         threads = sum(fact.threads for fact in facts.values())
         yield Connected(client, dashboard or None, len(facts), threads)
 
