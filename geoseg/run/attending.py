@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from distributed import Client
@@ -14,18 +15,33 @@ PATIENCE_SECONDS = 60.0
 """A scheduler that is asked, and says nothing for so long, is given up."""
 ASK_SECONDS = 15.0
 
+ALL = "all"
+"""Dask's topic of what becomes of workers and clients."""
+
 LOG = logging.getLogger("distributed.geoseg")
 """Heard like what distributed says of workers of our own; see :func:`geoseg.run.reporter.logs_to`."""
 LOG.setLevel(logging.WARNING)
 
 
-def attend(client: Client) -> None:
+@contextmanager
+def attended(client: Client) -> Iterator[None]:
     """Warn of workers that are gone and that come again; hang up when nobody answers any more."""
     _tell_of_departures(client)
+    client.sync(_begin, client)
+    try:
+        yield
+    finally:
+        if client.status == "running":
+            # Or the scheduler would tell us, who are gone by then, that we are gone.
+            client.unsubscribe_topic(ALL)
+
+
+async def _begin(client: Client) -> None:
+    """In the client's own thread, where all that it waits for is."""
     asking = PeriodicCallback(lambda: _ask(client), ASK_SECONDS * 1000)
     # There it ends with the client's own.
     client._periodic_callbacks["geoseg-asking"] = asking  # noqa: SLF001 (there is no other place)
-    client.loop.add_callback(asking.start)
+    asking.start()
 
 
 async def _ask(client: Client) -> None:
@@ -59,7 +75,7 @@ def _tell_of_departures(client: Client) -> None:
         elif said.get("action") == "add-worker" and lost:
             LOG.warning("worker %s has come, and takes blocks", said.get("worker"))
 
-    client.subscribe_topic("all", hear)
+    client.subscribe_topic(ALL, hear)
 
 
 def _gone(worker: str, blocks: int) -> str:

@@ -12,7 +12,7 @@ from typing import Final, cast
 from distributed import Client
 
 from geoseg.errors import ClusterError
-from geoseg.run.attending import attend
+from geoseg.run.attending import attended
 from geoseg.run.clusters.base import GPU, Certificates, ClusterSpec, Starter
 from geoseg.run.on_dask import survey
 from geoseg.run.on_worker import WorkerFacts, disagreement, messages_heed_no_clock, versions
@@ -59,7 +59,7 @@ def connect(spec: ClusterSpec, *, blocks: int | None = None) -> Iterator[Connect
         facts = survey(client)
         _agree(facts)
         if not spec.here:
-            attend(client)
+            stack.enter_context(attended(client))
         threads = sum(fact.threads for fact in facts.values())
         gpus = any(fact.resources.get(GPU) for fact in facts.values())
         yield Connected(client, dashboard or None, len(facts), threads, gpus)

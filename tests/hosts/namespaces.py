@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import psutil
@@ -50,6 +51,7 @@ exec sleep infinity
 """
 
 
+@cache
 def why_not() -> str | None:
     """Why hosts cannot be made here; None where they can."""
     if sys.platform != "linux" or os.geteuid() != 0:
@@ -57,10 +59,13 @@ def why_not() -> str | None:
     lacking = [program for program in PROGRAMS if shutil.which(program) is None]
     if lacking:
         return f"hosts of their own need {', '.join(lacking)} (iproute2, util-linux)"
+    switch = Switch()
     try:
-        os.close(os.open("/dev/net/tun", os.O_RDWR))
+        switch.plug("tried")
     except OSError as error:
         return f"network cards cannot be made here (/dev/net/tun: {error.strerror})"
+    finally:
+        switch.close()
     tried = subprocess.run(
         ["unshare", *NAMESPACES, "--fork", "true"], capture_output=True, text=True, check=False
     )
