@@ -25,7 +25,7 @@ from geoseg.api.planning import RunPlan, SceneTask
 from geoseg.api.results import RunResult, SceneResult
 from geoseg.api.resuming import Resuming
 from geoseg.api.stages import MadeFrom, Stage
-from geoseg.api.stored import check_stores
+from geoseg.api.stored import bring, check_stores
 from geoseg.errors import ClusterError, GeosegError
 from geoseg.io.atomic import remove_leftovers
 from geoseg.run.base import Executor
@@ -215,6 +215,7 @@ class _Run:
             "machine": machine,
         }
         record = products.write(work, account, summaries, reporter, moved, told)
+        bring(task.directory)
         if not (holes or self.plan.workflow.output.keep_work):
             work.remove()
         return record, holes

@@ -37,7 +37,6 @@ from geoseg.api.polygons import Stored, store_polygons, write_polygons
 from geoseg.api.provenance import of_map
 from geoseg.api.scene_report import REPORT, write_scene_report
 from geoseg.api.stages import MadeFrom
-from geoseg.api.stored import bring
 from geoseg.api.zarr_maps import NAME as ZARR_NAME
 from geoseg.api.zarr_maps import write_zarr_maps, zarr_asset
 from geoseg.io.atomic import remove_file, write_bytes
@@ -179,7 +178,6 @@ class Products:
             write_scene_report(self.task.directory)
         fingerprint.check_states(self.made_from.files)  # pictures show the scene itself
         self._write_item(paths)
-        bring(self.task.directory)
         reporter.advance(blocks=max(0, len(paths) - 3 - len(means)), pixels=0)
         return record
 
