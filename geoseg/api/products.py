@@ -33,7 +33,6 @@ from geoseg.api.polygons import Stored, store_polygons, write_polygons
 from geoseg.api.provenance import of_map
 from geoseg.api.scene_report import REPORT, write_scene_report
 from geoseg.api.stages import MadeFrom
-from geoseg.api.stored import bring
 from geoseg.api.zarr_maps import NAME as ZARR_NAME
 from geoseg.api.zarr_maps import write_zarr_maps, zarr_asset
 from geoseg.io.atomic import remove_file, write_bytes
@@ -337,7 +336,6 @@ class Products:
         """Write run.json, the report, and, last, the item.
 
         Raises:
-            LockedError: They belong into a store, where another run has taken the output over.
             ProductError: A file of the scene is not as it was, or nothing can be written.
         """
         paths = self.paths()
@@ -346,7 +344,6 @@ class Products:
             write_scene_report(self.task.directory)
         fingerprint.check_states(self.made_from.files)  # pictures show the scene itself
         self._write_item(paths)
-        bring(self.task.directory)
 
     def _write_item(self, paths: Mapping[str, Path]) -> None:
         scene, card = self._scene, self.task.plan.card

@@ -27,6 +27,7 @@ from geoseg.api.planning import RunPlan, SceneTask
 from geoseg.api.results import SceneResult
 from geoseg.api.resuming import Resuming
 from geoseg.api.stages import MadeFrom, Stage
+from geoseg.api.stored import bring
 from geoseg.io.atomic import remove_leftovers
 from geoseg.io.staging import store_place
 from geoseg.run.base import Executor
@@ -200,6 +201,7 @@ class SceneRun:
 
         making = Making(products, work, account, summaries, moved, told)
         record = self._made(making, reporter)
+        bring(task.directory)
         if not (holes or self.plan.workflow.output.keep_work):
             work.remove()
         return record, holes

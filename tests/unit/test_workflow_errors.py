@@ -206,7 +206,7 @@ APPENDED = [
     (
         "run: {qqqq: 2}",
         *(9, 7, "run.qqqq"),
-        "unknown key; known are on_error, retries, block_timeout",
+        "unknown key; known are on_error, retries, block_timeout, work",
     ),
     ("extends: 3", 9, 10, "extends", "expected a path, found 3"),
 ]
