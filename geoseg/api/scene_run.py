@@ -94,9 +94,8 @@ class SceneRun:
         for folder in (task.directory, task.directory / STATE):
             remove_leftovers(folder)
         if not task.found.ready:
-            self._crew.executor(
-                self._order
-            )  # a cluster that does not answer is known before anything is written
+            # A cluster that does not answer is known before anything is written.
+            self._crew.executor(self._order)
         task.found.prepare(self.reporter)
         with _TRYING:
             engine = self._engines.of(task)  # before workers start, which would disturb a trial
