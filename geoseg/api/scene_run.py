@@ -99,9 +99,8 @@ class SceneRun:
         for folder in (task.directory, task.directory / STATE):
             remove_leftovers(folder)
         if not task.found.ready:
-            self._crew.executor(
-                self._order
-            )  # a cluster that does not answer is known before anything is written
+            # A cluster that does not answer is known before anything is written.
+            self._crew.executor(self._order)
         task.found.prepare(self.reporter)
         begun = not (task.directory / ITEM).exists()
         with _TRYING:
