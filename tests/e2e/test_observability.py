@@ -23,7 +23,7 @@ from geoseg.run.event_schema import event_schema
 pytestmark = pytest.mark.cluster
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-BLOCKS, PIXELS = 12, 420 * 300
+BLOCKS, PIXELS = 9, 420 * 300
 
 
 def get(url):
