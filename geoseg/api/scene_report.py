@@ -49,7 +49,6 @@ _FILES: Final = {
     "run.json": "all that is known of the run, for programs",
     "item.json": "the products as a STAC item",
 }
-_PERFORMANCE = (".geoseg/log/performance.html", "how busy workers were, by Dask")
 _GROWING = ("run.json", "item.json", "collection.json")
 """Files whose sizes are not told: one tells times, the others are written last."""
 
@@ -268,7 +267,8 @@ def _dask_report(record: Mapping[str, Any]) -> list[ProductFile]:
     """The page that comes last, when all scenes are done; of many it lies in the folder above."""
     rules, output = (record["workflow"].get(key) or {} for key in ("run", "output"))
     wanted = rules.get("performance_report") and "{" not in str(output.get("directory"))
-    return [ProductFile(*_PERFORMANCE, "")] if wanted else []
+    page = ProductFile(".geoseg/log/performance.html", "how busy workers were, by Dask", "")
+    return [page] if wanted else []
 
 
 def sized(folder: Path, files: Mapping[str, str]) -> list[ProductFile]:

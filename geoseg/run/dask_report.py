@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from typing import Any
+from typing import Any, cast
 
 from distributed import Client
 
@@ -37,7 +37,7 @@ class DaskReport:
         """
 
         async def ask() -> Any:
-            return await self._client.scheduler.performance_report(
+            return await cast("Any", self._client.scheduler).performance_report(
                 start=self._began, last_count=self._count, code="", mode="inline"
             )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from threading import Lock
@@ -112,13 +112,13 @@ class RunMetrics:
 
         async def send() -> None:
             with suppress(Exception):  # the next one may arrive; blocks are more important
-                await client.scheduler.log_event(topic=TOPIC, msg=told)
+                await cast("Any", client.scheduler).log_event(topic=TOPIC, msg=told)
 
         if wait:
             with suppress(Exception):
                 client.sync(send, callback_timeout=SEND_SECONDS)
         else:
-            client.loop.add_callback(send)
+            cast("Any", client.loop).add_callback(send)
 
 
 class SchedulerMetrics(SchedulerPlugin):
@@ -186,10 +186,10 @@ def families(runs: list[Snapshot]) -> Iterator[Any]:
                 family.add_metric([run["workflow"], *row[:-1]], row[-1])
         yield family
     for name, what, key in _GAUGES:
-        family = GaugeMetricFamily(f"geoseg_{name}", what, labels=["workflow"])
+        gauge = GaugeMetricFamily(f"geoseg_{name}", what, labels=["workflow"])
         for run in runs:
-            family.add_metric([run["workflow"]], run[key])
-        yield family
+            gauge.add_metric([run["workflow"]], run[key])
+        yield gauge
     states = GaugeMetricFamily(
         "geoseg_run_state", "1 for what the last run is.", labels=["workflow", "state"]
     )

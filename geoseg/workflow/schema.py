@@ -142,8 +142,8 @@ class RunRules(Section):
     priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
     """Of two runs that share a cluster the blocks of the one with the higher number go first."""
     performance_report: bool = False
-    """Keep Dask's report of how workers were used, as .geoseg/log/performance.html (5 MB) in the
-    output, or in the folder above those of all scenes."""
+    """Keep Dask's report of how workers were used, as .geoseg/log/performance.html in the output,
+    or in the folder above those of all scenes."""
 
 
 _SEGMENTING = (
