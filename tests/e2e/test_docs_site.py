@@ -58,7 +58,9 @@ def test_defaults_are_told_apart_where_rows_are_lists(site):
     page = (site / "workflow-reference.html").read_text("utf-8")
     found = re.findall(r'<td class="?default"?>(.*?)</td>', page, re.DOTALL)
     told = (ROOT / "docs" / "workflow-reference.md").read_text("utf-8")
-    rows = [line.split(" | ") for line in told.splitlines() if line.startswith("| ") and " | " in line]
+    rows = [
+        line.split(" | ") for line in told.splitlines() if line.startswith("| ") and " | " in line
+    ]
     wanted = [row[2].strip() for row in rows if len(row) == 4 and row[2].strip(" -")]
     wanted = [cell for cell in wanted if cell != "default"]
     assert len(found) == len(wanted) > 50
