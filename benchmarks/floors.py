@@ -1,7 +1,8 @@
 """What a scene cannot cost less than: its model's forward passes, its reading and its writing, alone.
 
 Each floor is measured in as many fresh processes as a run has workers, all at the same time, each
-with its share of the blocks and one thread: on the cores that the run has.
+with its share of the blocks and one thread: on the cores that the run has. Products are written from
+memory by GDAL's COG driver as whoever has an array would do it, each by a process of its own.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import numpy as np
+import rasterio
+from rasterio.io import MemoryFile
+from rasterio.shutil import copy
 
-from geoseg.api.planning import plan_workflow
+from geoseg.api.planning import RunPlan, plan_workflow
 from geoseg.grid import Window
 from geoseg.io.opening import open_pixels
 from geoseg.io.zarr_store import ZarrRaster
@@ -119,16 +123,72 @@ class Share:
         return work
 
 
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A finished product, to be written once more."""
+
+    path: Path
+    overviews: str
+    predictor: str
+
+    def cog(self) -> Callable[[], None]:
+        """Write it as a COG, from memory."""
+        with rasterio.open(self.path) as source:
+            values, profile = source.read(1), source.profile
+        plain = {
+            key: profile[key]
+            for key in ("width", "height", "count", "dtype", "nodata", "crs", "transform")
+        }
+
+        def work() -> None:
+            with MemoryFile() as memory, tempfile.TemporaryDirectory(prefix="floor-") as folder:
+                with memory.open(driver="GTiff", **plain) as target:
+                    target.write(values, 1)
+                with memory.open() as source:
+                    copy(
+                        source,
+                        Path(folder, "cog.tif"),
+                        driver="COG",
+                        COMPRESS="DEFLATE",
+                        LEVEL=6,
+                        PREDICTOR=self.predictor,
+                        BLOCKSIZE=512,
+                        OVERVIEW_RESAMPLING=self.overviews,
+                        NUM_THREADS="1",
+                    )
+
+        return work
+
+
+def measure_cogs(folder: Path) -> Floor:
+    """The floor of writing classes and confidence that lie in ``folder`` once more, side by side."""
+    products = (
+        Product(folder / "classes.tif", "MODE", "NO"),
+        Product(folder / "confidence.tif", "AVERAGE", "STANDARD"),
+    )
+    return _together(products, "cog")
+
+
 def measure(workflow: Path, workers: int, runtime: Runtime) -> dict[str, Floor]:
     """All floors of the first scene of ``workflow``."""
     run = plan_workflow(load(workflow))
-    plan = run.tasks[0].plan
-    parts = [plan.blocks[k::workers] for k in range(workers)]
-    shares = [Share(plan, run.committee, runtime, part) for part in parts if part]
+    shares = _shares(run, runtime, run.tasks[0].plan.blocks, workers)
     return {floor: _together(shares, floor) for floor in FLOORS}
 
 
-def _together(shares: Sequence[Share], floor: str) -> Floor:
+def forward(run: RunPlan, runtime: Runtime, blocks: Sequence[Window], processes: int) -> Floor:
+    """The forward passes of some blocks, shared out among so many processes."""
+    return _together(_shares(run, runtime, blocks, processes), "forward")
+
+
+def _shares(
+    run: RunPlan, runtime: Runtime, blocks: Sequence[Window], processes: int
+) -> list[Share]:
+    parts = [tuple(blocks[k::processes]) for k in range(processes)]
+    return [Share(run.tasks[0].plan, run.committee, runtime, part) for part in parts if part]
+
+
+def _together(shares: Sequence[Share] | Sequence[Product], floor: str) -> Floor:
     context = multiprocessing.get_context("spawn")
     barrier, answers = context.Barrier(len(shares)), context.Queue()
     processes = [
@@ -142,7 +202,9 @@ def _together(shares: Sequence[Share], floor: str) -> Floor:
     return Floor(max(wall for wall, _ in found), sum(cpu for _, cpu in found))
 
 
-def _one(share: Share, floor: str, barrier: Barrier, answers: multiprocessing.Queue) -> None:  # type: ignore[type-arg]  # not generic when run
+def _one(
+    share: Share | Product, floor: str, barrier: Barrier, answers: multiprocessing.Queue
+) -> None:  # type: ignore[type-arg]  # not generic when run
     work: Callable[[], None] = getattr(share, floor)()
     barrier.wait()
     wall, cpu = time.perf_counter(), time.process_time()

@@ -35,12 +35,14 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from floors import forward
 
 from geoseg.api.pipeline import run_plan
 from geoseg.api.planning import RunPlan, plan_workflow
 from geoseg.api.simulating import DISPATCH_SECONDS, scene_cost
 from geoseg.api.task_times import TaskTimes, times_of_run
 from geoseg.grid import Window
+from geoseg.models.engines import Runtime
 from geoseg.ops.forecast import simulate_run
 from geoseg.ops.simulation import BlockCost, Pool, simulate_stage
 from geoseg.plan import ScenePlan
@@ -60,9 +62,10 @@ name: scaling
 input: {{kind: sample, size: {size}, seed: 7, directory: {sample}}}
 model: {{name: landcover-s2, engine: {engine}}}
 output: {{directory: {out}}}
-cluster: {{workers: {workers}, threads: 3, dashboard: false}}
+cluster: {{workers: {workers}, threads: {lanes}, dashboard: false}}
 """
 CORES = os.cpu_count() or 1
+ROUNDS = 4  # blocks a process, where the network alone is measured
 
 
 @dataclass(frozen=True)
@@ -229,12 +232,14 @@ def _children() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def workers(size: int, times: int, engine: str, keep: Path | None) -> None:
+def workers(size: int, times: int, engine: str, lanes: int, keep: Path | None) -> None:
     """One worker and two, in turn; and what was forecast for both from the runs of one."""
     with tempfile.TemporaryDirectory() as name:
         out = keep or Path(name, "out")
         sample = Path(name, "sample")
-        text = WORKFLOW.format(size=size, sample=sample, engine=engine, out=out, workers=2)
+        text = WORKFLOW.format(
+            size=size, sample=sample, engine=engine, out=out, workers=2, lanes=lanes
+        )
         plan = plan_workflow(loads(text))
         plan.tasks[0].found.prepare(Silent())
         scene = plan.tasks[0].plan
@@ -256,8 +261,17 @@ def workers(size: int, times: int, engine: str, keep: Path | None) -> None:
         one, two = median[1], median[2]
         print(f"  1 -> 2 workers: segment {one.segment / two.segment:.2f} x, "
               f"whole run {one.whole / two.whole:.2f} x")  # fmt: skip
+        ceiling(plan, engine)
         record = sorted(records, key=lambda r: r.infer)[len(records) // 2]
         forecasts(scene, record, median)
+
+
+def ceiling(plan: RunPlan, engine: str) -> None:
+    """What these cores give two processes that do nothing but compute the network."""
+    runtime = Runtime(engine)  # type: ignore[arg-type]  # one of the parser's choices
+    some = plan.tasks[0].plan.blocks[: 2 * ROUNDS]
+    one, two = (min(forward(plan, runtime, some, n).wall for _ in range(2)) for n in (1, 2))
+    print(f"  the network alone, 1 -> 2 processes: {one / two:.2f} x")
 
 
 def forecasts(scene: ScenePlan, times: TaskTimes, took: dict[int, Took]) -> None:
@@ -306,12 +320,13 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=5490)
     parser.add_argument("--times", type=int, default=3)
     parser.add_argument("--engine", choices=["torch", "onnxruntime", "openvino"], default="torch")
+    parser.add_argument("--lanes", type=int, default=3, help="blocks in hand; 1: one core a worker")
     parser.add_argument("--keep", type=Path, help="folder for the products of the last run")
     asked = parser.parse_args()
     if asked.what == "scheduling":
         scheduling(asked.blocks)
     elif asked.what == "workers":
-        workers(asked.size, asked.times, asked.engine, asked.keep)
+        workers(asked.size, asked.times, asked.engine, asked.lanes, asked.keep)
     else:
         sleeps(120, 0.5)
 

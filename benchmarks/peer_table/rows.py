@@ -70,6 +70,7 @@ PEERS: Final = (
 OURS: Final = (
     Row("geoseg"),
     Row("geoseg-auto", settings={"engine": "auto", "precision": "auto"}),
+    Row("geoseg-fp32", settings={"engine": "auto", "precision": "fp32"}),
     Row("geoseg-torch", settings={"engine": "torch", "precision": "fp32"}),
     Row(
         "geoseg-torch-same-chips",

@@ -83,10 +83,12 @@ def run(
         BlockError: A block failed, and the workflow says to stop at that.
         StoppedError: SIGINT or SIGTERM came; what is done is kept.
     """
+    from geoseg.run import forking
+
+    if not overrides and isinstance(workflow, str | os.PathLike):
+        forking.begin_early(workflow)
     read = _read(workflow, overrides)
     if read.cluster.kind == "local":
-        from geoseg.run import forking
-
         # While this process loads what it needs itself, and plans.
         forking.begin(["torch"] if read.model.engine.startswith("torch") else [])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import prod
+from pathlib import Path
 
 import numpy as np
 
@@ -48,8 +49,10 @@ ENOUGH = 1_200_000
 CALIBRATING, EACH = 10, 5
 """Chips that ranges for int8 are taken from; each fifth is kept out, to judge what came of it."""
 
-WORTH = 20_000_000
-"""Pixels to predict from which a choice is worth a trial; smaller scenes take torch in fp32."""
+WORTH = 5_000_000
+"""Pixels to predict from which a choice is worth a trial; smaller scenes take torch in fp32. A trial
+takes about 3 s, once for a model on a CPU; an engine that is three times as fast saves that
+in 9 million pixels."""
 
 FILE = "engine.json"
 """In the state folder of an output: what began it, and goes on with it."""
@@ -104,6 +107,17 @@ class Engines:
                 raise
             self._reporter.warning(f"scene {task.plan.scene.id}: torch fp32 instead: {error}")
             return Chosen(why=f"instead of what does not agree here: {error}")
+
+    def will_measure(self, task: SceneTask) -> bool:
+        """Whether the choice for a scene takes times, which whatever runs beside would change."""
+        if self._fixed() is not None or self._numbers == "int8" or self._made is not None:
+            return False
+        if self._auto and _pixels(task.plan) < WORTH:
+            return False
+        if not self._force and self._kept(task) is not None:
+            return False
+        file, key = self._trial_file(task)
+        return read_chosen(file, key, "") is None
 
     def keep(self, task: SceneTask, chosen: Chosen) -> None:
         """Note what a scene is begun with, so that no map mixes engines."""
@@ -203,11 +217,7 @@ class Engines:
 
         And whether it was on this scene, just now.
         """
-        plan = task.plan
-        shape = trial_lattice(plan).chip_shape(plan.shape)
-        versions = {name: version_of(name) for name in ENGINES}
-        key = fingerprint.digest([self._wish, shape, processor(), versions, code()])
-        file = cache_folder() / "trials" / f"{key[:32]}.json"
+        file, key = self._trial_file(task)
         found = read_chosen(file, key, "as tried before on this CPU")
         if found is not None:
             return found, False
@@ -215,6 +225,14 @@ class Engines:
         if found.trials:
             write_chosen(file, key, found)
         return found, True
+
+    def _trial_file(self, task: SceneTask) -> tuple[Path, str]:
+        """Where the outcome of such a trial is kept, and what it must be of."""
+        plan = task.plan
+        shape = trial_lattice(plan).chip_shape(plan.shape)
+        versions = {name: version_of(name) for name in ENGINES}
+        key = fingerprint.digest([self._wish, shape, processor(), versions, code()])
+        return cache_folder() / "trials" / f"{key[:32]}.json", key
 
     def _tried(self, task: SceneTask) -> Chosen:
         candidates, scene = self._candidates, task.plan.scene.id

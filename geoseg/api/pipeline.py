@@ -125,8 +125,11 @@ class _Run:
         if not task.found.ready:
             self._executor()  # a cluster that does not answer is known before anything is written
         task.found.prepare(self.reporter)
-        engine = self._engines.of(task)  # before workers start, which would disturb a trial
-        if not (task.directory / ITEM).exists():
+        begun = not (task.directory / ITEM).exists()
+        if begun and not self._engines.will_measure(task):
+            self._connect()  # beside the choice of the engine, which takes a second to compare
+        engine = self._engines.of(task)
+        if begun:
             self._connect()
         from geoseg.api.products import Products  # noqa: PLC0415 (numba; while the workers start)
 

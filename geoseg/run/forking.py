@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import signal
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from multiprocessing import forkserver
+from pathlib import Path
 from typing import Any, Final
 
 from geoseg.run.resources import worker_environment
@@ -36,6 +38,24 @@ WORKERS_LOAD: Final = (
 )
 """What every worker needs, whatever it does. Nothing of it starts a thread when it is imported (a
 test looks)."""
+
+
+_ELSEWHERE: Final = re.compile(r"://|\b(address|cuda|slurm|pbs|kubernetes|gateway)\b")
+_TORCH: Final = re.compile(r"\bengine\s*:\s*[\"']?torch\b")
+
+
+def begin_early(workflow: str | os.PathLike[str]) -> None:
+    """:func:`begin` by a glance at a YAML file, where it is clear: reading it takes half a second.
+
+    A wrong guess costs time only: of a process that nobody forks, or of torch loaded later.
+    """
+    try:
+        with Path(workflow).open(encoding="utf-8") as file:
+            text = file.read(1 << 16)
+    except (OSError, ValueError):
+        return  # whoever reads it says what is wrong
+    if not _ELSEWHERE.search(text):
+        begin(["torch"] if _TORCH.search(text) else [])
 
 
 def begin(modules: Sequence[str] = (), *, environment: Mapping[str, str] | None = None) -> None:

@@ -151,6 +151,7 @@ def test_auto_leaves_out_an_engine_with_other_weights(tmp_path, model, cache, mo
 
 def test_small_scenes_are_not_worth_a_trial(tmp_path, model, cache):
     plan, task = planned(tmp_path, model)
+    assert not Engines(plan, Notes()).will_measure(task)
     chosen, notes = choose(plan, task)
     assert (chosen.runtime, chosen.why, notes.messages) == (TORCH, SMALL, [])
     Engines(plan, notes).keep(task, chosen)
@@ -195,8 +196,12 @@ def test_a_choice_that_was_made_before_is_compared_on_every_scene(
     monkeypatch.setattr("geoseg.models.engine_trial._GAIN", 0.0)
     plan, task = planned(tmp_path, model, agreement=0.5)
     engines = Engines(plan, Silent())
+    assert engines.will_measure(task)
     first = engines.of(task)
     assert (first.runtime, len(first.trials), first.here) == (BF16, 2, None)
+    # From now on there is nothing to measure, so that workers may start beside the comparison.
+    assert not engines.will_measure(task)
+    assert not Engines(plan, Silent()).will_measure(task)
     again = engines.of(task)
     assert again == replace(first, here=again.here)
     assert again.here.runtime == BF16

@@ -103,3 +103,30 @@ def test_the_environment_of_this_process_stays() -> None:
         forking.end()
         """)
     assert said.split() == ["True"]
+
+
+@pytest.mark.parametrize(
+    ("text", "begun", "torch"),
+    [
+        ("name: a\nmodel: {name: m, engine: torch}\n", True, True),
+        ('model: {engine : "torch-compile"}', True, True),
+        ("model: {engine: openvino}\ncluster: {workers: 2}", True, False),
+        ("", True, False),
+        ("cluster: tcp://10.0.0.5:8786", False, False),
+        ("cluster: {kind: slurm}", False, False),
+        (None, False, False),
+    ],
+)
+def test_a_glance_at_a_workflow_says_what_to_load(tmp_path, text, begun, torch) -> None:
+    file = tmp_path / "w.yaml"
+    if text is not None:
+        file.write_text(text)
+    said = python(f"""
+        from multiprocessing import forkserver
+        from geoseg.run import forking
+        forking.begin_early({str(file)!r})
+        server = forkserver._forkserver
+        print(server._forkserver_pid is not None, "torch" in server._preload_modules)
+        forking.end()
+        """)
+    assert said.split() == [str(begun), str(torch)]
