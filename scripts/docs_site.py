@@ -28,6 +28,7 @@ FOLDERS = {
 """What a link to a folder leads to."""
 _KEYS = ("workflow-reference.md", "training-reference.md", "cli.md")
 _TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
+_ROW = re.compile(r"<tr>.*?</tr>", re.DOTALL)
 _FENCED = re.compile(r"(^```.*?^```)", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[([^\]]*)\]\(((?![a-z]+:|#)[^)\s#]+)(#[^)\s]*)?\)")
 
@@ -88,18 +89,19 @@ def on_page_content(html: str, *, page: Any, **_: Any) -> str:
 
 
 def _told(match: re.Match[str]) -> str:
-    """A table within a box of its own, its column of defaults with its name."""
-    heads = re.findall(r"<th>(.*?)</th>", match[0])
-    if "default" not in heads:
-        return f'<div class="keys">{match[0]}</div>'
-    before = r"\s*<td>.*?</td>" * heads.index("default")
-    table = re.sub(
-        rf"(<tr>{before}\s*)<td>(?=[^<]|<[^/])",
-        r'\1<td class="default">',
-        match[0],
-        flags=re.DOTALL,
-    )
+    """A table within a box of its own; defaults, where there are any, say that they are."""
+    heads, table = re.findall(r"<th>(.*?)</th>", match[0]), match[0]
+    if "default" in heads:
+        table = _ROW.sub(lambda row: _row(row[0], heads.index("default")), table)
     return f'<div class="keys">{table}</div>'
+
+
+def _row(row: str, default: int) -> str:
+    cells = re.split(r"(?=<td>)", row)  # what is before the first one is no cell
+    at = default + 1
+    if len(cells) > at and not cells[at].startswith("<td></td>"):
+        cells[at] = cells[at].replace("<td>", '<td class="default">')
+    return "".join(cells)
 
 
 def _workflows(folder: str, title: str) -> str:

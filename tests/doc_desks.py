@@ -233,19 +233,17 @@ DESKS: dict[str, Callable[[Desk], None]] = {
     "formats": only(maps_dot_zarr="june/maps.zarr", products__my="june"),
     "labels": labels,
     "land-use": land_use,
-    "models": only(),
     "polygons": only(classes_dot_tif="june/classes.tif", image_dot_tif="scene/scene.tif"),
     "qgis": qgis,
     "reports": only(products__quickstart="june"),
     "scaling": scaling,
     "schedules": schedules,
-    "security": only(),
     "training": training,
     "view": view,
     "water": water,
     "xarray": only(products__quickstart="june", scene="scene"),
 }
-"""What a page finds where it is done; pages that are done as they are written find nothing."""
+"""What a page finds where it is done; others find nothing, as pages that are done as they are written."""
 
 
 def write_for_workflows(desk: Desk) -> None:

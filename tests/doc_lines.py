@@ -18,6 +18,8 @@ LEFT_OUT = {
     "geoseg models export landcover-s2 qgis.": "exports for long; test_model_doors.py does it",
     "geoseg models convert m.pth": "needs weights of somebody; test_model_doors.py has some",
     "geoseg models export landcover-s2 landcover.": "takes half a minute; test_model_doors.py does it",
+    "geoseg doctor --cluster": "asks a cluster, which tests of clusters start",
+    "python -m pytest": "these are tests, which CI runs as such",
     "pip install": "installs; CI's own command does",
     "pip-audit": "asks a server for advisories",
 }
