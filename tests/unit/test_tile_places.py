@@ -17,19 +17,20 @@ DEGREES = Affine(0.001, 0, -10, 0, -0.001, 60)
 
 
 def exact(tile, wkt, affine):
-    """Of every 7th pixel: PROJ takes its time."""
+    """Of every 16th pixel: PROJ takes its time."""
     west, south, east, north = tile.bounds
-    at = (np.arange(0, 512, 7) + 0.5) / 512
+    at = (np.arange(3, 512, 16) + 0.5) / 512
     xs, ys = np.meshgrid(west + (east - west) * at, north - (north - south) * at)
     x, y = Transformer.from_crs(3857, wkt, always_xy=True).transform(xs, ys)
     back = ~affine
-    return back.d * x + back.e * y + back.f, back.a * x + back.b * y + back.c
+    with np.errstate(invalid="ignore"):
+        return back.d * x + back.e * y + back.f, back.a * x + back.b * y + back.c
 
 
 @pytest.mark.parametrize(
     ("code", "affine"), [(32629, UTM), (32629, TURNED), (3413, POLAR), (4326, DEGREES)]
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(zoom=st.integers(0, 20), across=st.floats(-1, 1), down=st.floats(-1, 1))
 def test_places_on_a_raster_are_exact_to_an_eighth_of_a_pixel(code, affine, zoom, across, down):
     """Tiles around the raster's middle, from those of the whole world on."""
@@ -42,7 +43,7 @@ def test_places_on_a_raster_are_exact_to_an_eighth_of_a_pixel(code, affine, zoom
     tile = Tile(zoom, *(min(2**zoom - 1, max(0, n)) for n in at))
     found = places_of(tile.bounds, 512, ground)
     theirs = exact(tile, wkt, affine)
-    ours = [plane[::7, ::7] for plane in (found.rows, found.cols)]
+    ours = [plane[3::16, 3::16] for plane in (found.rows, found.cols)]
     on = np.logical_and.reduce([(p >= 0) & (p < n) for p, n in zip(theirs, shape, strict=True)])
     for mine, true in zip(ours, theirs, strict=True):
         # Between the places where it was looked the error may be a little larger.
