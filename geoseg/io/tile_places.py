@@ -54,12 +54,9 @@ def places_of(bounds: tuple[float, float, float, float], side: int, ground: Grou
         side: Of the tile in pixels, a multiple of 16.
         ground: Of the raster.
     """
-    edges = np.arange(0, side + 1, _CELL)
-    middles = edges[:-1] + _CELL / 2
-    nodes = _found(bounds, side, *np.meshgrid(edges, edges, indexing="ij"), ground)
-    cells = _cells(
-        nodes, _found(bounds, side, *np.meshgrid(middles, middles, indexing="ij"), ground)
-    )
+    edges: Floats = np.arange(0, side + 1, _CELL, dtype=np.float64)
+    nodes = _crossing(bounds, side, edges, ground)
+    cells = _cells(nodes, _crossing(bounds, side, edges[:-1] + _CELL / 2, ground))
     near = cells.near(ground.shape)
     step = _step(nodes, near)
     bad = near & ~(cells.error <= _CLOSE * max(1.0, step))
@@ -116,7 +113,7 @@ def _cells(nodes: tuple[Floats, Floats], middles: tuple[Floats, Floats]) -> _Cel
         for pick, fill in ((np.min, np.inf), (np.max, -np.inf))
     ]
     error = np.maximum(*(np.where(np.isfinite(one), one, np.inf) for one in off))
-    return _Cells(sides[0], sides[1], error)  # type: ignore[arg-type]  # two of each
+    return _Cells(sides[0], sides[1], error)
 
 
 def _spread(cells: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -134,6 +131,14 @@ def level_for(step: float, factors: Sequence[float]) -> int:
     """
     fit = [index for index, factor in enumerate(factors) if factor <= step * _COARSER]
     return fit[-1] if fit else 0
+
+
+def _crossing(
+    bounds: tuple[float, float, float, float], side: int, along: Floats, ground: Ground
+) -> tuple[Floats, Floats]:
+    """Rows and columns in the raster of the crossings of lines at ``along``, both ways."""
+    down, right = np.meshgrid(along, along, indexing="ij")
+    return _found(bounds, side, down, right, ground)
 
 
 def _found(
