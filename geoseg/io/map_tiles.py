@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from affine import Affine
 from numpy.typing import NDArray
 from PIL import Image
 from pyproj import Transformer
@@ -27,7 +26,7 @@ from geoseg.io.environment import gdal_env
 from geoseg.io.handles import Handles
 from geoseg.io.qml import RAMP
 from geoseg.io.read_back import FAILURES
-from geoseg.io.tile_places import level_for, places_of
+from geoseg.io.tile_places import Ground, level_for, places_of
 from geoseg.legend import LandClass, Legend
 
 TILE: Final = 512
@@ -71,11 +70,9 @@ class BandFile:
 
 @dataclass(frozen=True, slots=True)
 class _About:
-    """CRS, transform and shape ``(y, x)`` of a file, the shapes of it and its overviews, its type."""
+    """Where a file lies, the shapes ``(y, x)`` of it and its overviews, its type."""
 
-    wkt: str
-    affine: Affine
-    shape: tuple[int, int]
+    ground: Ground
     levels: tuple[tuple[int, int], ...]
     dtype: str
 
@@ -127,15 +124,16 @@ class TileReader:
         try:
             with gdal_env(cache=_CACHE_MIB):
                 about = self._known(path)
-                places = places_of(tile.bounds, TILE, about.wkt, about.affine)
-                level = level_for(places.step, [about.shape[1] / cols for _, cols in about.levels])
+                whole = about.ground.shape
+                places = places_of(tile.bounds, TILE, about.ground)
+                level = level_for(places.step, [whole[1] / cols for _, cols in about.levels])
                 shape = about.levels[level]
-                rows = _whole(places.rows * (shape[0] / about.shape[0]), shape[0])
-                cols = _whole(places.cols * (shape[1] / about.shape[1]), shape[1])
+                rows = _whole(places.rows * (shape[0] / whole[0]), shape[0])
+                cols = _whole(places.cols * (shape[1] / whole[1]), shape[1])
                 seen = (rows >= 0) & (cols >= 0)
                 if not seen.any():
                     return np.zeros((len(indexes), TILE, TILE), about.dtype), seen
-                thin = max(1, floor(places.step * shape[1] / about.shape[1]))
+                thin = max(1, floor(places.step * shape[1] / whole[1]))
                 with self._handles.borrow(
                     str(path), overview=level - 1 if level else None
                 ) as source:
@@ -185,9 +183,7 @@ class TileReader:
                     with self._handles.borrow(str(path), overview=number) as small:
                         levels.append(small.shape)
                 self._about[path] = _About(
-                    source.crs.to_wkt(),
-                    source.transform,
-                    source.shape,
+                    Ground(source.crs.to_wkt(), source.transform, source.shape),
                     tuple(levels),
                     source.dtypes[0],
                 )
@@ -315,7 +311,7 @@ def _stretch_table(dtype: str, low: float, high: float) -> NDArray[np.uint8]:
     return table
 
 
-def _whole(places: NDArray[np.float64], count: int) -> NDArray[np.int32]:
+def _whole(places: NDArray[np.floating[Any]], count: int) -> NDArray[np.int32]:
     """Which pixel each place is in; -1 beside all of them."""
     with np.errstate(invalid="ignore"):
         if places.min() >= 0 and places.max() < count:  # False where any is not finite
