@@ -18,7 +18,8 @@ def start(spec: ClusterSpec, blocks: int | None = None) -> Iterator[Client]:  # 
     """See :class:`geoseg.run.clusters.base.Starter`; the cluster is shut down at the end.
 
     How workers are started is the gateway's affair: what :mod:`geoseg.run.member` does for others
-    is not done for them, and a block that a worker loses when the gateway ends it runs again.
+    is done for them only where its administrator says so. A block that a worker loses when the
+    gateway ends it runs again.
     """
     module = optional("dask_gateway", spec.kind)
     closed: list[Any] = []
