@@ -18,16 +18,19 @@ def start(spec: ClusterSpec, blocks: int | None = None) -> Iterator[Client]:  # 
     """See :class:`geoseg.run.clusters.base.Starter`; the cluster is shut down at the end.
 
     How workers are started is the gateway's affair: what :mod:`geoseg.run.member` does for others
-    is not done for them, and a block that a worker loses when the gateway ends it runs again.
+    is done for them only where its administrator says so. A block that a worker loses when the
+    gateway ends it runs again.
     """
     module = optional("dask_gateway", spec.kind)
+    closed: list[Any] = []
     with ExitStack() as stack:
+        stack.callback(_let_go, closed)
         try:
-            cluster = module.GatewayCluster(
-                address=spec.address, auth=spec.access.auth, **spec.access.options
-            )
-            stack.callback(_let_go, cluster)
-            stack.enter_context(cluster)
+            gateway = module.Gateway(address=spec.address, auth=spec.access.auth)
+            closed.append(gateway)
+            stack.enter_context(gateway)
+            cluster = stack.enter_context(gateway.new_cluster(**spec.access.options))
+            closed.append(cluster.gateway)
             if spec.elastic is not None:
                 cluster.adapt(minimum=spec.elastic.minimum, maximum=spec.elastic.maximum)
             else:
@@ -42,6 +45,7 @@ def start(spec: ClusterSpec, blocks: int | None = None) -> Iterator[Client]:  # 
         yield client
 
 
-def _let_go(cluster: Any) -> None:
+def _let_go(closed: list[Any]) -> None:
     """Keep what is closed from closing itself again when it is collected, which fails (2026.3.0)."""
-    cluster.gateway._asynchronous = True  # noqa: SLF001 (there is no other way to tell it)
+    for gateway in closed:
+        gateway._asynchronous = True  # noqa: SLF001 (there is no other way to tell it)
