@@ -79,13 +79,13 @@ def ask_all(address: str) -> None:
         "| layer | zoom | tiles | median ms | p95 ms | most ms | CPU ms |\n| --- | --- | --- | --- | --- | --- | --- |"
     )
     for layer in layers:
-        fetch(f"{address}tiles/{layer['id']}/22/0/0.png")  # opens the file
+        fetch(f"{address}tiles/{layer['id']}/22/0/0")  # opens the file
         for zoom in range(8, layer["deepest"] + 1):
             tiles = tiles_of(layer["extent"], zoom)
             chosen = random.Random(zoom).sample(  # noqa: S311 (no secret)
                 tiles, min(EACH, len(tiles))
             )
-            took = [timed(f"{address}tiles/{layer['id']}/{zoom}/{x}/{y}.png") for x, y in chosen]
+            took = [timed(f"{address}tiles/{layer['id']}/{zoom}/{x}/{y}") for x, y in chosen]
             everything += took
             print(f"| {layer['kind']} | {zoom} | {len(took)} | {told(took)} |")
     print(f"| all | | {len(everything)} | {told(everything)} |")

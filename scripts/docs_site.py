@@ -26,6 +26,9 @@ FOLDERS = {
     "workflows/train": "project/workflows-train.md",
 }
 """What a link to a folder leads to."""
+_KEYS = ("workflow-reference.md", "training-reference.md", "cli.md")
+_TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
+_ROW = re.compile(r"<tr>.*?</tr>", re.DOTALL)
 _FENCED = re.compile(r"(^```.*?^```)", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[([^\]]*)\]\(((?![a-z]+:|#)[^)\s#]+)(#[^)\s]*)?\)")
 
@@ -76,6 +79,29 @@ def on_page_markdown(markdown: str, *, page: Any, files: Files, **_: Any) -> str
 
     parts = _FENCED.split(markdown)
     return "".join(part if k % 2 else _LINK.sub(led, part) for k, part in enumerate(parts))
+
+
+def on_page_content(html: str, *, page: Any, **_: Any) -> str:
+    """Tables of keys and options say what they are, so that phones can show them as lists."""
+    if page.file.src_uri not in _KEYS:
+        return html
+    return _TABLE.sub(_told, html)
+
+
+def _told(match: re.Match[str]) -> str:
+    """A table within a box of its own; defaults, where there are any, say that they are."""
+    heads, table = re.findall(r"<th>(.*?)</th>", match[0]), match[0]
+    if "default" in heads:
+        table = _ROW.sub(lambda row: _row(row[0], heads.index("default")), table)
+    return f'<div class="keys">{table}</div>'
+
+
+def _row(row: str, default: int) -> str:
+    cells = re.split(r"(?=<td>)", row)  # what is before the first one is no cell
+    at = default + 1
+    if len(cells) > at and not cells[at].startswith("<td></td>"):
+        cells[at] = cells[at].replace("<td>", '<td class="default">')
+    return "".join(cells)
 
 
 def _workflows(folder: str, title: str) -> str:

@@ -53,8 +53,8 @@ _CLI = f"""\
 {_MADE}
 
 `geoseg COMMAND --help` says the same. Results go to stdout, progress and warnings to stderr, and
-nothing is coloured that is not a terminal, or where `NO_COLOR` is set. `--quiet` leaves errors
-only, `--log-json` makes JSON lines of progress, `--json` JSON of results. `geoseg --debug COMMAND`
+nothing is coloured that is not a terminal, or where `NO_COLOR` is set. `--quiet` leaves results and
+errors only, `--log-json` makes JSON lines of progress, `--json` JSON of results. `geoseg --debug COMMAND`
 adds to an error where it came from. Exit codes are on the page of [errors](errors.md#exit-codes);
 `geoseg --install-completion` teaches them to your shell.
 """

@@ -6,12 +6,26 @@ import itertools
 import json
 import os
 import shutil
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 BINARY = shutil.which("chromium") or shutil.which("google-chrome")
+needs_browser = pytest.mark.skipif(BINARY is None, reason="there is no Chromium")
+
+FLAGS = (
+    "--headless=new", "--no-sandbox", "--disable-gpu-sandbox", "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader", "--no-first-run", "--disable-extensions",
+    "--disable-background-networking", "--disable-renderer-backgrounding",
+    "--disable-backgrounding-occluded-windows", "--disable-component-update", "--disable-sync",
+    "--disable-dev-shm-usage", "--remote-debugging-pipe", "--mute-audio", "--hide-scrollbars",
+)  # fmt: skip
+"""WebGL is drawn by the CPU, which every machine has, and the same everywhere."""
+
+KEYS = {" ": 32, "Enter": 13, "Escape": 27, "Tab": 9, "ArrowLeft": 37, "ArrowRight": 39}
+"""Keys that a page does something with by itself: it goes by their numbers."""
 
 LOOK = """
 (() => {
@@ -66,20 +80,37 @@ LOOK = """
 
 
 class Page:
-    """One page of a browser."""
+    """One page of a browser; remembers what it has asked for and what it has complained about."""
 
     def __init__(self, browser, session):
         self._browser, self._session = browser, session
-        self.asked = []
+        self.requests, self.complaints, self.loaded = [], [], 0
 
     def call(self, method, **params):
-        return self._browser.call(method, params, self._session, self)
+        """Send a command and wait for what comes of it; events on the way are noted."""
+        return self._browser.call(method, params, self._session)
 
-    def open(self, path: Path):
-        self.call("Page.navigate", url=path.absolute().as_uri())
-        self._browser.wait("Page.loadEventFired", self._session, self)
+    def note(self, method, params):
+        """Take an event."""
+        if method == "Page.loadEventFired":
+            self.loaded += 1
+        elif method == "Network.requestWillBeSent":
+            self.requests.append(params["request"]["url"])
+        elif method == "Runtime.exceptionThrown":
+            self.complaints.append(json.dumps(params["exceptionDetails"])[:500])
+        elif method == "Log.entryAdded" and params["entry"]["level"] == "error":
+            self.complaints.append(params["entry"]["text"])
+
+    def open(self, place):
+        """A file or an address, once all of it has come."""
+        before = self.loaded
+        address = place.absolute().as_uri() if isinstance(place, Path) else place
+        self.call("Page.navigate", url=address)
+        while self.loaded == before:
+            self._browser.take()
 
     def shape(self, width, height=900, *, dark=False, media=""):
+        """How large the window is, and whether it is night; below 600 pixels it is a phone."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width, height=height, deviceScaleFactor=1, mobile=width < 600,
@@ -87,34 +118,64 @@ class Page:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", media=media, features=[scheme])
 
-    def run(self, script):
-        told = self.call("Runtime.evaluate", expression=script, returnByValue=True)
+    def js(self, code):
+        """The value of an expression, awaited."""
+        told = self.call("Runtime.evaluate", expression=code, awaitPromise=True, returnByValue=True)
         assert "exceptionDetails" not in told, told["exceptionDetails"]
         return told["result"].get("value")
 
-    def press(self, key, code):
+    def until(self, code, seconds=60):
+        """Wait until an expression is true; its value."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            value = self.js(f"(() => {{ try {{ return ({code}); }} catch {{ return null; }} }})()")
+            if value:
+                return value
+            time.sleep(0.05)
+        raise AssertionError(f"never true: {code}; {self.complaints}")
+
+    def press(self, key, *, shift=False):
+        """A key, as a person presses it."""
+        number = KEYS.get(key) or ord(key[0].upper())
+        text = {"text": "\r" if key == "Enter" else key} if len(key) == 1 or key == "Enter" else {}
+        how = {"key": key, "windowsVirtualKeyCode": number, "modifiers": 8 if shift else 0}
         for kind in ("keyDown", "keyUp"):
-            text = {"text": " "} if key == " " and kind == "keyDown" else {}
-            self.call(
-                "Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code, **text
-            )
+            more = text if kind == "keyDown" else {}
+            self.call("Input.dispatchKeyEvent", type=kind, **how, **more)
+
+    def write(self, text):
+        """Text into what has the focus."""
+        self.call("Input.insertText", text=text)
+
+    def click(self, x, y):
+        """The left button."""
+        for kind in ("mousePressed", "mouseReleased"):
+            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+    def choose(self, element, value):
+        """What a person does with a field."""
+        self.js(
+            f"(() => {{ const one = document.getElementById({element!r}); one.value = {value!r};"
+            "one.dispatchEvent(new Event('input', {bubbles: true}));"
+            "one.dispatchEvent(new Event('change', {bubbles: true})); })()"
+        )
 
     def look(self):
-        return self.run(LOOK)
+        """See ``LOOK``."""
+        return self.js(LOOK)
 
-    def picture(self, path: Path):
-        size = self.call("Page.getLayoutMetrics")["cssContentSize"]
-        clip = {
-            "x": 0,
-            "y": 0,
-            "width": size["width"],
-            "height": min(size["height"], 12000),
-            "scale": 1,
-        }
-        data = self.call("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)["data"]
-        path.write_bytes(base64.b64decode(data))
+    def picture(self, path: Path, *, whole=True):
+        """A PNG of the page, or of what is seen of it."""
+        clip = {}
+        if whole:
+            size = self.call("Page.getLayoutMetrics")["cssContentSize"]
+            height = min(size["height"], 12000)
+            box = {"x": 0, "y": 0, "width": size["width"], "height": height, "scale": 1}
+            clip = {"captureBeyondViewport": True, "clip": box}
+        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", **clip)["data"]))
 
     def pdf(self, path: Path):
+        """The page as it prints."""
         data = self.call("Page.printToPDF", preferCSSPageSize=True, printBackground=False)["data"]
         path.write_bytes(base64.b64decode(data))
 
@@ -124,45 +185,48 @@ class Browser:
 
     def __init__(self, to, since):
         self._to, self._since, self._rest = to, since, b""
-        self._numbers, self._events = itertools.count(1), []
+        self._numbers, self._pages = itertools.count(1), {}
 
-    def page(self):
+    def page(self, place=None, *, size=(1280, 800), dark=False):
+        """A new page, at a file or an address if one is given."""
         target = self.call("Target.createTarget", {"url": "about:blank"})["targetId"]
-        session = self.call("Target.attachToTarget", {"targetId": target, "flatten": True})[
-            "sessionId"
-        ]
-        page = Page(self, session)
-        for domain in ("Page", "Runtime", "Network"):
+        told = self.call("Target.attachToTarget", {"targetId": target, "flatten": True})
+        session = told["sessionId"]
+        page = self._pages[session] = Page(self, session)
+        for domain in ("Page", "Runtime", "Network", "Log"):
             page.call(f"{domain}.enable")
+        # Pages in the background are not drawn, else.
+        page.call("Emulation.setFocusEmulationEnabled", enabled=True)
+        page.shape(*size, dark=dark)
+        if place is not None:
+            page.open(place)
         return page
 
-    def call(self, method, params, session=None, page=None):
+    def call(self, method, params, session=None):
+        """Send a command, to the page of a session or the browser itself; what comes of it."""
         number = next(self._numbers)
         told = {"id": number, "method": method, "params": params}
         told |= {"sessionId": session} if session else {}
-        os.write(self._to, json.dumps(told).encode() + b"\0")
+        left = json.dumps(told).encode() + b"\0"
+        while left:
+            left = left[os.write(self._to, left) :]
         while True:
-            said = self._next(page)
+            said = self.take()
             if said.get("id") == number:
                 assert "error" not in said, said["error"]
                 return said["result"]
 
-    def wait(self, event, session, page):
-        while (event, session) not in self._events:
-            self._next(page)
-        self._events.remove((event, session))
-
-    def _next(self, page):
+    def take(self):
+        """The next message; an event goes to its page."""
         while b"\0" not in self._rest:
             more = os.read(self._since, 1 << 20)
             assert more, "the browser went away"
             self._rest += more
         text, _, self._rest = self._rest.partition(b"\0")
         said = json.loads(text)
-        if "method" in said:
-            self._events.append((said["method"], said.get("sessionId")))
-            if page is not None and said["method"] == "Network.requestWillBeSent":
-                page.asked.append(said["params"]["request"]["url"])
+        page = self._pages.get(said.get("sessionId"))
+        if "method" in said and page is not None:
+            page.note(said["method"], said["params"])
         return said
 
 
@@ -172,8 +236,7 @@ def browser(folder: Path):
     if BINARY is None:
         pytest.skip("there is no Chromium")
     to_read, to_write, from_read, from_write = map(_high, (*os.pipe(), *os.pipe()))
-    flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe",
-             "--no-first-run", "--disable-dev-shm-usage", f"--user-data-dir={folder}"]  # fmt: skip
+    flags = [*FLAGS, f"--user-data-dir={folder}"]
     # The browser reads and writes at 3 and 4, whatever numbers the pipes have here.
     actions = [(os.POSIX_SPAWN_DUP2, to_read, 3), (os.POSIX_SPAWN_DUP2, from_write, 4)]
     actions += [(os.POSIX_SPAWN_OPEN, n, os.devnull, os.O_RDWR, 0) for n in (1, 2)]

@@ -17,11 +17,9 @@ PAGES = sorted(
     ]
 )
 SHELLS = {"sh", "bash", "shell", "console"}
-_BLOCK = re.compile(
-    r"^(?:<!-- (?P<mark>[^\n]*?) -->\n)?^(?P<indent> *)```(?P<language>[\w-]*)[^\n]*\n"
-    r"(?P<text>.*?)^(?P=indent)```$",
-    re.MULTILINE | re.DOTALL,
-)
+_MARK = re.compile(r"\s*<!-- (?P<mark>.*?) -->\s*\Z")
+_BEGIN = re.compile(r"\s*(?:(?:\d+\.|[-*])\s+)?```(?P<language>[\w-]*)")
+_END = re.compile(r"(?P<indent>\s*)```\s*\Z")
 _SETTING = re.compile(r"[A-Z_][A-Z0-9_]*=\S*\Z")
 
 
@@ -29,8 +27,10 @@ _SETTING = re.compile(r"[A-Z_][A-Z0-9_]*=\S*\Z")
 class Block:
     """A fenced block: ``mark`` is what the comment on the line above says, "" without one.
 
-    Marks are ``run``, ``skip: WHY``, ``file: NAME`` (written before the next ``run``),
-    ``output`` (of the commands above), ``in: PLACE`` (where in a workflow a piece belongs).
+    Marks are ``skip: WHY`` (it is not run), ``run`` (in a folder in which nothing is prepared: the
+    page is done as it is written), ``file: NAME`` (written before what comes next), ``output`` (of
+    the commands above), ``in: PLACE`` (where in a workflow a piece belongs). What has none and is
+    code is run in a folder that has what the page takes for given: tests/doc_desks.py.
     """
 
     page: Path
@@ -50,6 +50,11 @@ class Block:
         named = first in ("geoseg", "python", "pytest") or bool(_SETTING.match(first))
         return self.language in SHELLS or (not self.language and named and self.mark != "output")
 
+    @property
+    def is_code(self) -> bool:
+        """What is run, or says why it is not: commands, Python, YAML."""
+        return self.is_shell or self.language in ("python", "yaml")
+
     def value_of(self, mark: str) -> str | None:
         """What a mark says behind its colon; None where the block has another one."""
         head, colon, value = self.mark.partition(":")
@@ -57,12 +62,20 @@ class Block:
 
 
 def blocks_of(page: Path) -> list[Block]:
-    """All blocks of a page, in order."""
-    text, found = page.read_text("utf-8"), []
-    for match in _BLOCK.finditer(text):
-        inner = re.sub(rf"^{match['indent']}", "", match["text"], flags=re.MULTILINE)
-        line = text.count("\n", 0, match.start("language")) + 1
-        found.append(Block(page, line, match["language"], inner, match["mark"] or ""))
+    """All blocks of a page, in order; those in lists, too, and one that a list's item begins with."""
+    lines = page.read_text("utf-8").splitlines()
+    found, begun, inner = [], None, []
+    for number, line in enumerate(lines, 1):
+        if begun is None:
+            begun, inner = _BEGIN.match(line) and (number, _BEGIN.match(line)["language"]), []
+        elif end := _END.match(line):
+            above = _MARK.match(lines[begun[0] - 2]) if begun[0] > 1 else None
+            text = "".join(f"{one.removeprefix(end['indent'])}\n" for one in inner)
+            found.append(Block(page, *begun, text, above["mark"] if above else ""))
+            begun = None
+        else:
+            inner.append(line)
+    assert begun is None, f"{page}:{begun[0]}: the block has no end"
     return found
 
 

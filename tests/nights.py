@@ -43,7 +43,9 @@ class Killer(Silent):
                 os.kill(os.getpid(), signal.SIGKILL)
 
 stage, advances, now = sys.argv[1:]
-run("w.json", now=datetime.fromisoformat(now), reporter=Killer(stage, int(advances)))
+# One after the other, so that stages of scenes are told of by name.
+run("w.json", overrides=["run.scenes_at_once=1"], now=datetime.fromisoformat(now),
+    reporter=Killer(stage, int(advances)))
 """
 
 KILLS = (("segment", 1), ("trace", 1), ("products", 1), ("products", 3))

@@ -88,7 +88,7 @@ def run(
     if not overrides and isinstance(workflow, str | os.PathLike):
         forking.begin_early(workflow)
     read = _read(workflow, overrides)
-    if read.cluster.kind == "local":
+    if read.cluster.here:
         # While this process loads what it needs itself, and plans.
         forking.begin(["torch"] if read.model.engine.startswith("torch") else [])
 

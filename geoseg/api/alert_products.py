@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from geoseg.api import fingerprint
+from geoseg.api.alert_report import write_alert_report
 from geoseg.api.alerts import hold_store, settle
 from geoseg.api.places import check_folder
 from geoseg.api.polygons import Passing
@@ -71,7 +72,7 @@ _LEVELS = tuple(
 )
 _FILES = (
     "alerts.tif", "state.tif", "dates.tif", "counts.tif", "confidence.tif", "alerts.gpkg",
-    "project.qgz",
+    "project.qgz", "report.html",
 )  # fmt: skip
 
 
@@ -115,7 +116,8 @@ def export(
     ``alerts.tif`` has the numbers of Global Forest Watch, ``state.tif`` OPERA's states,
     ``dates.tif`` first detection, last clear day before it and last detection as days since
     1970-01-01, ``counts.tif`` detections and days from the first to the last one,
-    ``confidence.tif`` percents, ``alerts.gpkg`` polygons, ``project.qgz`` shows them in QGIS. The
+    ``confidence.tif`` percents, ``alerts.gpkg`` polygons, ``project.qgz`` shows them in QGIS,
+    ``report.html`` in a browser. The
     same store gives the same bytes.
 
     Args:
@@ -152,6 +154,7 @@ def export(
             days = sorted(to_date(scene.day) for scene in made.scenes)
             span = (days[0], days[-1])
             paths["project"] = write_alert_project(out, paths, made.grid, span, LAYER)
+            paths["report"] = write_alert_report(out)
             _write_item(made, out, paths)
     teller.done(f"{out}: {polygons.kept} alerts, {polygons.dropped} smaller ones left out")
     return Exported(

@@ -26,7 +26,8 @@ from geoseg.io.cf import (
     legend_of,
     percent_attributes,
 )
-from geoseg.io.product_dataset import ProductBackend, grid_of, is_product
+from geoseg.io.product_backend import ProductBackend
+from geoseg.io.product_dataset import grid_of, is_product
 from geoseg.legend import Legend
 from geoseg.models.committee import Committee
 from geoseg.models.engines import Runtime

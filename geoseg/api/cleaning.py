@@ -15,6 +15,7 @@ from geoseg.api.diary import SCENE
 from geoseg.api.history_report import history_path, write_history
 from geoseg.api.holding import STATE, held
 from geoseg.api.publishing import COLLECTION, output_root, publish
+from geoseg.api.run_project import project_path, write_run_project
 from geoseg.api.scene_report import REPORT
 from geoseg.errors import InputError, LockedError
 from geoseg.run.clock import Clock
@@ -111,6 +112,8 @@ def _clean(
             reporter.warning(f"{one.directory}: stays, as it is in use: {one.locked}")
     if cleared and not dry_run and (ledger.root / COLLECTION).exists():
         publish(ledger, title=title)
+    if cleared and not dry_run and project_path(ledger.root).exists():
+        write_run_project(ledger.root)
     if cleared and not dry_run and history_path(ledger.root).exists():
         write_history(ledger.root)  # its links lead to what is there
     return cleared

@@ -191,6 +191,7 @@ class Diary:
             counts["with holes"] = holed
         self.ledger.end("partial" if counts["failed"] or holed else "good", counts)
         if len(results) > 1 or self.workflow.monitor is not None:
+            self._show_all()
             self._tell_history()
 
     def broken(self, error: BaseException) -> None:
@@ -206,6 +207,14 @@ class Diary:
                 self.ledger.tell("failure", self._once("run", str(error)), told)
             if self.workflow.monitor is not None:
                 self._tell_history()
+
+    def _show_all(self) -> None:
+        """Make the QGIS project of all scenes anew."""
+        if self.workflow.output.project:
+            from geoseg.api.run_project import write_run_project  # noqa: PLC0415 (when all is done)
+
+            with self._as_well_as_it_goes():
+                write_run_project(self.ledger.root)
 
     def _tell_history(self) -> None:
         """Make the page of all runs anew; it stands beside products, and reads them."""

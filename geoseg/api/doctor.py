@@ -18,6 +18,8 @@ from geoseg.models.converted import cache_folder
 from geoseg.models.registry import available
 from geoseg.run.lock import hold
 from geoseg.run.resources import available_cores, available_memory
+from geoseg.workflow import load
+from geoseg.workflow.cluster import Cluster, expand_cluster
 
 LEAST_MEMORY = 3 * 2**30
 LEAST_DISK = 2 * 2**30
@@ -26,8 +28,16 @@ _EXTRAS = {
     "openvino": "large scenes are mapped several times as fast on CPUs",
     "onnxruntime": "ONNX models",
     "transformers": "Mask2Former and others of Hugging Face",
+    "dask-jobqueue": "clusters of kind slurm and pbs",
+    "dask-kubernetes": "clusters of kind kubernetes",
+    "dask-gateway": "clusters of kind gateway",
 }
-_EXTRA_OF = {"onnxruntime": "onnx"}
+_EXTRA_OF = {
+    "onnxruntime": "onnx",
+    "dask-jobqueue": "hpc",
+    "dask-kubernetes": "kubernetes",
+    "dask-gateway": "gateway",
+}
 _NEEDED_DRIVERS = ("GTiff", "COG", "JP2OpenJPEG", "VRT")
 _LOCKS_MEND = "start geoseg in a folder that can be written, and that flock works in"
 _WHEELS = "https://pytorch.org/get-started/locally"
@@ -61,6 +71,44 @@ def examine() -> list[Finding]:
         _cache(),
         _tried("locks here", _locks, _LOCKS_MEND, needed=False),
         _models(),
+    ]
+
+
+def examine_cluster(target: str) -> list[Finding]:
+    """Start or reach a cluster, and ask its workers what a run asks them before its first block.
+
+    Args:
+        target: A workflow file, or the address of a scheduler or gateway.
+
+    Raises:
+        InputError: The workflow is wrong, or no cluster answers.
+    """
+    from geoseg.api.checking import examine_workers, is_address  # noqa: PLC0415 (distributed)
+    from geoseg.api.clusters import resources_of, spec_of  # noqa: PLC0415 (only asked for here)
+    from geoseg.api.planning import plan_workflow  # noqa: PLC0415 (only asked for here)
+    from geoseg.run.cluster import connect  # noqa: PLC0415 (distributed)
+
+    plan = None
+    if is_address(target):
+        cluster = Cluster.model_validate(expand_cluster(target))
+    else:
+        workflow = load(target)
+        plan, cluster = plan_workflow(workflow), workflow.cluster
+    resources = resources_of(cluster) if plan is None else plan.resources
+    spec = spec_of(cluster, resources)
+    with connect(spec, blocks=None if plan is None else plan.blocks) as connected:
+        states = examine_workers(connected.client, plan)
+        found = f"{connected.workers} workers, {connected.threads} threads"
+    findings = [Finding(f"cluster ({cluster.kind})", found, ok=True)]
+    for state in states:
+        name = f"worker {state.address} on {state.seen.host}"
+        findings += [Finding(name, what, ok=False, mend=mend) for what, mend in state.faults]
+        if not state.faults:
+            findings.append(Finding(name, str(state), ok=True))
+    doubts = sorted({doubt for state in states for doubt in state.doubts})
+    return findings + [
+        Finding("doubt", doubt, ok=False, mend="a run says so, and goes on", needed=False)
+        for doubt in doubts
     ]
 
 

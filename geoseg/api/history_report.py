@@ -10,7 +10,9 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from geoseg.api.report_facts import mapped_pixels
+from geoseg.api.run_project import project_path
 from geoseg.api.scene_report import RECORD, REPORT, grid_of, occurring, read_record, upright
+from geoseg.api.series_report import kind_of
 from geoseg.errors import GeosegError, InputError
 from geoseg.io.atomic import write_bytes
 from geoseg.io.decimate import decimated_raster
@@ -19,6 +21,7 @@ from geoseg.io.report_page import (
     HistoryPart,
     HistoryReport,
     HistoryScene,
+    Page,
     Table,
     Thumb,
     history_page,
@@ -77,7 +80,9 @@ def write_history(root: Path) -> Path:
     """
     parts = [_part(root, name) for name in workflows_in(root)]
     names = ", ".join(part.name for part in parts)
-    report = HistoryReport(title=f"History of {names}", lead=_lead(parts), parts=parts)
+    report = HistoryReport(
+        title=f"History of {names}", lead=_lead(parts), parts=parts, others=list(_others(root))
+    )
     path = history_path(root)
     write_bytes(path, history_page(report))
     return path
@@ -86,6 +91,17 @@ def write_history(root: Path) -> Path:
 def _lead(parts: Sequence[HistoryPart]) -> str:
     days = sorted(s.date for p in parts for s in p.scenes if s.date != NOTHING)
     return " to ".join(dict.fromkeys((days[0], days[-1]))) if days else "no scene with a date yet"
+
+
+def _others(root: Path) -> Iterator[Page]:
+    """What was made of all scenes together: the project, and pages of alerts, water, land use."""
+    project = project_path(root)
+    if project.exists():
+        yield Page("All scenes as a QGIS project", quote(project.name))
+    for folder in sorted(path for path in root.iterdir() if path.is_dir()):
+        what = kind_of(folder) if (folder / REPORT).exists() else None
+        if what is not None:
+            yield Page(what, quote(f"{folder.name}/{REPORT}"))
 
 
 def _part(root: Path, name: str) -> HistoryPart:

@@ -17,12 +17,13 @@ from geoseg.io.atomic import checksum, detach, remove_file
 from geoseg.io.bucket import Place, folders
 from geoseg.io.opening import open_pixels
 from geoseg.io.zarr_store import ZarrRaster
-from geoseg.models.base import whole_batch
+from geoseg.models.base import Segmenter, whole_batch
 from geoseg.models.committee import Committee
 from geoseg.models.engines import Runtime, check_versions
+from geoseg.models.shared import SHARED, Borrowed
 from geoseg.ops.layers import NO_PERCENT
 from geoseg.plan import ScenePlan
-from geoseg.run.base import BlockWork
+from geoseg.run.base import BlockWork, Report
 from geoseg.steps.refine import RefineBlock
 from geoseg.steps.segment import OBSERVATIONS, SegmentBlocks, Tiling, plane_names
 
@@ -151,7 +152,23 @@ class SegmentJob:
     def open(self) -> BlockWork:
         """Load the model and open the files; happens once on each worker."""
         check_versions(self.runtime, self.versions)
-        segmenter = self.committee.open(
+        lent = SHARED.borrow(self._model, self._opened, threads=self.model_threads)
+        try:
+            return _Lent(self._work(lent), lent)
+        except BaseException:
+            lent.give_back()
+            raise
+
+    @property
+    def _model(self) -> str:
+        """Stands for the opened model: scenes that have the same share it."""
+        files = [member.weights for member in self.committee.members]
+        states = [file.stat() for file in files if file is not None and file.exists()]
+        seen = [(state.st_size, state.st_mtime_ns, state.st_ino) for state in states]
+        return repr((self.committee, self.device, self.runtime, self.model_threads, seen))
+
+    def _opened(self) -> Segmenter:
+        return self.committee.open(
             # One thread for a chip, and as many chips at once: the bits of a map must not depend
             # on how cores are shared out among workers.
             device=self.device,
@@ -160,14 +177,15 @@ class SegmentJob:
             engine=self.runtime.engine,
             callers=self.model_threads,
         )
-        plan = self.plan
+
+    def _work(self, lent: Borrowed) -> BlockWork:
+        plan, segmenter, threads = self.plan, lent.segmenter, lent.pool
         chip = plan.lattice.chip_shape(full_window(plan.scene.grid).shape)
         batch = whole_batch(segmenter, plan.batch, chip)
         tiling = Tiling(plan.lattice, plan.seams, plan.weights, batch, plan.layers, plan.min_valid)
         combined = plan.scene.combined
         layers = {name: self.folder.raster(name) for name in self._layers}
         stores = self.folder.raster("classes"), self.folder.confidence
-        threads = self.model_threads
         if combined is None or not combined.predicted:
             pixels = open_pixels(plan.scene)
             return SegmentBlocks(
@@ -195,6 +213,21 @@ class SegmentJob:
         counted = plan.scene.combined is not None or plan.observations
         kept = (*plan.layers, OBSERVATIONS) if counted else plan.layers
         return plane_names(kept, plan.card.legend.values)
+
+
+@dataclass(frozen=True, slots=True)
+class _Lent:
+    """Work on a scene with a model that others may use, too."""
+
+    work: BlockWork
+    model: Borrowed
+
+    def __call__(self, block: Window) -> Report:
+        return self.work(block)
+
+    def close(self) -> None:
+        self.work.close()
+        self.model.give_back()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from geoseg.api.land_tables import LandTables, write_land_tables
+from geoseg.api.land_use_report import write_land_use_report
 from geoseg.api.map_rasters import (
     BLOCK,
     MapRasters,
@@ -183,6 +184,7 @@ def _finish(
     folder, found = rasters.folder, tables.finish(hectares)
     items = [path for role, path in products.items() if role.endswith("_item")]
     products |= write_land_tables(folder, found, rasters.grid, zones, rasters.origin.document())
+    products["report"] = write_land_use_report(folder)
     products["collection"] = _write_collection(folder, items)
     reporter.done(f"{folder}: land use of {len(tables.periods)} periods")
     before, after = (round(count * hectares, 4) for count in tables.changes)

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import cast
 
+from geoseg.api.clusters import resources_of
 from geoseg.api.inputs import Found, find_scenes
 from geoseg.api.places import check_folder
 from geoseg.api.refining import check_steps, refinement, wanted_layers
@@ -25,17 +26,9 @@ from geoseg.models.intact import check_weights
 from geoseg.models.registry import check_classes, check_scene, find, pinned
 from geoseg.ops.tiling import Lattice
 from geoseg.plan import Resources, ScenePlan, TilingWish, plan_scene
-from geoseg.run.resources import available_cores, available_memory
 from geoseg.scene import Scene
 from geoseg.workflow import Workflow
 from geoseg.workflow.model import ModelChoice, expand_model
-from geoseg.workflow.schema import Cluster
-
-SPARE_LANES = 2
-"""Blocks that a worker has in hand beside those in the model: one is read, one is written."""
-
-MEMORY_SHARE = 0.8
-"""Part of the machine's free memory that local workers may take together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +71,7 @@ def plan_workflow(workflow: Workflow, *, now: datetime | None = None) -> RunPlan
         for key, names in vector.class_names().items():
             check_classes(card.legend, names, what=f"output.vector.{key}")
     check_steps(workflow, card)
-    resources = _resources(workflow.cluster)
+    resources = resources_of(workflow.cluster)
     wish = wish_of(workflow, committee)
     if wish.size is not None and wish.margin is not None:
         Lattice(wish.size, wish.margin, card.stride)
@@ -154,21 +147,6 @@ def wish_of(workflow: Workflow, committee: Committee) -> TilingWish:
             file.stat().st_size for file in files if file is not None and file.exists()
         ),
     )
-
-
-def _resources(cluster: Cluster) -> Resources:
-    """What the workflow grants, and what this machine has where it says nothing."""
-    if cluster.kind == "address":
-        # Its workers are only known once we are connected; their memory is their own affair.
-        return Resources(workers=8, lanes=cluster.threads or 1 + SPARE_LANES)
-    workers = cluster.workers or available_cores()
-    models = max(1, available_cores() // workers)
-    lanes = cluster.threads or models + SPARE_LANES
-    if cluster.memory is not None:
-        memory = cluster.memory.bytes
-    else:
-        memory = int(MEMORY_SHARE * available_memory() / workers)
-    return Resources(workers, lanes, min(models, lanes), memory)
 
 
 def _check_directories(tasks: list[SceneTask]) -> None:

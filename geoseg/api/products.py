@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 from geoseg.api import fingerprint
 from geoseg.api.accounts import (
     Account,
-    memory_record,
     model_record,
-    tell_traffic,
     tiling_record,
     timing,
 )
@@ -50,10 +46,8 @@ from geoseg.io.qml import class_style, write_class_qml
 from geoseg.io.quicklook import stretch_limits
 from geoseg.io.rat import write_rat
 from geoseg.io.staging import store_place
-from geoseg.io.traffic import METER
 from geoseg.legend import LandClass, Legend
 from geoseg.run.loop import Summary
-from geoseg.run.reporter import Reporter
 from geoseg.scene import Scene, natural_colors
 
 POLYGONS = {
@@ -135,51 +129,24 @@ class Products:
         if path is not None and not path.exists() and store_place(path) is None:
             write_scene_report(path.parent)
 
-    def write(
-        self,
-        work: WorkFolder,
-        account: Account,
-        summaries: Mapping[str, Summary],
-        reporter: Reporter,
-        moved: Mapping[str, Any] | None = None,
-        told: Mapping[str, Any] | None = None,
-    ) -> dict[str, Any]:
-        """Make all of them from the finished blocks of ``work``; returns what run.json says.
+    def begin(self) -> None:
+        """Take back an item of an earlier run: it must not vouch for a mixture of old and new."""
+        remove_file(self.paths()["item"])
 
-        ``moved`` is what small regions took from class to class before they were outlined, ``told``
-        what was seen of the scene before it was mapped.
-        """
-        paths, begun = self.paths(), perf_counter()
-        # An item that stands from an earlier run must not vouch for a mixture of old and new.
-        remove_file(paths["item"])
-        reporter.stage("products", blocks=len(paths), pixels=0)
-        means = self._write_rasters(work, paths)
+    def rasters(
+        self, work: WorkFolder, part: str
+    ) -> tuple[dict[str, float | None], dict[str, Any]]:
+        """Write ``classes``, or all ``layers``: the means of these, and how often pixels were seen."""
+        paths = self.paths()
+        if part == "classes":
+            self._write_classes(work, paths["classes"])
+            return {}, {}
+        means = self._layers.write(work, self.task.directory, self._tags)
         seen = write_observations(self._scene, work, self.task.directory, self._tags)
         if "zarr" in paths:
             layers = self._layers
             write_zarr_maps(paths["zarr"], work, layers, self._scene, self._provenance)
-        reporter.advance(blocks=1 + len(means), pixels=0)
-        # Both take one core each, and about as long.
-        with ThreadPoolExecutor(1, thread_name_prefix="geoseg-picture") as beside:
-            small = beside.submit(self._small_scene) if _PICTURES & paths.keys() else None
-            polygons = self._write_polygons(work, paths, moved)
-        reporter.advance(blocks=2, pixels=0)
-        if small is not None:
-            self._write_pictures(paths, account, polygons, seen, small.result())
-        record = (
-            self._record(account, polygons, summaries) | {"layers": means} | seen | dict(told or {})
-        )
-        if polygons is not None:
-            record["polygons"] |= self._shaped(polygons, moved)
-        tell_traffic(self._scene.id, record["remote"], reporter)
-        record["seconds"]["products"] = {"wall": round(perf_counter() - begun, 3)}
-        write_bytes(paths["run"], (json.dumps(record, indent=2, default=str) + "\n").encode())
-        if "report" in paths:
-            write_scene_report(self.task.directory)
-        fingerprint.check_states(self.made_from.files)  # pictures show the scene itself
-        self._write_item(paths)
-        reporter.advance(blocks=max(0, len(paths) - 3 - len(means)), pixels=0)
-        return record
+        return means, seen
 
     @property
     def _scene(self) -> Scene:
@@ -227,31 +194,19 @@ class Products:
         when = date_text(self._scene)
         return f"{self.run.workflow.name}: {self._scene.id}{when and f', {when}'}"
 
-    def _write_rasters(
-        self, work: WorkFolder, paths: Mapping[str, Path]
-    ) -> dict[str, float | None]:
-        """Write classes and layers; returns the mean of the layers."""
-        # Much of a file is made on one core, whatever GDAL is told: so two are made at once.
-        with ThreadPoolExecutor(1, thread_name_prefix="geoseg-classes") as beside:
-            classes = beside.submit(self._write_classes, work, paths["classes"])
-            means = self._layers.write(work, self.task.directory, self._tags)
-            classes.result()
-        return means
-
     def _write_classes(self, work: WorkFolder, path: Path) -> None:
         grid, legend = self._scene.grid, self._legend
         counts = write_class_cog(work.classes, grid, legend, path, tags=self._tags)
         write_rat(path, legend, counts=[int(n) for n in counts])
         write_class_qml(path.with_suffix(".qml"), legend, shown=shown_of(self._scene))
 
-    def _shaped(self, polygons: Stored, moved: Mapping[str, Any] | None) -> dict[str, Any]:
+    def shaped(self, polygons: Stored, moved: Mapping[str, Any] | None) -> dict[str, Any]:
         """What became of areas: in small regions that were reassigned, and in outlines."""
         return {"balance": moved, "areas": areas_record(polygons.written, self._legend)}
 
-    def _write_polygons(
-        self, work: WorkFolder, paths: Mapping[str, Path], moved: Mapping[str, Any] | None
-    ) -> Stored | None:
-        made, scene = self.outlining, self._scene
+    def polygons(self, work: WorkFolder, moved: Mapping[str, Any] | None) -> Stored | None:
+        """Write them in all formats; None where nobody asked."""
+        made, scene, paths = self.outlining, self._scene, self.paths()
         if made is None:
             return None
         stored = store_polygons(
@@ -264,7 +219,7 @@ class Products:
             extra={"date": date_text(scene), "scene": scene.id},
         )
         settings = self.run.workflow.canonical()["output"]["vector"]
-        told = {"settings": settings, **self._shaped(stored, moved)}
+        told = {"settings": settings, **self.shaped(stored, moved)}
         for role in POLYGONS:
             if role in paths:
                 write_polygons(
@@ -278,23 +233,24 @@ class Products:
                 )
         return stored
 
-    def _small_scene(self) -> SmallScene:
-        """The scene in its usual colours."""
+    def small_scene(self) -> SmallScene | None:
+        """The scene in its usual colours, where pictures are asked for."""
+        if not _PICTURES & self.paths().keys():
+            return None
         patience = self.run.workflow.run.block_timeout.timedelta.total_seconds()
         colors = natural_colors(self.task.plan.card.bands)
         forgiving = bool(self.holes)
         return small_scene(self._scene, colors, patience=patience, forgiving=forgiving)
 
-    def _write_pictures(
+    def pictures(
         self,
-        paths: Mapping[str, Path],
         account: Account,
         polygons: Stored | None,
         seen: Mapping[str, Any],
         small: SmallScene,
     ) -> None:
         """Quicklook and project; both show the scene itself in its usual colours."""
-        scene, card = self._scene, self.task.plan.card
+        scene, card, paths = self._scene, self.task.plan.card, self.paths()
         colors = natural_colors(card.bands)
         if "project" in paths:
             layers = self._map_layers(paths, colors, stretch_limits(*small), seen)
@@ -331,9 +287,14 @@ class Products:
         layers = [replace(layer, shown=shown_of(self._scene)) for layer in layers]
         return [*layers, *scene_layers(self._scene, colors, limits)]
 
-    def _record(
-        self, account: Account, polygons: Stored | None, summaries: Mapping[str, Summary]
+    def record(
+        self,
+        account: Account,
+        polygons: Stored | None,
+        summaries: Mapping[str, Summary],
+        moved: Mapping[str, Any] | None,
     ) -> dict[str, Any]:
+        """What ``run.json`` says of the scene, as far as its blocks and polygons tell."""
         plan = self.task.plan
         return {
             "geoseg": fingerprint.software()["geoseg"],
@@ -366,11 +327,23 @@ class Products:
                 "count": polygons.kept,
                 "left_out": polygons.dropped,
                 "left_out_ha": round(polygons.dropped_area_m2 / 1e4, 4),
+                **self.shaped(polygons, moved),
             },
             "seconds": timing(summaries),
-            "memory": memory_record(plan.memory_per_worker, account),
-            "remote": asdict(account.traffic + METER.take()),
         }
+
+    def finish(self, record: Mapping[str, Any]) -> None:
+        """Write run.json, the report, and, last, the item.
+
+        Raises:
+            ProductError: A file of the scene is not as it was, or nothing can be written.
+        """
+        paths = self.paths()
+        write_bytes(paths["run"], (json.dumps(record, indent=2, default=str) + "\n").encode())
+        if "report" in paths:
+            write_scene_report(self.task.directory)
+        fingerprint.check_states(self.made_from.files)  # pictures show the scene itself
+        self._write_item(paths)
 
     def _write_item(self, paths: Mapping[str, Path]) -> None:
         scene, card = self._scene, self.task.plan.card

@@ -49,8 +49,8 @@ _FILES: Final = {
     "run.json": "all that is known of the run, for programs",
     "item.json": "the products as a STAC item",
 }
-_GROWING = ("run.json", "item.json")
-"""Files whose sizes are not told: one tells times, the other is written last."""
+_GROWING = ("run.json", "item.json", "collection.json")
+"""Files whose sizes are not told: one tells times, the others are written last."""
 
 
 def write_scene_report(folder: Path, *, adjusted: Adjusted | None = None) -> Path:
@@ -121,7 +121,7 @@ def _scene_report(
         fingerprint=str(record["fingerprint"]),
         version=str(record["geoseg"]),
         where=facts.where_facts(record, place, when),
-        files=sized(folder, _FILES),
+        files=[*sized(folder, _FILES), *_dask_report(record)],
         **_pictures(folder, found, place),
         **_confidence(folder, found, place),
         **_tables(record),
@@ -261,6 +261,14 @@ def _polygons(record: Mapping[str, Any]) -> str:
         f", {told['left_out']:,} ({hectares(told['left_out_ha'], unit=True)}) left out as too small"
     )
     return f"{told['count']:,} polygons{out if told['left_out'] else ''}."
+
+
+def _dask_report(record: Mapping[str, Any]) -> list[ProductFile]:
+    """The page that comes last, when all scenes are done; of many it lies in the folder above."""
+    rules, output = (record["workflow"].get(key) or {} for key in ("run", "output"))
+    wanted = rules.get("performance_report") and "{" not in str(output.get("directory"))
+    page = ProductFile(".geoseg/log/performance.html", "how busy workers were, by Dask", "")
+    return [page] if wanted else []
 
 
 def sized(folder: Path, files: Mapping[str, str]) -> list[ProductFile]:

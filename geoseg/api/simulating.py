@@ -8,7 +8,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from geoseg.api.planning import SPARE_LANES, RunPlan, plan_workflow
+from geoseg.api.clusters import SPARE_LANES
+from geoseg.api.planning import RunPlan, plan_workflow
 from geoseg.api.task_times import TaskTimes, times_by_trial, times_of_run
 from geoseg.errors import InputError, PlanError
 from geoseg.ops.forecast import RunForecast, SceneCost, StageCost, simulate_run
@@ -16,7 +17,7 @@ from geoseg.ops.simulation import BlockCost, Pool
 from geoseg.plan import ScenePlan
 from geoseg.run.resources import available_cores
 from geoseg.workflow import Workflow
-from geoseg.workflow.schema import Cluster
+from geoseg.workflow.cluster import Cluster
 
 DISPATCH_SECONDS = 0.001
 """Of the scheduler for a block, about (``benchmarks/scale.py scheduling``)."""

@@ -18,7 +18,7 @@ input:
   kind: files
   path: ${scene}          # patterns like images/*.tif, or a Sentinel-2 .SAFE folder
   # bands: [${bands}]   # common names in file order, where the files do not say
-  # units: reflectance    # what scale and offset lead to: reflectance (0 to 1) or dn
+  ${units}    # what scale and offset lead to: reflectance (0 to 1) or dn
   # scale: 0.0001         # reflectance = number * scale + offset
   # offset: 0"""
 
@@ -73,6 +73,7 @@ class Start:
         polygons: Whether classes are outlined.
         classes: Names of those that are; all, where there are none.
         min_area: Of polygons, with its unit.
+        units: What the numbers of files are: reflectance or dn; as they say themselves without it.
     """
 
     scene: str = ""
@@ -82,6 +83,7 @@ class Start:
     polygons: bool = True
     classes: tuple[str, ...] = ()
     min_area: str = "0 m2"
+    units: str = ""
 
 
 def is_catalog(place: str) -> bool:
@@ -104,6 +106,8 @@ def write_workflow(path: Path, start: Start) -> None:
         raise InputError(f"{path}: is there already; choose another name or remove it")
     if start.scene and start.catalog:
         raise InputError("init: give either --scene or --catalog, not both")
+    if start.units and not start.scene:
+        raise InputError("init: --units says what numbers of files mean; give --scene, too")
     check_folder(path.parent, what=str(path))
     text = workflow_text(path, start)
     loads(text, str(path))
@@ -120,7 +124,10 @@ def workflow_text(path: Path, start: Start) -> str:
     check_classes(card.legend, start.classes, what="init: classes")
     kind = _FILES if start.scene else _STAC if start.catalog else _SAMPLE
     source = Template(kind).substitute(
-        scene=_quoted(start.scene), catalog=_quoted(start.catalog), bands=", ".join(card.bands)
+        scene=_quoted(start.scene),
+        catalog=_quoted(start.catalog),
+        bands=", ".join(card.bands),
+        units=f"units: {_quoted(start.units)}" if start.units else "# units: reflectance",
     )
     name = "".join(c if c.isalnum() or c in "._-" else "-" for c in path.stem) or "workflow"
     return Template(_WORKFLOW).substitute(

@@ -53,7 +53,8 @@ class Tracing:
 
     @property
     def _key(self) -> str:
-        return f"{self.plan.scene.id}-{fingerprint.digest(self._parts)[:12]}"
+        # With the folder: another run on the same cluster may map the same scene.
+        return f"{self.plan.scene.id}-{fingerprint.digest([self._parts, str(self.work.root)])[:12]}"
 
     @property
     def _parts(self) -> dict[str, str]:

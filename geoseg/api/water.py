@@ -30,6 +30,7 @@ from geoseg.api.map_rasters import (
 from geoseg.api.planning import RunPlan
 from geoseg.api.results import SceneResult
 from geoseg.api.series_projects import write_water_project
+from geoseg.api.water_report import write_water_report
 from geoseg.errors import InputError
 from geoseg.io.class_raster import unnamed
 from geoseg.io.dated_map import DatedMap
@@ -294,6 +295,8 @@ class _Making:
         project = write_water_project(folder, self._products, series.maps, self._rasters.grid)
         others["project"] = ItemAsset(project, "QGIS project", ("metadata",))
         self._products["project"] = project
+        # No asset: it is made anew when areas are adjusted, and checksums in the item must hold.
+        self._products["report"] = write_water_report(folder)
         item = write_map_item(
             self._rasters,
             f"water-{days[0]:%Y%m%d}-{days[-1]:%Y%m%d}",

@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from geoseg.cli.options import AsJson, print_json
+from geoseg.cli.options import AsJson, Silent, print_json
 from geoseg.errors import CatalogError
 
 catalog = typer.Typer(
@@ -134,6 +135,7 @@ def check(
         bool, typer.Option("--files/--no-files", help="Open every raster and compare.")
     ] = True,
     as_json: AsJson = False,
+    quiet: Silent = False,
 ) -> None:
     """Check that items are valid STAC, and that every asset opens and is what its item says.
 
@@ -150,7 +152,8 @@ def check(
         raise typer.Exit(2 if lines else 0)
     if lines:
         raise CatalogError("\n".join([f"{where}: {len(lines)} problems", *lines]))
-    typer.echo(f"{where}: {len(found)} items, nothing wrong")
+    if not quiet:
+        typer.echo(f"{where}: {len(found)} items, nothing wrong")
 
 
 @catalog.command("build")
@@ -169,15 +172,20 @@ def build(
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 2 where a scene cannot be read.")
     ] = False,
+    as_json: AsJson = False,
+    quiet: Silent = False,
 ) -> None:
     """Write a static STAC catalog of the scenes in a folder, and a sheet with all of them."""
     from geoseg.api.catalogs import build as make
 
     built = make(folder, output, title=title, quicklook=quicklook)
-    typer.echo(f"{built.catalog}: {built.scenes} scenes")
-    if built.quicklook is not None:
-        typer.echo(str(built.quicklook))
+    if as_json:
+        print_json(asdict(built))
+    elif not quiet:
+        typer.echo(f"{built.catalog}: {built.scenes} scenes")
+        if built.quicklook is not None:
+            typer.echo(str(built.quicklook))
     if strict and built.problems:
         raise CatalogError("\n".join(built.problems))
-    for problem in built.problems:
+    for problem in () if as_json or quiet else built.problems:
         typer.echo(f"left out: {problem}", err=True)

@@ -16,6 +16,7 @@ from geoseg.cli.catalog import catalog
 from geoseg.cli.change import change
 from geoseg.cli.diff import diff
 from geoseg.cli.evaluate import evaluate
+from geoseg.cli.events import events
 from geoseg.cli.init import init
 from geoseg.cli.jobs import clean, schedule, status
 from geoseg.cli.labels import labels
@@ -28,6 +29,7 @@ from geoseg.cli.options import (
     ModelOption,
     Quiet,
     Settings,
+    Silent,
     WorkflowFile,
     print_json,
     reporter,
@@ -85,6 +87,7 @@ app.command("view")(view)
 app.command("water")(water)
 app.command("land-use")(land_use)
 app.command("status")(status)
+app.command("events")(events)
 app.command("clean")(clean)
 app.command("schedule")(schedule)
 
@@ -139,7 +142,7 @@ def validate(
     workflows: Annotated[list[Path], typer.Argument(help="Workflow files.", show_default=False)],
     settings: Settings = None,
     as_json: AsJson = False,
-    quiet: Quiet = False,
+    quiet: Silent = False,
 ) -> None:
     """Check workflow files, those that train too, word by word. Opens no scene."""
     from dataclasses import asdict
@@ -213,6 +216,7 @@ def sample(
     seed: Annotated[int, typer.Option(help="The same seed gives the same scene.")] = 7,
     date: Annotated[int, typer.Option(help="1, or 2 with clearings and a flood.")] = 1,
     clouds: Annotated[bool, typer.Option(help="With clouds and their shadows.")] = True,
+    as_json: AsJson = False,
     log_json: LogJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -226,18 +230,24 @@ def sample(
         )
     finally:
         teller.close()
-    typer.echo(str(path))
+    if as_json:
+        print_json({"scene": path, "catalog": path.with_name("catalog.json")})
+    else:
+        typer.echo(str(path))
 
 
 @app.command()
 def schema(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write.")] = None,
     training: Annotated[bool, typer.Option("--train", help="Of workflows that train.")] = False,
+    events: Annotated[bool, typer.Option("--events", help="Of the events of runs.")] = False,
 ) -> None:
     """Print the JSON Schema of workflows, for editors."""
+    from geoseg.run.event_schema import event_schema_text
     from geoseg.workflow.schema_file import schema_text, training_schema_text
 
     text = training_schema_text() if training else schema_text()
+    text = event_schema_text() if events else text
     if output is None:
         typer.echo(text, nl=False)
     else:
@@ -248,17 +258,27 @@ def schema(
 
 
 @app.command()
-def doctor(as_json: AsJson = False) -> None:
+def doctor(
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WORKFLOW|ADDRESS",
+            help="Ask the workers of a workflow's cluster, or of a scheduler, instead.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Check what is installed and what this machine has; say what is missing and what mends it."""
-    from geoseg.api.doctor import examine
+    from geoseg.api.doctor import examine, examine_cluster
     from geoseg.cli.show import show_health
 
-    findings = examine()
+    findings = examine() if cluster is None else examine_cluster(cluster)
     if as_json:
         print_json([finding._asdict() for finding in findings])
     else:
         show_health(findings)
-    raise typer.Exit(1 if any(f.needed and not f.ok for f in findings) else 0)
+    bad = any(f.needed and not f.ok for f in findings)
+    raise typer.Exit((1 if cluster is None else 2) if bad else 0)
 
 
 accompany(app)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,12 +13,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from geoseg.cli.options import model_names
+from geoseg.cli.options import AsJson, Silent, model_names, print_json
 
 if TYPE_CHECKING:
     from geoseg.api.starter import Start
 
 _MODEL = "landcover-s2"
+_SAID = "as the files say"
 
 
 def init(
@@ -28,6 +30,13 @@ def init(
     ] = None,
     catalog: Annotated[
         str | None, typer.Option(help="A STAC catalog, instead of files.", show_default=False)
+    ] = None,
+    units: Annotated[
+        str | None,
+        typer.Option(
+            help="What the numbers of files are, where they do not say: reflectance or dn.",
+            show_default=False,
+        ),
     ] = None,
     model: Annotated[
         str | None,
@@ -52,17 +61,21 @@ def init(
         bool | None,
         typer.Option("--ask/--no-ask", help="Ask for what is not given; on terminals it does."),
     ] = None,
+    as_json: AsJson = False,
+    quiet: Silent = False,
 ) -> None:
     """Write a commented workflow to start from; on a terminal, after a few questions."""
     from geoseg.api.starter import Start, write_workflow
 
-    start = Start(scene or "", catalog or "", model or _MODEL, output or "")
+    start = Start(scene or "", catalog or "", model or _MODEL, output or "", units=units or "")
     start = _outlined(start, "all" if classes is None else classes)
     if min_area is not None:
         start = replace(start, min_area=min_area)
-    if ask or (ask is None and sys.stdin.isatty() and sys.stdout.isatty()):
+    silent = as_json or quiet  # who wants no words wants no questions
+    if ask or (ask is None and not silent and sys.stdin.isatty() and sys.stdout.isatty()):
         given = {
             "place": scene is not None or catalog is not None,
+            "units": units is not None,
             "model": model is not None,
             "classes": classes is not None,
             "min_area": min_area is not None,
@@ -70,7 +83,10 @@ def init(
         }
         start = _asked(path, start, {name for name, known in given.items() if known})
     write_workflow(path, start)
-    typer.echo(f"{path}: written; next: geoseg plan {path}")
+    if as_json:
+        print_json({"workflow": path})
+    elif not quiet:
+        typer.echo(f"{path}: written; next: geoseg plan {shlex.quote(str(path))}")
 
 
 def _outlined(start: Start, answer: str) -> Start:
@@ -90,6 +106,10 @@ def _asked(path: Path, start: Start, given: set[str]) -> Start:
         typer.echo("Where are the scenes? Files ('images/*.tif', a .SAFE folder), a STAC catalog")
         typer.echo("(an address, a .json, or a name of `geoseg catalog show`), or a sample.")
         start = _answer(path, start, "Scenes", "sample", _placed)
+    if "units" not in given and start.scene:
+        start = _answer(
+            path, start, "What their numbers are: reflectance, dn, or", _SAID, _numbered
+        )
     if "model" not in given:
         _tell_models()
         start = _answer(path, start, "Model", start.model, lambda s, a: replace(s, model=a))
@@ -108,6 +128,10 @@ def _asked(path: Path, start: Start, given: set[str]) -> Start:
         start = _answer(path, start, "Folder of the products", folder, _going_to)
     typer.echo("")
     return start
+
+
+def _numbered(start: Start, answer: str) -> Start:
+    return replace(start, units="" if answer == _SAID else answer)
 
 
 def _placed(start: Start, answer: str) -> Start:

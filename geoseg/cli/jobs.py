@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from geoseg.cli.options import AsJson, LogJson, Quiet, WorkflowFile, print_json, reporter
+from geoseg.cli.options import AsJson, LogJson, Silent, WorkflowFile, print_json, reporter
 
 Target = Annotated[
     Path, typer.Argument(help="A workflow, an output folder, or one above.", show_default=False)
@@ -51,15 +51,17 @@ def status(
         bool, typer.Option("--notify", help="Tell of silence, as the workflow says.")
     ] = False,
     as_json: AsJson = False,
-    quiet: Quiet = False,
+    quiet: Silent = False,
 ) -> None:
     """Say how far a run is, how it ended, and when there was a good one; from any terminal.
+
+    Of a run of many scenes: how many are done, which are under way, how fast it goes.
 
     Exits with 1 where the last good run is older than --max-age, or than monitor.max_age.
     """
     from geoseg.api.health import check_health
-    from geoseg.api.states import find_states
-    from geoseg.cli.show import show_states
+    from geoseg.api.states import find_runs, find_states
+    from geoseg.cli.show import show_runs, show_states
     from geoseg.errors import InputError
     from geoseg.workflow.monitor import span_of
 
@@ -71,19 +73,23 @@ def status(
     finally:
         teller.close()
     folder = target if target.is_dir() else Path(health[0].root)
+    runs = find_runs(folder)
     try:
         states = find_states(folder)
     except InputError:
-        if target.is_dir() and not health and not max_age:
+        if target.is_dir() and not health and not max_age and not runs:
             raise
         states = []
     if not target.is_dir():  # hundreds of finished nights say nothing
         states = [state for state in states if state["state"] != "done"]
     if as_json:
         found = [{**asdict(one), "silent": one.silent} for one in health]
-        print_json({"outputs": states, "workflows": found})
+        print_json({"outputs": states, "workflows": found, "runs": runs})
     elif not quiet:
-        show_states(states)
+        show_runs(runs)
+        told = {"done"} if runs else set()  # nor do hundreds of scenes
+        told |= {run["state"] for run in runs} & {"running"}  # which are told of already
+        show_states([state for state in states if state["state"] not in told])
         for one in health:
             typer.echo(str(one))
     raise typer.Exit(1 if any(one.silent for one in health) or (max_age and not health) else 0)
@@ -98,7 +104,7 @@ def clean(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     as_json: AsJson = False,
     log_json: LogJson = False,
-    quiet: Quiet = False,
+    quiet: Silent = False,
 ) -> None:
     """Remove products that are no longer kept; the newest always stay, and so do other files."""
     from geoseg.api.cleaning import clean as clean_products
@@ -134,6 +140,8 @@ def schedule(
         bool, typer.Option("--install", help="Install it for this user, do not only print.")
     ] = False,
     remove: Annotated[bool, typer.Option("--remove", help="Take out what was installed.")] = False,
+    as_json: AsJson = False,
+    quiet: Silent = False,
 ) -> None:
     """Print what makes a workflow run night after night: systemd timers or cron lines."""
     from geoseg.api import scheduling
@@ -144,10 +152,18 @@ def schedule(
     planned = scheduling.plan_schedule(workflow, every=every.value, at=at, directory=directory)
     if install or remove:
         put = scheduling.install_cron if kind is Kind.cron else scheduling.install_systemd
-        for line in put(planned, remove=remove):
-            typer.echo(line)
-    elif kind is Kind.cron:
+        done = put(planned, remove=remove)
+        if as_json:
+            print_json({"done": done})
+        elif not quiet:
+            typer.echo("\n".join(done))
+        return
+    folder = scheduling.unit_folder()
+    units = scheduling.systemd_units(planned) if kind is Kind.systemd else {}
+    if as_json:
+        lines = [] if units else scheduling.cron_lines(planned).splitlines()
+        print_json({"units": {str(folder / name): units[name] for name in units}, "cron": lines})
+    elif not units:
         typer.echo(scheduling.cron_lines(planned), nl=False)
-    else:
-        for name, text in scheduling.systemd_units(planned).items():
-            typer.echo(f"# {scheduling.unit_folder() / name}\n{text}")
+    for name, text in () if as_json else units.items():
+        typer.echo(f"# {folder / name}\n{text}")

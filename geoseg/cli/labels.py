@@ -202,13 +202,19 @@ def show_hash(
     column: Column = "",
     class_name: ClassName = "",
     where: Where = None,
+    as_json: AsJson = False,
 ) -> None:
     """Print the content hash of a set of labels: what it says, whatever files it is in."""
     from geoseg.api.labels import content_hash
     from geoseg.io.label_files import expand
 
     source = _source(band, layer, column, class_name, where)
-    typer.echo(content_hash([source(path) for path in expand(files)]))
+    paths = expand(files)
+    found = content_hash([source(path) for path in paths])
+    if as_json:
+        print_json({"hash": found, "files": paths})
+    else:
+        typer.echo(found)
 
 
 def read_parts(texts: Sequence[str]) -> dict[str, list[Path]]:

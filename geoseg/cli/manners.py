@@ -31,6 +31,7 @@ NEXT: Mapping[str, str] = {
     "evaluate areas": "",
     "evaluate design": "",
     "evaluate map": "geoseg evaluate design {prediction} points.gpkg draws points to estimate areas by",
+    "events": "",
     "init": "",
     "labels agree": "",
     "labels check": "",
@@ -67,7 +68,7 @@ KEPT: Mapping[str, str] = {
     **dict.fromkeys(("run", "predict", "train", "alerts update"), _GOES_ON),
     **dict.fromkeys(
         (
-            "catalog check", "catalog search", "catalog show", "doctor", "labels hash",
+            "catalog check", "catalog search", "catalog show", "doctor", "events", "labels hash",
             "models architectures", "models check", "models list", "models measure", "models show",
             "plan", "status", "validate", "alerts show", "view",
         ),

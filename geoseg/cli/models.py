@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from geoseg.cli.options import AsJson, model_names, print_json
+from geoseg.cli.options import AsJson, Silent, model_names, print_json
 
 if TYPE_CHECKING:
+    from geoseg.models.registry import ModelPackage
     from geoseg.models.told import Told
 
 Bands = Annotated[str, typer.Option(help="Common names in the order of the input: red,green,...")]
@@ -46,6 +47,8 @@ Force = Annotated[bool, typer.Option("--force", help="Replace a model of the sam
 AllowCode = Annotated[
     bool, typer.Option("--allow-code", help="Open TorchScript, which runs code that it brings.")
 ]
+
+_OWED = ("license", "citation", "attribution")
 
 models = typer.Typer(help="The models that geoseg knows.", no_args_is_help=True)
 
@@ -135,6 +138,8 @@ def add_model(
     parameter: Parameters = None,
     allow_code: AllowCode = False,
     force: Force = False,
+    as_json: AsJson = False,
+    quiet: Silent = False,
 ) -> None:
     """Bring a model in, so that workflows can call it by name.
 
@@ -154,12 +159,7 @@ def add_model(
         architecture=_architecture(architecture, encoder, parameter) if architecture else {},
         allow_code=allow_code,
     )
-    package = bring_model(what, source=source, force=force, told=told)
-    about = package.card.about
-    typer.echo(f"{package.card.name} {package.card.version}: {package.folder}")
-    for key in ("license", "citation", "attribution"):
-        if key in about:
-            typer.echo(f"{key}: {about[key]}")
+    _show_package(bring_model(what, source=source, force=force, told=told), as_json, quiet)
 
 
 @models.command("convert")
@@ -176,6 +176,8 @@ def convert_weights(
     mean: Mean = "",
     std: Std = "",
     force: Annotated[bool, typer.Option("--force", help="Replace a package.")] = False,
+    as_json: AsJson = False,
+    quiet: Silent = False,
 ) -> None:
     """Make a package of somebody's weights; of a pickle nothing but tensors is read."""
     from dataclasses import replace
@@ -184,8 +186,7 @@ def convert_weights(
 
     told = _told(name, bands, classes, units, mean, std)
     told = replace(told, architecture=_architecture(architecture, encoder, parameter))
-    package = convert(source, out, told, force=force)
-    typer.echo(f"{package.card.name} {package.card.version}: {package.folder}")
+    _show_package(convert(source, out, told, force=force), as_json, quiet)
 
 
 @models.command("export")
@@ -214,16 +215,23 @@ def export_model(
     offset: Annotated[float, typer.Option(help="deepness: added after scaling.")] = 0.0,
     allow_code: AllowCode = False,
     force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
+    as_json: AsJson = False,
+    quiet: Silent = False,
 ) -> None:
     """Write a model for others to run, and prove that it gives the same scores."""
+    from dataclasses import asdict
+
     from geoseg.api.models import export
 
     asked: dict[str, Any] = {"softmax": softmax, "size": size, "scale": scale, "offset": offset}
     made = export(name, out, kind=kind or None, force=force, allow_code=allow_code, **asked)
-    typer.echo(
-        f"{made.path}: {made.bytes / 1e6:.2f} MB; probabilities are within {made.difference:.1g} of "
-        f"the original's"
-    )
+    if as_json:
+        print_json(asdict(made))
+    elif not quiet:
+        typer.echo(
+            f"{made.path}: {made.bytes / 1e6:.2f} MB; probabilities are within "
+            f"{made.difference:.1g} of the original's"
+        )
 
 
 @models.command("check")
@@ -234,6 +242,7 @@ def check_model(
     ] = False,
     allow_code: AllowCode = False,
     as_json: AsJson = False,
+    quiet: Silent = False,
 ) -> None:
     """Prove a model: card, checksum, scores, reach, costs. Exits with 2 where one is wrong."""
     from geoseg.api.models import check
@@ -243,8 +252,8 @@ def check_model(
     lines = check(name, write=write, allow_code=allow_code)
     if as_json:
         print_json(plain(lines))
-    else:
-        show_check(lines)
+    elif not quiet or any(line.fault for line in lines):
+        show_check([line for line in lines if line.fault] if quiet else lines)
     raise typer.Exit(2 if any(line.fault for line in lines) else 0)
 
 
@@ -256,6 +265,19 @@ def show_model(
     from geoseg.models.registry import CARD_FILE, find
 
     typer.echo((find(name).folder / CARD_FILE).read_text("utf-8").rstrip())
+
+
+def _show_package(package: ModelPackage, as_json: bool, quiet: bool) -> None:
+    """A model that came in, and what whoever uses it has to know."""
+    card = package.card
+    known = {key: card.about[key] for key in _OWED if key in card.about}
+    if as_json:
+        found = {"name": card.name, "version": card.version, "folder": package.folder}
+        print_json(found | known)
+    elif not quiet:
+        typer.echo(f"{card.name} {card.version}: {package.folder}")
+        for key, value in known.items():
+            typer.echo(f"{key}: {value}")
 
 
 def _told(name: str, bands: str, classes: str, units: str, mean: str, std: str) -> Told:

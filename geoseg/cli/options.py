@@ -48,7 +48,10 @@ ModelOption = Annotated[
     str, typer.Option(help="Name or folder of the model.", autocompletion=model_names)
 ]
 LogJson = Annotated[bool, typer.Option("--log-json", help="Tell progress as JSON lines.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Tell nothing but errors.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Tell no progress: results and errors only.")
+]
+Silent = Annotated[bool, typer.Option("--quiet", "-q", help="Tell nothing but errors.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from geoseg.cli.options import AsJson, print_json
+from geoseg.cli.options import AsJson, Silent, print_json
 
 if TYPE_CHECKING:
     from geoseg.api.provenance import Input
@@ -35,6 +35,7 @@ def provenance(
         ),
     ] = False,
     as_json: AsJson = False,
+    quiet: Silent = False,
 ) -> None:
     """Tell which inputs, model, settings and versions a product was made of."""
     from geoseg.api.provenance import check_inputs, read
@@ -44,7 +45,7 @@ def provenance(
     if as_json:
         states = {} if inputs is None else {"checked": [[one.name, one.state] for one in inputs]}
         print_json({**document, **states})
-    else:
+    elif not quiet:
         _show(product, document, inputs)
     changed = inputs is not None and any(one.state == "changed" for one in inputs)
     raise typer.Exit(1 if changed else 0)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from geoseg.cli.options import AsJson, print_json
+from geoseg.cli.options import AsJson, Silent, print_json
 
 
 def report(
@@ -27,6 +27,7 @@ def report(
         ),
     ] = None,
     as_json: AsJson = False,
+    quiet: Silent = False,
 ) -> None:
     """Make report.html of a folder of products, or of all that a workflow has done in it.
 
@@ -38,5 +39,5 @@ def report(
     if as_json:
         print_json([str(path) for path in made])
         return
-    for path in made:
+    for path in () if quiet else made:
         typer.echo(str(path))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from geoseg.io.staging import address
+from geoseg.run.pace import clock_text
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
@@ -129,9 +130,10 @@ def show_plan(plan: RunPlan) -> None:
     """A plan in a few lines for each scene."""
     console, values = _console(), plan_json(plan)
     allowed = values["memory_allowed"]
+    scenes, workers = len(values["scenes"]), values["workers"]
     head = (
-        f"{values['workflow']}: {len(values['scenes'])} scenes, model {values['model']}, "
-        f"{values['workers']} workers with {values['lanes']} blocks each in hand"
+        f"{values['workflow']}: {scenes} scene{'s' * (scenes != 1)}, model {values['model']}, "
+        f"{workers} worker{'s' * (workers != 1)} with {values['lanes']} blocks each in hand"
     )
     lines = [head]
     for s in values["scenes"]:
@@ -173,6 +175,33 @@ def _combined_line(combined: dict[str, Any]) -> str:
         f"  {len(scenes)} scenes combined by {combined['rule']} {when} the model: "
         f"{', '.join(scenes[:shown])}{more}"
     )
+
+
+_RUN_WORDS = {
+    "made": "made",
+    "there": "up to date",
+    "failed": "failed",
+    "waiting": "waiting",
+}
+
+
+def show_runs(runs: Sequence[dict[str, Any]]) -> None:
+    """A line for each run of many scenes, and one for each scene that is under way."""
+    console = _console()
+    for r in runs:
+        done = r["made"] + r["there"] + r["failed"]
+        line = f"{r['workflow']}: {r['state']}, {done}/{r['scenes']} scenes"
+        told = [f"{r[what]} {word}" for what, word in _RUN_WORDS.items() if r[what]]
+        line += f" ({', '.join(told)})" if told else ""
+        line += f", {r['done_blocks']}/{r['blocks']} blocks"
+        if r["state"] == "running" and r["blocks_per_second"]:
+            line += f", {r['blocks_per_second']:.3g}/s, {clock_text(r['seconds_left'])} left"
+        console.print(f"{line} (updated {r['updated']}) {r['text']}", markup=False)
+        for s in r["in_flight"] if r["state"] == "running" else ():
+            stage = f"{s['stage']} {s['done_blocks']}/{s['blocks']}" if s["stage"] else "begins"
+            console.print(f"  {s['scene']}: {stage}", markup=False)
+        if r["failures"]:
+            console.print(f"  failed: {', '.join(r['failures'])}", markup=False)
 
 
 def show_states(states: Sequence[dict[str, Any]]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from geoseg.cli.options import AsJson, Quiet, print_json
+from geoseg.cli.options import AsJson, Silent, print_json
 
 if TYPE_CHECKING:
     from geoseg.api.styling import Styled
@@ -35,7 +35,7 @@ def style(
     ] = "class_code",
     layer: Annotated[str, typer.Option(help="The only layer of a GeoPackage; else all.")] = "",
     as_json: AsJson = False,
-    quiet: Quiet = False,
+    quiet: Silent = False,
 ) -> None:
     """Give rasters and polygons the names and colours of a legend, in place.
 

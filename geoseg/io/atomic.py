@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
@@ -19,6 +19,9 @@ from geoseg.io.bucket import BucketPath, Place, as_place
 _SUFFIX = ".part"
 _DATABASES = frozenset({".gpkg", ".sqlite", ".mbtiles"})
 _LONGEST_STEM = 60  # keeps the temporary name within the 255 bytes of common file systems
+
+_GUARDS: list[tuple[Path, Callable[[], None]]] = []
+"""Asked before something takes its place in a folder; see :func:`guarded`."""
 
 
 @contextmanager
@@ -45,10 +48,26 @@ def replacing(path: str | Place) -> Iterator[Path]:
             if not made.exists():
                 raise ProductError(f"{path}: nothing was written")
             _sync_tree(made)
+            for check in [check for folder, check in _GUARDS if folder == path.parent]:
+                check()
             _swap(made, path, room / "replaced")
             _sync(path.parent)
         except OSError as error:
             raise ProductError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def guarded(folder: Path, check: Callable[[], None]) -> Iterator[None]:
+    """Call ``check`` before anything takes its place in ``folder`` itself; it raises to forbid it.
+
+    For all threads of this process.
+    """
+    guard = (folder, check)
+    _GUARDS.append(guard)
+    try:
+        yield
+    finally:
+        _GUARDS.remove(guard)
 
 
 @contextmanager

@@ -48,8 +48,8 @@ _SUBDATASETS = ("NETCDF:", "HDF5:", "HDF4:", "GTIFF_DIR:", "GPKG:")
 
 
 @ensure_env  # type: ignore[untyped-decorator]  # rasterio is untyped
-def open_raster(uri: str, *, sharing: bool = True) -> DatasetReader:
-    """Open a raster of somebody's; the place for all files that are not our own.
+def open_raster(uri: str, *, sharing: bool = True, overview: int | None = None) -> DatasetReader:
+    """Open a raster of somebody's, or one of its overviews; the place for all files not our own.
 
     Raises:
         SceneError: It is no file, or a VRT that points to where it may not.
@@ -62,7 +62,8 @@ def open_raster(uri: str, *, sharing: bool = True) -> DatasetReader:
     if virtual:
         check_vrt(Path(path))
     # rasterio.open() takes the name of one driver only; its own class takes a choice of them.
-    return DatasetReader(path, driver=list(_drivers(virtual=virtual)), sharing=sharing)
+    options = {} if overview is None else {"overview_level": overview}
+    return DatasetReader(path, driver=list(_drivers(virtual=virtual)), sharing=sharing, **options)
 
 
 def check_file(uri: str) -> None:

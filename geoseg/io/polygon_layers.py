@@ -16,6 +16,7 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
 
@@ -238,13 +239,24 @@ def _span(
     return None if least is None or most is None else (least, most)
 
 
-def outlines_of(layer: PolygonLayer, blobs: Sequence[bytes]) -> Any:
-    """Shapes in degrees of geometries as a GeoPackage keeps them."""
-    shapes = shapely.from_wkb([wkb_of(blob) for blob in blobs], on_invalid="ignore")
+def shapes_of(blobs: Sequence[bytes]) -> NDArray[np.object_]:
+    """Shapes in the CRS of their layer, of geometries as a GeoPackage keeps them."""
+    found: NDArray[np.object_] = shapely.from_wkb([wkb_of(b) for b in blobs], on_invalid="ignore")
+    return found
+
+
+def in_degrees(layer: PolygonLayer, shapes: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Shapes of a layer in degrees."""
     turn = Transformer.from_crs(layer.crs, 4326, always_xy=True)
-    return shapely.transform(
+    turned: NDArray[np.object_] = shapely.transform(
         shapes, lambda xy: np.column_stack(turn.transform(xy[:, 0], xy[:, 1])).round(8)
     )
+    return turned
+
+
+def outlines_of(layer: PolygonLayer, blobs: Sequence[bytes]) -> NDArray[np.object_]:
+    """Shapes in degrees of geometries as a GeoPackage keeps them."""
+    return in_degrees(layer, shapes_of(blobs))
 
 
 def wkb_of(blob: bytes) -> bytes:

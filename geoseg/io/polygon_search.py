@@ -11,17 +11,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import shapely
 from pyproj import CRS, Transformer
 
 from geoseg.errors import InputError
 from geoseg.io.columns import describe
 from geoseg.io.polygon_layers import Box, PolygonLayer, outlines_of, quoted, reading
+from geoseg.io.polygon_shapes import drawn_shapes
 from geoseg.io.reviews import LATEST, has_reviews
 
 MOST_SHOWN = 4000
 """Polygons that are sent at once: the largest ones; more are noise, and slow."""
 
+_ONLY = ',"only":"{}"'
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -48,9 +49,17 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """Polygons for a map: GeoJSON features as texts, and how many there are in all."""
+    """Polygons for a map.
+
+    Attributes:
+        features: GeoJSON as texts; a polygon with many holes has several, see ``Drawn``.
+        sent: Polygons that they are of.
+        count: Polygons in all.
+        hectares: Of all of them.
+    """
 
     features: list[str]
+    sent: int
     count: int
     hectares: float | None
 
@@ -88,14 +97,16 @@ def shown_polygons(layer: PolygonLayer, wanted: Wanted, *, box: Box, pixel: floa
             query.values,
         ).fetchall()
     rows = [row for row in rows if row[1] is not None]
-    outlines = _to_degrees(layer, [row[1] for row in rows], pixel)
+    shapes = drawn_shapes(
+        layer, [row[1] for row in rows], box=_from_degrees(layer.crs, box), pixel=pixel
+    )
     features = [
         f'{{"type":"Feature","id":{key},"properties":{{"code":{json.dumps(code)},'
-        f'"verdict":"{verdict or ""}"}},"geometry":{outline}}}'
-        for (key, _, code, verdict), outline in zip(rows, outlines, strict=True)
-        if outline is not None
+        f'"verdict":"{verdict or ""}"{_ONLY.format(one.only) if one.only else ""}}},"geometry":{one.geometry}}}'
+        for (key, _, code, verdict), drawn in zip(rows, shapes, strict=True)
+        for one in drawn
     ]
-    return Shown(features, count, hectares)
+    return Shown(features, sum(map(bool, shapes)), count, hectares)
 
 
 def polygon_list(layer: PolygonLayer, wanted: Wanted, *, box: Box | None = None) -> list[int]:
@@ -231,11 +242,3 @@ def _from_degrees(crs: CRS, box: Box) -> Box:
     if not np.isfinite(found).all() or found[0] > found[2]:
         return -1e30, -1e30, 1e30, 1e30
     return found
-
-
-def _to_degrees(layer: PolygonLayer, blobs: Sequence[bytes], pixel: float) -> list[str | None]:
-    """GeoJSON geometries; what is finer than half a pixel is left out."""
-    if not blobs:
-        return []
-    outlines = shapely.simplify(outlines_of(layer, blobs), pixel / 2)
-    return [None if text is None else str(text) for text in shapely.to_geojson(outlines)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +13,6 @@ from typing import Any, Final
 import numpy as np
 import odc.geo.xr
 import xarray as xr
-from xarray.backends import BackendEntrypoint
 
 from geoseg.errors import GeosegError, InputError, SceneError
 from geoseg.grid import GeoBox
@@ -52,23 +51,6 @@ class _Product:
     rasters: tuple[_Raster, ...]
     span: tuple[datetime, datetime] | None = None
     attributes: Mapping[str, str] = field(default_factory=dict)
-
-
-class ProductBackend(BackendEntrypoint):
-    """Opens products for :func:`xarray.open_dataset`, lazily: headers now, pixels when needed."""
-
-    description = "Products of geoseg: folders, STAC items, GeoTIFFs, Zarr groups"
-    open_dataset_parameters = ("filename_or_obj", "drop_variables")
-
-    def open_dataset(
-        self, filename_or_obj: Any, *, drop_variables: str | Iterable[str] | None = None
-    ) -> xr.Dataset:
-        """See :func:`open_product`."""
-        dataset = open_product(str(filename_or_obj))
-        dropped = (
-            [drop_variables] if isinstance(drop_variables, str) else list(drop_variables or ())
-        )
-        return dataset.drop_vars(dropped, errors="ignore")
 
 
 def open_product(product: str) -> xr.Dataset:

@@ -53,6 +53,7 @@ def write_project(
     title: str,
     abstract: str = "",
     folded: Collection[str] = (),
+    closed: Collection[str] = (),
 ) -> None:
     """Write a ``.qgz`` for QGIS 3.22 and newer.
 
@@ -63,6 +64,7 @@ def write_project(
         title: Of the window.
         abstract: Shown among the project's properties.
         folded: Groups that are closed and switched off as a whole: a tick shows all of one.
+        closed: Groups that are closed, but shown.
 
     Raises:
         ProductError: There is no layer, no CRS, or it cannot be written.
@@ -75,7 +77,7 @@ def write_project(
     ET.SubElement(root, "title").text = title
     ET.SubElement(root, "projectCrs").append(_spatial_reference(grid))
     ids = [_identifier(i, layer) for i, layer in enumerate(layers)]
-    root.append(_tree(path, layers, ids, folded))
+    root.append(_tree(path, layers, ids, folded, closed))
     root.append(_canvas(grid))
     maps = [_map_layer(path, layer, i, grid) for layer, i in zip(layers, ids, strict=True)]
     ET.SubElement(root, "projectlayers").extend(maps)
@@ -102,15 +104,20 @@ def _identifier(index: int, layer: ProjectLayer) -> str:
 
 
 def _tree(
-    path: Path, layers: Sequence[ProjectLayer], ids: Sequence[str], folded: Collection[str]
+    path: Path,
+    layers: Sequence[ProjectLayer],
+    ids: Sequence[str],
+    folded: Collection[str],
+    closed: Collection[str],
 ) -> ET.Element:
     root = ET.Element("layer-tree-group")
     numbered = list(zip(layers, ids, strict=True))
     for group, members in groupby(numbered, key=lambda pair: pair[0].group):
         parent = root
         if group:
-            shut = group in folded
-            attributes = {"name": group, "expanded": _flag(not shut), "checked": _tick(not shut)}
+            shut, still = group in folded, group in closed
+            open_, on = _flag(not (shut or still)), _tick(not shut)
+            attributes = {"name": group, "expanded": open_, "checked": on}
             parent = ET.SubElement(root, "layer-tree-group", attributes)
         for layer, identifier in members:
             ET.SubElement(

@@ -43,6 +43,25 @@ def style_within(packed: Path, layer: str) -> Style:
         raise ProductError(f"{packed}: layer {layer} has no style: {error}") from error
 
 
+def styles_within(packed: Path) -> dict[str, tuple[str, Style]]:
+    """Titles and styles of the layers of a GeoPackage that have one, by table.
+
+    Raises:
+        ProductError: It cannot be read.
+    """
+    try:
+        uri = f"{packed.absolute().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(uri, uri=True)) as connection:
+            rows = connection.execute(
+                "SELECT table_name, coalesce(nullif(description, ''), identifier, table_name) "
+                "FROM gpkg_contents WHERE data_type = 'features' AND table_name IN "
+                "(SELECT f_table_name FROM layer_styles) ORDER BY table_name"
+            ).fetchall()
+    except sqlite3.Error as error:
+        raise ProductError(f"{packed}: cannot be read: {error}") from error
+    return {str(table): (str(title), style_within(packed, table)) for table, title in rows}
+
+
 def style_of(qml: str) -> Style:
     """The parts of a QML text."""
     return list(ET.fromstring(qml[qml.index("<qgis") :]))  # noqa: S314 (of our own products)

@@ -156,6 +156,98 @@ def change_page(report: ChangeReport) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
+class Key:
+    """What a colour of a map means; ``swatch`` is the address of the picture of its pattern."""
+
+    name: str
+    color: str
+    swatch: str
+
+
+@dataclass(frozen=True, slots=True)
+class MapFigure:
+    """A map with what explains it.
+
+    Attributes:
+        title, caption: Below it.
+        words: What it shows, for those who do not see it.
+        plain, patterned: The map in colours, and in patterns where it has classes.
+        key: Colours of its classes; else ``ramp``, a CSS gradient, with what its ``ends`` mean.
+        bar: Scale bar: a length, and its share of the width.
+    """
+
+    title: str
+    caption: str
+    words: str
+    plain: Embedded
+    patterned: Embedded | None = None
+    key: Sequence[Key] = ()
+    ramp: str = ""
+    ends: Sequence[str] = ()
+    bar: tuple[str, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChartFigure:
+    """A chart of a report: lines, or a drawing with ``words`` on what it shows."""
+
+    title: str
+    lines: Chart | None = None
+    drawing: Embedded | None = None
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SeriesReport:
+    """What the report on products of many dates tells: alerts, water, land use.
+
+    Attributes:
+        title, lead, figures, warnings: Above all.
+        maps, up: What was found, and how the maps lie.
+        classes, area_caption, area_warning, adjusted, interval_head: Areas of one map by class.
+        charts, tables: Areas over time, and whatever else is counted.
+        trust, trust_maps, trust_tables: Rules, confidence, and what was not seen.
+        source_tables, settings, fingerprint, version: What it was made from.
+        files: Which lie beside the page.
+    """
+
+    title: str
+    lead: str
+    figures: Facts
+    warnings: Sequence[str]
+    maps: Sequence[MapFigure]
+    up: str
+    classes: Sequence[ClassRow]
+    area_caption: str
+    area_warning: str
+    adjusted: str
+    interval_head: Sequence[str]
+    charts: Sequence[ChartFigure]
+    tables: Sequence[Table]
+    trust: Facts
+    trust_maps: Sequence[MapFigure]
+    trust_tables: Sequence[Table]
+    source_tables: Sequence[Table]
+    settings: str
+    fingerprint: str
+    version: str
+    files: Sequence[ProductFile]
+
+
+def series_page(report: SeriesReport) -> bytes:
+    """The page of products of many dates."""
+    return _drawn("series.html", title=report.title, r=report)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Another page, and where it lies."""
+
+    name: str
+    href: str
+
+
+@dataclass(frozen=True, slots=True)
 class Thumb:
     """A small map that leads to its report."""
 
@@ -206,11 +298,12 @@ class HistoryPart:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HistoryReport:
-    """What the report on a folder of many runs tells."""
+    """What the report on a folder of many runs tells; ``others`` are pages made of all dates."""
 
     title: str
     lead: str
     parts: Sequence[HistoryPart]
+    others: Sequence[Page] = ()
     version: str = geoseg.__version__
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -98,23 +99,23 @@ def swatch(entry: LandClass, index: int) -> Embedded:
     return _png(drawn, np.array([(0, 0, 0), entry.rgb, _shade(entry.rgb)], np.uint8))
 
 
-def percent_map(percent: NDArray[np.uint8]) -> Embedded:
-    """Confidence ``(y, x)`` in steps of 5 %; what is nodata is transparent."""
+def percent_map(percent: NDArray[np.uint8], ramp: Sequence[tuple[int, str]] = RAMP) -> Embedded:
+    """Percents ``(y, x)`` in steps of 5 %, by a ramp of colours; what is nodata is transparent."""
     seen = percent != CONFIDENCE_NODATA
     steps = np.minimum((percent.astype(np.int16) + _STEP // 2) // _STEP, 100 // _STEP)
-    return _png(np.where(seen, steps + 1, 0).astype(np.uint8), np.array([(0, 0, 0), *_ramp()]))
+    return _png(np.where(seen, steps + 1, 0).astype(np.uint8), np.array([(0, 0, 0), *_ramp(ramp)]))
 
 
-def percent_key() -> str:
-    """The colours of confidence from 0 to 100 % as a CSS gradient."""
-    return f"linear-gradient(to right, {', '.join(f'{color} {at}%' for at, color in RAMP)})"
+def percent_key(ramp: Sequence[tuple[int, str]] = RAMP) -> str:
+    """The colours from 0 to 100 % as a CSS gradient."""
+    return f"linear-gradient(to right, {', '.join(f'{color} {at}%' for at, color in ramp)})"
 
 
-def _ramp() -> NDArray[np.uint8]:
-    """The colour of each step of confidence, ``(step, 3)``."""
+def _ramp(ramp: Sequence[tuple[int, str]]) -> NDArray[np.uint8]:
+    """The colour of each step of percents, ``(step, 3)``."""
     at = np.arange(0, 101, _STEP)
-    colors = np.array([LandClass(0, "", color).rgb for _, color in RAMP])
-    stops = [stop for stop, _ in RAMP]
+    colors = np.array([LandClass(0, "", color).rgb for _, color in ramp])
+    stops = [stop for stop, _ in ramp]
     channels = [np.interp(at, stops, colors[:, i]) for i in range(3)]
     return np.stack(channels, axis=1).round().astype(np.uint8)
 

@@ -70,6 +70,19 @@ def write_tables(
     return made
 
 
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a Parquet table.
+
+    Raises:
+        ProductError: It cannot be read.
+    """
+    try:
+        rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise ProductError(f"{path}: cannot be read: {error}") from error
+    return rows
+
+
 class Layer(NamedTuple):
     """A layer of a GeoPackage: its name, what it shows, and QML that QGIS applies to it.
 

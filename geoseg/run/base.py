@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from geoseg.grid import Window
@@ -38,11 +38,29 @@ class Job(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Ran:
+    """Where and when a block was tried the last time.
+
+    Attributes:
+        worker: Address; "" in the client's own process.
+        began: Seconds since 1970, by the worker's clock.
+        seconds: How long it took there, opening the job included.
+        tries: This one included.
+    """
+
+    worker: str
+    began: float
+    seconds: float
+    tries: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
-    """One block is computed and stored."""
+    """One block is computed and stored; ``ran`` is no part of what came of it."""
 
     block: Window
     report: Report
+    ran: Ran | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +77,30 @@ class Failed:
     traceback: str = ""
     wrong_input: bool = False
     everywhere: bool = False
+    ran: Ran | None = field(default=None, compare=False)
 
 
 Outcome = Done | Failed
 
 
+def tried(outcome: Outcome, times: int) -> Outcome:
+    """``outcome``, knowing that it took so many tries."""
+    if outcome.ran is None or outcome.ran.tries == times:
+        return outcome
+    return replace(outcome, ran=replace(outcome.ran, tries=times))
+
+
 class Stop:
     """Once asked for, no further block is begun; those that run are finished.
 
-    A plain flag: it may be set from any thread, and from a signal handler.
+    ``at_once``: nor are those waited for that run. Plain flags: they may be set from any thread, and
+    from a signal handler.
     """
 
-    __slots__ = ("asked",)
+    __slots__ = ("asked", "at_once")
 
     def __init__(self) -> None:
-        self.asked = False
+        self.asked = self.at_once = False
 
 
 class Executor(Protocol):

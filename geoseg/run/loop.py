@@ -15,6 +15,7 @@ from geoseg.run.base import Done, Executor, Failed, Job, Outcome, Stop
 from geoseg.run.ledger import Ledger
 from geoseg.run.reporter import Reporter, logs_to
 from geoseg.run.stopping import StopRequest, stop_on_signals
+from geoseg.run.watching import handed_over, tell_end, tell_of, watchers_of
 
 OnError = Literal["stop", "skip_block"]
 
@@ -87,20 +88,25 @@ def run_blocks(
         ClusterLostError: Nothing is left that could run blocks.
         ProductError: The ledger cannot be written.
     """
-    todo = _begin(blocks, ledger, reporter, name)
+    todo, watchers = _begin(blocks, ledger, reporter, name), watchers_of(reporter)
     tally, stop, begun = _Tally(), Stop(), time.monotonic()
 
     def tell() -> None:
         reporter.message("stopping: running blocks are finished and kept (once more: at once)")
 
-    with stop_on_signals(stop, tell) as request, logs_to(reporter):
-        if todo:
-            with closing(executor.run(job, todo, stop=stop)) as outcomes:
-                for outcome in outcomes:
-                    _take(outcome, tally, ledger, reporter)
-                    stop.asked |= tally.ends(on_error)
-        ledger.sync()
-    summary = tally.summary(len(blocks), len(todo), time.monotonic() - begun)
+    try:
+        with stop_on_signals(stop, tell) as request, logs_to(reporter):
+            if todo:
+                job = handed_over(job, name, watchers)
+                with closing(executor.run(job, todo, stop=stop)) as outcomes:
+                    for outcome in outcomes:
+                        _take(outcome, tally, ledger, reporter)
+                        tell_of(outcome, name, watchers)
+                        stop.asked |= tally.ends(on_error)
+            ledger.sync()
+    finally:
+        summary = tally.summary(len(blocks), len(todo), time.monotonic() - begun)
+        tell_end(summary, name, watchers)
     _raise_if_stopped(request, summary, name)
     if tally.ends(on_error) or (summary.failed and not ledger.done):
         raise _block_error(summary, name)
@@ -108,9 +114,9 @@ def run_blocks(
 
 
 def _raise_if_stopped(request: StopRequest, summary: Summary, name: str) -> None:
-    if request.signal is not None and summary.left:
+    if request.asked and summary.left:
         raise request.error(
-            f"{name}: stopped by {request.signal.name} with {summary.left} of {summary.blocks} "
+            f"{name}: stopped{request.by} with {summary.left} of {summary.blocks} "
             f"blocks to go; the same command goes on from there"
         )
 

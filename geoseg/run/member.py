@@ -25,6 +25,7 @@ THREADS = 3
 """Blocks that a worker has in hand at once, as in a local cluster: read, predicted, written."""
 
 PRELOAD = "geoseg.run.on_worker"
+SCHEDULER_PRELOAD = "geoseg.run.on_scheduler"
 
 
 def worker_arguments(given: Sequence[str]) -> list[str]:
@@ -72,7 +73,7 @@ def serve(role: Role, given: Sequence[str]) -> NoReturn:
     else:
         from distributed.cli.dask_scheduler import main  # noqa: PLC0415 (a worker needs less)
 
-        environment, arguments = {}, list(given)
+        environment, arguments = {}, [*given, "--preload", SCHEDULER_PRELOAD]
     # What somebody has set on purpose (OMP_NUM_THREADS=2) stays: distributed prefers it, too.
     environment |= {name: os.environ[name] for name in environment if name in os.environ}
     dask.config.set(dask_settings(environment))

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import pickle
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
-from math import floor
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from distributed import CancelledError, Client, Future, KilledWorker, as_completed
 
-from geoseg.errors import ClusterError, ClusterLostError
+from geoseg.errors import ClusterError, ClusterLostError, StoppedError
 from geoseg.grid import Window
-from geoseg.run.base import Failed, Job, Outcome, Stop
+from geoseg.run.base import Failed, Job, Outcome, Stop, tried
+from geoseg.run.clusters.base import GPU
 from geoseg.run.on_worker import JobPlugin, WorkerFacts, describe, do_block, stop_job
 from geoseg.run.opened import Answer, failure, message
+from geoseg.run.placing import CHECK_SECONDS, Roster, gpu_share, offers, uses_gpu
 
 POLL_SECONDS = 0.02
-CHECK_SECONDS = 5.0
-LEAST_WINDOW = 64
 PORTIONS = 4
 """The window is filled again when a part of it is free, this one of so many."""
 
@@ -34,11 +34,15 @@ class OnDask:
 
     Attributes:
         retries: Further tries for a block that failed by something else than wrong input.
-        resources: What each task asks of a worker; None: a share of its GPU, where there is one.
-        window: Most blocks that are submitted and not yet answered; None: four times the
-            threads of the cluster, at least 64. Bounds the memory of client and scheduler.
+        resources: What each task asks of a worker; None: jobs with a model ask for a share of its
+            GPU, where one has any; all others run where there is none, if there are such workers.
+        window: Most blocks that are submitted and not yet answered; None: four times the threads
+            that the cluster has by now, at least 64. Bounds the memory of client and scheduler.
         patience: Seconds to wait for a worker to come back when there is none.
         timeout: Seconds after which a block has failed; None: it is waited for.
+        priority: Of two blocks that wait for a worker the one with the higher goes first.
+        gpus: Whether the cluster has GPUs, also when no worker that has one is there just now: a
+            model computes other bits on CPUs. None: it is seen when a job begins.
     """
 
     def __init__(
@@ -50,9 +54,12 @@ class OnDask:
         window: int | None = None,
         patience: float = 60.0,
         timeout: float | None = None,
+        priority: int = 0,
+        gpus: bool | None = None,
     ) -> None:
         self.client, self.retries, self.resources = client, retries, resources
-        self.window, self.patience, self.timeout = window, patience, timeout
+        self.window, self.patience, self.timeout, self.gpus = window, patience, timeout, gpus
+        self.priority = priority
 
     def run(
         self, job: Job, blocks: Iterable[Window], *, stop: Stop | None = None
@@ -63,16 +70,14 @@ class OnDask:
             ClusterError: The workers cannot take the job, or lack the resources asked for.
             ClusterLostError: The scheduler or all workers went away.
         """
-        facts = self._facts()
-        resources = gpu_share(facts) if self.resources is None else dict(self.resources)
-        if not any(_offers(fact, resources) for fact in facts.values()):
+        facts = self._facts(job)
+        resources = self._asked(job, facts)
+        if not any(offers(fact, resources) for fact in facts.values()):
             raise ClusterError(f"cluster: no worker offers {resources}; start some that do")
-        threads = sum(fact.threads for fact in facts.values())
-        window = self.window or max(LEAST_WINDOW, 4 * threads)
         plugin = JobPlugin(job, f"geoseg-answers-{self.client.id}", timeout=self.timeout)
         try:
             self._hand_over(plugin)
-            running = _Running(self, plugin, resources, window, stop or Stop())
+            running = _Running(self, plugin, resources, stop or Stop(), facts)
             try:
                 yield from running.outcomes(blocks)
             finally:
@@ -107,11 +112,24 @@ class OnDask:
             return False
         return True
 
-    def _facts(self) -> dict[str, WorkerFacts]:
-        """What is known of the workers, once there is one."""
+    def _asked(self, job: Job, facts: Mapping[str, WorkerFacts]) -> dict[str, float]:
+        """What each task asks of a worker."""
+        if self.resources is not None:
+            return dict(self.resources)
+        if not uses_gpu(job):
+            return {}
+        return gpu_share(facts) or ({GPU: 1.0} if self.gpus else {})
+
+    def _facts(self, job: Job) -> dict[str, WorkerFacts]:
+        """What is known of the workers, once there is one; one with a GPU where that is needed."""
+        until = time.monotonic() + self.patience
         try:
             self.client.wait_for_workers(1, timeout=self.patience)
-            return survey(self.client)
+            facts = survey(self.client)
+            while self.gpus and uses_gpu(job) and not gpu_share(facts) and time.monotonic() < until:
+                time.sleep(POLL_SECONDS)
+                facts = survey(self.client)
+            return facts  # noqa: TRY300 (surveys raise, too)
         except OSError as error:
             raise ClusterLostError(
                 f"cluster: no worker in {self.patience:g} s ({message(error)})"
@@ -128,11 +146,14 @@ class _Try:
     alone: bool = False
 
     @property
-    def name(self) -> str:
-        """The same in every run, and another one for every try."""
+    def name(self) -> tuple[int | str, ...]:
+        """The same in every run, and another one for every try; after the job, a key of Dask's.
+
+        So Dask's dashboard shows one group of tasks for each job.
+        """
         b = self.block
-        again = f"-again{self.number}.{self.unopened}" if self.number or self.unopened else ""
-        return f"{b.y0}-{b.x0}-{b.y1}-{b.x1}{again}"
+        again = (f"again{self.number}.{self.unopened}",) if self.number or self.unopened else ()
+        return (b.y0, b.x0, b.y1, b.x1, *again)
 
 
 class _Running:
@@ -143,12 +164,14 @@ class _Running:
         executor: OnDask,
         plugin: JobPlugin,
         resources: dict[str, float],
-        window: int,
         stop: Stop,
+        facts: Mapping[str, WorkerFacts],
     ) -> None:
         self._client, self._stop = executor.client, stop
         self._retries, self._patience = executor.retries, executor.patience
-        self._plugin, self._resources, self._window = plugin.name, resources, window
+        self._plugin, self._resources, self._window = plugin.name, resources, executor.window
+        self._priority = executor.priority
+        self._roster = Roster(self._client, plugin.job, facts)
         self._answers: dict[str, Answer] = {}
         self._tries: dict[Future[Any], _Try] = {}
         self._completed = as_completed(loop=self._client.loop)
@@ -157,8 +180,7 @@ class _Running:
         self._fit: list[str] = []
         self._hopeless: Failed | None = None
         self._told = False
-        # Never unsubscribed: a late answer would find nobody, which the client does not take well.
-        self._client.subscribe_topic(plugin.topic, self._hear)
+        _listen(self._client, plugin, self._hear)
 
     def outcomes(self, blocks: Iterable[Window]) -> Iterator[Outcome]:
         waiting = iter(blocks)
@@ -173,6 +195,7 @@ class _Running:
 
     def abandon(self) -> None:
         """Drop what is not answered: queued blocks never run, running ones end unheard."""
+        _listeners(self._client).pop(self._plugin, None)
         if self._tries and _connected(self._client):
             with suppress(OSError, ValueError):
                 self._client.cancel(list(self._tries), force=True)
@@ -183,26 +206,36 @@ class _Running:
         if self._stop.asked:
             self._tell_workers()
             return bool(self._tries)
-        room = self._window - len(self._tries)
+        self._look()
+        window = self._window or self._roster.window
+        room = window - len(self._tries)
         # In portions: each message has a price of its own for the scheduler.
-        if self._hopeless is None and room >= max(1, self._window // PORTIONS):
+        if self._hopeless is None and room >= max(1, window // PORTIONS):
             self._submit([_Try(b) for b in islice(waiting, room)])
         if not self._tries and self._suspects:
             self._submit([self._suspects.pop()])
         return bool(self._tries)
 
+    def _look(self) -> None:
+        """See who is there by now, now and then; a scheduler that is gone is noticed elsewhere."""
+        if _connected(self._client):
+            with suppress(OSError, TimeoutError, ValueError):
+                self._roster.look()
+
     def _submit(self, tries: list[_Try]) -> None:
         """One message to the scheduler for all of ``tries``: half the cost of one for each."""
         if not tries:
             return
+        asked_first = self._fit or self._roster.preferred
         futures = self._client.map(
             do_block,
             [self._plugin] * len(tries),
             [(t.block.y0, t.block.x0, t.block.y1, t.block.x1) for t in tries],
-            key=[f"{self._plugin}-{t.name}" for t in tries],
+            key=[(self._plugin, *t.name) for t in tries],
             resources=self._resources or None,
-            workers=self._fit or None,
-            allow_other_workers=bool(self._fit),
+            priority=self._priority,
+            workers=asked_first or None,
+            allow_other_workers=bool(asked_first),
             retries=0,
             pure=False,
         )
@@ -214,6 +247,8 @@ class _Running:
         checked, alone_since = time.monotonic(), None
         while not self._completed.has_ready():
             time.sleep(POLL_SECONDS)
+            if self._stop.at_once:
+                raise StoppedError("stopped at once; finished blocks are kept")
             if self._stop.asked:
                 self._tell_workers()
             now = time.monotonic()
@@ -269,7 +304,7 @@ class _Running:
         if answer.again and this.number < self._retries and not self._stop.asked:
             self._submit([replace(this, number=this.number + 1)])
             return None
-        return answer.outcome
+        return answer.outcome and tried(answer.outcome, this.number + 1)
 
     def _elsewhere(self, this: _Try, failed: Failed, where: str) -> Outcome | None:
         """Try a block on workers that can open the job; without any, all the rest fails."""
@@ -299,7 +334,7 @@ class _Running:
         try:
             if self._resources:
                 facts = survey(self._client)
-                return {who for who, fact in facts.items() if _offers(fact, self._resources)}
+                return {who for who, fact in facts.items() if offers(fact, self._resources)}
             return set(self._client.nthreads())
         except (OSError, TimeoutError, ValueError, ClusterError) as error:
             raise ClusterLostError(
@@ -312,6 +347,30 @@ class _Running:
         if not self._told:
             self._told = True
             self._client.run(stop_job, self._plugin, wait=False, on_error="ignore")
+
+
+Hear = Callable[[tuple[float, tuple[str, bytes]]], None]
+_HEARING: WeakKeyDictionary[Client, dict[str, Hear]] = WeakKeyDictionary()
+
+
+def _listeners(client: Client) -> dict[str, Hear]:
+    """Who hears the answers of each job, of all that run on a cluster at once."""
+    return _HEARING.setdefault(client, {})
+
+
+def _listen(client: Client, plugin: JobPlugin, hear: Hear) -> None:
+    """Let ``hear`` have the answers of a job's blocks."""
+    listeners = _listeners(client)
+    listeners[plugin.name] = hear
+
+    def pass_on(event: tuple[float, tuple[str, str, bytes]]) -> None:
+        when, (name, key, answer) = event
+        hearing = listeners.get(name)
+        if hearing is not None:  # else it comes too late, and nobody waits for it any more
+            hearing((when, (key, answer)))
+
+    # Never unsubscribed: a late answer would find nobody, which the client does not take well.
+    client.subscribe_topic(plugin.topic, pass_on)
 
 
 def _connected(client: Client) -> bool:
@@ -336,14 +395,3 @@ def survey(client: Client) -> dict[str, WorkerFacts]:
                 f"client's version there"
             )
     return facts
-
-
-def gpu_share(facts: Mapping[str, WorkerFacts]) -> dict[str, float]:
-    """The share of a GPU that a task asks for, so that all threads of a worker overlap on it."""
-    shares = [f.resources["GPU"] / f.threads for f in facts.values() if f.resources.get("GPU")]
-    # Rounded down, so that as many shares as there are threads always fit.
-    return {"GPU": max(0.001, floor(min(shares) * 1000) / 1000)} if shares else {}
-
-
-def _offers(fact: WorkerFacts, resources: Mapping[str, float]) -> bool:
-    return all(fact.resources.get(name, 0.0) >= amount for name, amount in resources.items())

@@ -89,7 +89,8 @@ def do_block(plugin: str, window: tuple[int, int, int, int]) -> Answer:
     if held is None:
         return Answer(None)
     answer = held.opened(Window(*window))
-    worker.log_event(held.topic, (str(worker.get_current_task()), pickle.dumps(answer)))
+    key = str(worker.get_current_task())
+    worker.log_event(held.topic, (plugin, key, pickle.dumps(answer)))
     return answer
 
 

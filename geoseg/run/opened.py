@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
+from time import perf_counter, time
 
 from geoseg.errors import GeosegError, InputError, ProductError
 from geoseg.grid import Window
 from geoseg.redaction import masked
-from geoseg.run.base import BlockWork, Done, Failed, Job, Outcome
+from geoseg.run.base import BlockWork, Done, Failed, Job, Outcome, Ran
 from geoseg.run.patience import LateError, Patience
 
 
@@ -56,7 +57,15 @@ class Opened:
         self._stopped = self._closed = False
 
     def __call__(self, block: Window) -> Answer:
-        """Try to do ``block``."""
+        """Try to do ``block``, and note how long that took."""
+        began, start = time(), perf_counter()
+        answer = self._waited_for(block)
+        if answer.outcome is None:
+            return answer
+        ran = Ran(self._where, began, perf_counter() - start)
+        return replace(answer, outcome=replace(answer.outcome, ran=ran))
+
+    def _waited_for(self, block: Window) -> Answer:
         if self._patience is None:
             return self._counted(block)
         try:

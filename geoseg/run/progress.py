@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from threading import Lock
 from typing import IO, Any, Literal
 
 from geoseg.run.pace import Pace, numbers_text, opening_text
@@ -108,10 +110,10 @@ class Plain:
 
 
 class JsonLines:
-    """One JSON object a line for each event. Implements :class:`Reporter`."""
+    """One JSON object a line for each event. Implements :class:`Reporter`; any thread may call."""
 
     def __init__(self, stream: IO[str]) -> None:
-        self._stream = stream
+        self._stream, self._lock = stream, Lock()
         self._name, self._pace = "", Pace(blocks=0, pixels=0)
 
     def started(self, *, scenes: int, blocks: int, dashboard: str | None) -> None:
@@ -168,6 +170,11 @@ class JsonLines:
         """Event ``done``."""
         self._say("done", text=text)
 
+    def event(self, event: Mapping[str, Any]) -> None:
+        """As it is; messages and warnings are told without it."""
+        if event["event"] not in ("message", "warning"):
+            self._write(event)
+
     def close(self) -> None:
         """Nothing to let go of."""
 
@@ -184,6 +191,9 @@ class JsonLines:
 
     def _say(self, event: str, **values: Any) -> None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        with suppress(OSError, ValueError):
-            line = json.dumps({"time": now, "event": event, **values})
-            print(line, file=self._stream, flush=True)
+        self._write({"time": now, "event": event, **values})
+
+    def _write(self, event: Mapping[str, Any]) -> None:
+        with self._lock, suppress(OSError, ValueError):
+            self._stream.write(json.dumps(event) + "\n")
+            self._stream.flush()

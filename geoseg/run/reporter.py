@@ -108,6 +108,10 @@ class Several:
     def __init__(self, reporters: Sequence[Reporter]) -> None:
         self._reporters = tuple(reporters)
 
+    def all(self) -> tuple[Reporter, ...]:
+        """Who is told."""
+        return self._reporters
+
     def started(self, *, scenes: int, blocks: int, dashboard: str | None) -> None:
         """To all."""
         for r in self._reporters:
@@ -178,8 +182,14 @@ class _ToReporter(logging.Handler):
 
 @contextmanager
 def logs_to(reporter: Reporter, name: str = "distributed") -> Iterator[None]:
-    """Warnings of the logger ``name`` go to ``reporter``, not into the middle of its bar."""
+    """Warnings of the logger ``name`` go to ``reporter``, not into the middle of its bar.
+
+    Where they go to one already, they stay with it: of several scenes at once none has them alone.
+    """
     logger = logging.getLogger(name)
+    if any(isinstance(handler, _ToReporter) for handler in logger.handlers):
+        yield
+        return
     before, propagate = logger.handlers[:], logger.propagate
     logger.handlers, logger.propagate = [_ToReporter(reporter)], False
     try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
+import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
 from math import ceil
@@ -39,6 +41,37 @@ def available_memory(cgroup: Path = CGROUP) -> int:
     total = int(psutil.virtual_memory().total)
     limit = _read(cgroup / "memory.max") or _read(cgroup / "memory" / "memory.limit_in_bytes")
     return min(total, int(limit)) if limit.isdigit() else total
+
+
+def visible_gpus() -> tuple[str, ...]:
+    """The NVIDIA GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` calls them.
+
+    Source: https://docs.nvidia.com/cuda/cuda-programming-guide (CUDA_VISIBLE_DEVICES)
+    """
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if given is None:
+        return tuple(str(n) for n in range(len(nvidia_smi("name"))))
+    found = []
+    for name in given.split(","):
+        if not name.strip() or name.strip().startswith("-"):
+            break  # what comes after one that there is not is not seen either
+        found.append(name.strip())
+    return tuple(found)
+
+
+def nvidia_smi(*columns: str) -> list[tuple[str, ...]]:
+    """What NVIDIA's driver says of each GPU of this machine; nothing where there is no driver."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return []
+    asked = [tool, f"--query-gpu={','.join(columns)}", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    if done.returncode:
+        return []
+    return [tuple(v.strip() for v in line.split(",")) for line in done.stdout.splitlines() if line]
 
 
 def give_back_arrays() -> None:
@@ -94,7 +127,8 @@ def dask_settings(environment: Mapping[str, str]) -> dict[str, object]:
         "distributed.worker.memory.pause": False,
         "distributed.worker.memory.terminate": 1.0,
         # A clock that jumps (a machine that slept, a time server) would have all workers taken for
-        # dead. One that died is known by its connection, and one that hangs by its block.
+        # dead. One that died is known by its connection, one that hangs by its block, and one that
+        # is frozen by schedulers that stay (on_scheduler).
         "distributed.scheduler.worker-ttl": None,
         "distributed.scheduler.active-memory-manager.start": False,
         "distributed.worker.profile.enabled": False,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 
 from geoseg.errors import PlanError
 from geoseg.grid import Window
-from geoseg.run.base import Job, Outcome, Stop
+from geoseg.run.base import Job, Outcome, Stop, tried
 from geoseg.run.opened import Answer, Opened
 
 
@@ -65,10 +66,12 @@ class Serial:
     def _try(self, opened: Opened, block: Window, stop: Stop) -> Answer:
         """``block``, again where that may help."""
         answer = Answer(None)
-        for _ in range(1 + self.retries):
+        for number in range(1 + self.retries):
             if stop.asked:
                 break
             answer = opened(block)
+            if answer.outcome is not None:
+                answer = replace(answer, outcome=tried(answer.outcome, number + 1))
             if not answer.again:
                 break
         return answer

@@ -71,7 +71,7 @@ class StatusFile:
             pid=os.getpid(),
             born=psutil.Process().create_time(),
             host=socket.gethostname(),
-            started=_now(),
+            started=now_text(),
         )
 
     def started(self, *, scenes: int, blocks: int, dashboard: str | None) -> None:
@@ -132,7 +132,7 @@ class StatusFile:
         self._status = replace(self._status, **news)
 
     def _write(self) -> None:
-        self._status = replace(self._status, updated=_now())
+        self._status = replace(self._status, updated=now_text())
         self._written = time.monotonic()
         fresh = self._path.with_name(f".{NAME}.{os.getpid()}.part")
         try:
@@ -182,5 +182,6 @@ def is_gone(pid: int, born: float, host: str) -> bool:
     return abs(found - born) > 2.0
 
 
-def _now() -> str:
+def now_text() -> str:
+    """The time in UTC, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")

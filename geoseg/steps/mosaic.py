@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from time import perf_counter, thread_time
 from typing import Protocol
@@ -146,7 +147,7 @@ class MosaicBlocks(SegmentBlocks):
         tiling: Tiling,
         *,
         layers: Mapping[str, RasterStore] | None = None,
-        model_threads: int = 1,
+        model_threads: int | ThreadPoolExecutor = 1,
     ) -> None:
         super().__init__(
             pixels, segmenter, *stores, tiling, layers=layers, model_threads=model_threads

@@ -253,7 +253,7 @@ class SegmentBlocks:
 
     Implements :class:`geoseg.run.base.BlockWork`. Several blocks may be in flight: they read and
     write in their callers' threads, and take turns in the ``model_threads`` that hold the model
-    (one, where it is not ``parallel``), so that reading ahead and writing behind overlap with the
+    (one, where it is not ``parallel``; or threads that others use, too), so that reading ahead and writing behind overlap with the
     model's work.
 
     ``layers`` are the stores of the tiling's layers, by name; those of the probabilities are called
@@ -270,14 +270,23 @@ class SegmentBlocks:
         tiling: Tiling,
         *,
         layers: Mapping[str, RasterStore] | None = None,
-        model_threads: int = 1,
+        model_threads: int | ThreadPoolExecutor = 1,
     ) -> None:
         self._pixels, self._segmenter = pixels, segmenter
         self._classes, self._confidence = classes, confidence
         self._layers = layers or {}
         self._tiling, self._metric = tiling, measure_grid(pixels.grid)
-        threads = model_threads if segmenter.parallel else 1
-        self._model = ThreadPoolExecutor(threads, thread_name_prefix="geoseg-model")
+        self._lent = isinstance(model_threads, ThreadPoolExecutor)
+        if isinstance(model_threads, ThreadPoolExecutor):
+            self._model = model_threads
+        else:
+            threads = model_threads if segmenter.parallel else 1
+            self._model = ThreadPoolExecutor(threads, thread_name_prefix="geoseg-model")
+
+    @property
+    def waiting(self) -> int:
+        """Blocks that are read, and wait for the model now."""
+        return self._model._work_queue.qsize()  # noqa: SLF001 (a pool does not say it otherwise)
 
     def __call__(self, block: Window) -> dict[str, Any]:
         """Do one block; doing it twice gives the same bytes."""
@@ -300,7 +309,8 @@ class SegmentBlocks:
 
     def close(self) -> None:
         """Let go of files and of the model's threads."""
-        self._model.shutdown()
+        if not self._lent:
+            self._model.shutdown()
         self._pixels.close()
 
     def _predict(self, block: Window) -> Predicted:

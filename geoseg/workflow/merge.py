@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from geoseg.workflow.bands import expand_band
+from geoseg.workflow.cluster import expand_cluster
 from geoseg.workflow.faults import UnfitError, show
 from geoseg.workflow.model import expand_model
-from geoseg.workflow.schema import expand_cluster
 from geoseg.workflow.source import Entry, Items, Keys, Node, Path, Place, Scalar, dotted
 from geoseg.workflow.vector import expand_vector
 

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from geoseg.workflow.alerts import Alerts
 from geoseg.workflow.change import Change
+from geoseg.workflow.cluster import Cluster, expand_cluster
 from geoseg.workflow.composite import (
     Composite,
     Mosaic,
@@ -21,9 +22,6 @@ from geoseg.workflow.composite import (
 from geoseg.workflow.faults import UnfitError, show
 from geoseg.workflow.fields import (
     AutoPixels,
-    Dashboard,
-    FilePath,
-    Memory,
     OrElse,
     OutputTemplate,
     SomeAutoPixels,
@@ -118,68 +116,6 @@ class Output(Section):
     """Keep intermediate files."""
 
 
-def expand_cluster(value: object) -> object:
-    """The long way to write a cluster: an address, or the name of a kind."""
-    if isinstance(value, str):
-        return {"kind": "address", "address": value} if "://" in value else {"kind": value}
-    if isinstance(value, dict) and "address" in value and "kind" not in value:
-        return {"kind": "address", **value}
-    return value
-
-
-def _address(value: object) -> str:
-    if not isinstance(value, str) or "://" not in value or value.endswith("://"):
-        raise UnfitError("expected a scheduler's address like tcp://10.0.0.5:8786", show(value))
-    return value
-
-
-class Tls(Section):
-    """Certificates with which client, scheduler and workers prove to each other who they are."""
-
-    ca: FilePath
-    """PEM file of the authority that has signed all certificates of the cluster."""
-    cert: FilePath
-    """PEM file of this client's certificate."""
-    key: FilePath
-    """PEM file of its private key."""
-
-
-class Cluster(Section):
-    """Where the work is done."""
-
-    kind: Literal["local", "address"] = "local"
-    """local starts workers on this machine; address uses a running Dask cluster."""
-    workers: Annotated[int, Field(ge=1, le=10_000)] | None = None
-    """Worker processes of a local cluster; by cores and memory without it."""
-    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
-    """Blocks that a worker has in hand at once: one is read while another is predicted."""
-    memory: Memory | None = None
-    """Memory of each local worker."""
-    address: Annotated[str, BeforeValidator(_address)] | None = None
-    """Address of a running scheduler."""
-    dashboard: Dashboard = True
-    """Serve Dask's dashboard; a number is its port."""
-    tls: Tls | None = None
-    """Encrypt all that client, scheduler and workers say to each other; addresses are tls://... then."""
-
-    @model_validator(mode="after")
-    def _suits_kind(self) -> Self:
-        if self.kind == "address" and self.address is None:
-            raise UnfitError("required where kind is address", at=("address",))
-        if self.kind == "local" and self.address is not None:
-            raise UnfitError("only used with kind: address", at=("address",))
-        encrypted = (self.address or "").startswith("tls://")
-        if self.tls is None and encrypted:
-            raise UnfitError("required where the address begins with tls://", at=("tls",))
-        if self.tls is not None and self.address is not None and not encrypted:
-            advice = "expected an address like tls://10.0.0.5:8786, as tls is given"
-            raise UnfitError(advice, show(self.address), at=("address",))
-        for key in ("workers", "memory"):
-            if self.kind == "address" and getattr(self, key) is not None:
-                raise UnfitError("a running cluster has its own; use kind: local", at=(key,))
-        return self
-
-
 def _some_time(value: Duration) -> Duration:
     if value.timedelta.total_seconds() < 1:
         raise UnfitError("expected a second at least, like '30 min' or '3 h'", show(str(value)))
@@ -200,6 +136,14 @@ class RunRules(Section):
     work: WorkPlace | None = None
     """Where blocks are kept until the products are made: a folder that all workers see under the
     same name, or s3://bucket/folder. Beside the products without."""
+    scenes_at_once: Literal["auto"] | Annotated[int, Field(ge=1, le=1000)] = "auto"
+    """Scenes that are under way at once: auto takes so many that no worker waits for the next one;
+    1 does one after the other. Products are the same."""
+    priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
+    """Of two runs that share a cluster the blocks of the one with the higher number go first."""
+    performance_report: bool = False
+    """Keep Dask's report of how workers were used, as .geoseg/log/performance.html in the output,
+    or in the folder above those of all scenes."""
 
 
 _SEGMENTING = (

@@ -9,7 +9,8 @@ import rasterio
 from packages import BANDS
 from rasters import write
 
-from geoseg.api.pipeline import _Run, run_plan
+from geoseg.api.crew import Crew
+from geoseg.api.pipeline import run_plan
 from geoseg.api.planning import plan_workflow
 from geoseg.run.reporter import Silent
 from geoseg.run.serial import Serial
@@ -100,14 +101,14 @@ class Case:
             plan = plan_workflow(from_data(self.data | {"output": output}))
         else:
             plan = plan_workflow(from_data(self.data))
-        before = _Run._executor
-        _Run._executor = lambda _: executor or CutOff()
+        before = Crew.executor
+        Crew.executor = lambda *_, **__: executor or CutOff()
         try:
             run_plan(plan, heard)
         except Cut:
             pass
         finally:
-            _Run._executor = before
+            Crew.executor = before
         return heard
 
     def map(self, out=None):

@@ -83,12 +83,15 @@ class Told:
 
 
 class Session:
-    """One command in a process group of its own, whose progress is listened to."""
+    """One command in a process group of its own, whose progress is listened to.
 
-    def __init__(self, *command, cwd: Path, env: dict | None = None) -> None:
+    ``through`` are words that start what follows them elsewhere, as on another host.
+    """
+
+    def __init__(self, *command, cwd: Path, env: dict | None = None, through=()) -> None:
         self.told, self.other = Told(), []
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "geoseg", *map(str, command), "--log-json"],
+            [*through, sys.executable, "-m", "geoseg", *map(str, command), "--log-json"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
@@ -191,8 +194,8 @@ def hashes(out: Path) -> dict[str, str]:
 
 
 def strays(out: Path) -> list[str]:
-    """What lies about that is no product, no ledger of runs and no status."""
-    kept = {"ledger.sqlite", "status.json"}
+    """What lies about that is no product, no ledger of runs, no status and no log."""
+    kept = {"ledger.sqlite", "status.json", "log"}
     found = [p for p in out.rglob(".*") if p.name != ".geoseg"]
     found += [p for p in (out / ".geoseg").glob("*") if p.name not in kept]
     return sorted(str(p.relative_to(out)) for p in found)

@@ -36,7 +36,7 @@ def damage(path, chance):
 
 def stored(state):
     """Every file that a run goes on with."""
-    aside = {"ledger.sqlite", "status.json"}
+    aside = {"ledger.sqlite", "status.json", "events.jsonl"}
     return sorted(p for p in state.rglob("*") if p.is_file() and p.name not in aside)
 
 

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.request import urlopen
 
 import pytest
@@ -12,6 +13,7 @@ from test_cluster_processes import children_of, free_port, process_at
 
 from geoseg.errors import ClusterError
 from geoseg.run.member import worker_arguments, workers_of
+from geoseg.run.on_scheduler import Silence
 from geoseg.run.resources import available_cores, worker_environment
 
 
@@ -109,3 +111,19 @@ def test_members_are_set_up_as_workers_of_our_own():
     assert environment == worker_environment(available_cores(), 1) | {"OMP_NUM_THREADS": "1"}
     assert pause is False, "a paused worker would never be woken"
     assert (worker["nthreads"], worker["memory_limit"]) == (3, 2 * 10**9)
+
+
+def test_workers_that_say_nothing_are_silent_whatever_the_clock_says():
+    workers = {"a": SimpleNamespace(last_seen=100.0), "b": SimpleNamespace(last_seen=100.0)}
+    watch = Silence(SimpleNamespace(workers=workers), 60.0)
+    assert watch.silent(0.0) == []
+    workers["b"].last_seen = 9e9  # its clock jumps, and back again: signs of life both
+    assert watch.silent(59.0) == []
+    workers["b"].last_seen = 5.0
+    assert watch.silent(61.0) == ["a"]
+    workers["c"] = SimpleNamespace(last_seen=100.0)
+    assert watch.silent(119.0) == ["a"], "a new one has time"
+    del workers["a"]
+    assert watch.silent(122.0) == ["b"]
+    workers["a"] = SimpleNamespace(last_seen=100.0)
+    assert watch.silent(123.0) == ["b"], "who comes again is new"

@@ -33,6 +33,7 @@ class WhoWorks:
 
     key: str
     seconds: float = 0.0
+    device: str = "cpu"
 
     def open(self):
         return self
@@ -120,11 +121,13 @@ def test_gpu_workers_get_the_blocks_and_late_workers_help(site):
     with connect(spec(site)) as connected:
         connected.client.wait_for_workers(2, timeout=30)
         executor = OnDask(connected.client)
-        pids = {o.report["pid"] for o in executor.run(WhoWorks("gpu"), BLOCKS)}
+        pids = {o.report["pid"] for o in executor.run(WhoWorks("gpu", device="auto"), BLOCKS)}
         assert pids == {site.processes[1].pid}
+        pids = {o.report["pid"] for o in executor.run(WhoWorks("plain", 0.2), BLOCKS[:2])}
+        assert pids == {site.processes[2].pid}, "who needs no GPU leaves it to those who do"
 
         found = []
-        for outcome in executor.run(WhoWorks("late", 0.2), MANY[:60]):
+        for outcome in executor.run(WhoWorks("late", 0.2, "auto"), MANY[:60]):
             if not found:
                 site.worker("--resources", "GPU=1", "--no-nanny")
             found.append(outcome)

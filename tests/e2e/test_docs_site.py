@@ -51,3 +51,17 @@ def test_links_within_the_site_lead_somewhere(site):
             if re.match(r"[a-z]+:|//", target):
                 continue
             assert (page.parent / target).exists(), f"{page.relative_to(site)}: {target}"
+
+
+def test_defaults_are_told_apart_where_rows_are_lists(site):
+    """On phones a table of keys has no head: a cell that is a default must say so, and no other."""
+    page = (site / "workflow-reference.html").read_text("utf-8")
+    found = re.findall(r'<td class="?default"?>(.*?)</td>', page, re.DOTALL)
+    told = (ROOT / "docs" / "workflow-reference.md").read_text("utf-8")
+    rows = [
+        line.split(" | ") for line in told.splitlines() if line.startswith("| ") and " | " in line
+    ]
+    wanted = [row[2].strip() for row in rows if len(row) == 4 and row[2].strip(" -")]
+    wanted = [cell for cell in wanted if cell != "default"]
+    assert len(found) == len(wanted) > 50
+    assert '<div class="keys">' in page or "<div class=keys>" in page

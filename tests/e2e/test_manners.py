@@ -177,3 +177,72 @@ def test_references_are_those_of_this_code(monkeypatch):
         assert text == known, f"docs/{name}: python scripts/write_reference.py makes it anew"
         for command in COMMANDS if name == "cli.md" else ():
             assert f"# geoseg {command}\n" in text
+
+
+SHOWN = {
+    "models show": "prints a card, which is JSON",
+    "schema": "prints a JSON Schema",
+    "view": "serves a page until Ctrl-C; what it prints is the address",
+}
+"""Commands without ``--json``, and why."""
+
+SHORT = {
+    **dict.fromkeys(
+        ("alerts show", "catalog search", "catalog show", "doctor", "labels hash", "models list",
+         "models architectures", "models measure", "models show", "plan", "schema"),
+        "what it prints is all that it does, and it tells no progress",
+    ),
+    "view": "serves a page until Ctrl-C; without the address nobody could open it",
+}  # fmt: skip
+"""Commands without ``--quiet``, and why."""
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_tells_programs_what_it_tells_people(name):
+    parameters = COMMANDS[name].__annotations__
+    assert ("as_json" in parameters) is (name not in SHOWN), "say why in SHOWN, or give it --json"
+    assert ("quiet" in parameters) is (name not in SHORT), "say why in SHORT, or give it --quiet"
+
+
+def told(capsys, *args):
+    """What a command says as JSON; nothing else may be said."""
+    assert run([*map(str, args), "--json"]) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    return json.loads(said.out)
+
+
+def test_what_is_made_is_told_as_json(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    found = told(capsys, "sample", "scene", "--size", "64", "--quiet")
+    assert Path(found["scene"]).is_file()
+    assert Path(found["catalog"]).is_file()
+    assert told(capsys, "init", "w.yaml") == {"workflow": "w.yaml"}
+    assert Path("w.yaml").is_file()
+    found = told(capsys, "catalog", "build", "scene", "--output", "c", "--no-quicklook")
+    assert (found["scenes"], found["quicklook"]) == (2, None)  # the truth is a raster, too
+    assert Path(found["catalog"]).is_file()
+    found = told(capsys, "labels", "hash", "scene/truth.tif")
+    assert found["hash"].startswith("sha256:v1:")
+    assert found["files"] == ["scene/truth.tif"]
+    found = told(capsys, "models", "export", "landcover-s2", "made")
+    assert (found["path"], found["difference"]) == ("made", 0)
+    monkeypatch.setenv("GEOSEG_MODELS", str(tmp_path / "models"))
+    found = told(capsys, "models", "add", "made", "--force")
+    assert found["name"] == "landcover-s2"
+    assert Path(found["folder"]).is_relative_to(tmp_path / "models")
+    assert found["license"]
+    Path("w.yaml").write_text(GOOD + "monitor: {keep: 90 d}\n")
+    units = told(capsys, "schedule", "w.yaml")["units"]
+    assert [Path(path).suffix for path in units] == [".service", ".timer"]
+    assert all("[Unit]" in text for text in units.values())
+    lines = told(capsys, "schedule", "w.yaml", "--kind", "cron")["cron"]
+    assert sum("geoseg run" in line.replace("-m ", "") for line in lines) == 1
+
+
+def test_who_wants_silence_is_told_nothing(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    Path("w.yaml").write_text(GOOD)
+    for words in ("validate w.yaml", "init v.yaml", "models export landcover-s2 made"):
+        assert run([*words.split(), "--quiet"]) == 0, words
+        assert capfd.readouterr() == ("", ""), words

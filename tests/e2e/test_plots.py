@@ -4,8 +4,6 @@ import csv
 import hashlib
 import json
 import re
-import shutil
-import subprocess
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -16,6 +14,7 @@ import shapely
 from alert_maps import AFFINE as ALERTS
 from alert_maps import LEGEND, write_map
 from change_maps import write_pair
+from chromium import browser, needs_browser
 from in_qgis import open_in_qgis
 from judges import check_products
 from odc.geo.geobox import GeoBox
@@ -306,24 +305,19 @@ def test_the_report_is_whole_and_names_do_not_break_it(tmp_path):
     assert (tmp_path / "out" / "report.pdf").read_bytes().startswith(b"%PDF-")
 
 
+@needs_browser
 def test_the_report_fits_a_phone_and_prints(checked, tmp_path):
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    if browser is None:
-        pytest.skip("there is no Chromium")
     folder, _, _ = checked
-    page = tmp_path / "page.html"
-    # What the page's own width is, told by its title: a page that scrolls sideways is wider.
-    probe = "<script>document.title=document.documentElement.scrollWidth+' '+innerWidth</script>"
-    page.write_text((folder / "out" / "report.html").read_text() + probe)
-    flags = ["--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}"]
-    for width in (500, 1280):
-        done = subprocess.run(
-            [browser, *flags, f"--window-size={width},900", "--dump-dom", str(page)],
-            capture_output=True, text=True, check=False, timeout=120,
-        )  # fmt: skip
-        title = re.search(r"<title>(\d+) (\d+)</title>", done.stdout)
-        assert title, done.stderr
-        assert int(title[1]) <= int(title[2]) <= width
+    with browser(tmp_path / "profile") as opened:
+        page = opened.page()
+        for width in (390, 1280):
+            page.shape(width)
+            page.open(folder / "out" / "report.html")
+            look = page.look()
+            assert look["width"] <= look["view"] == width  # else it scrolls sideways
+            assert look["contrast"][0]["ratio"] >= 4.5, look["contrast"]
+        page.pdf(tmp_path / "page.pdf")
+    assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF-")
 
 
 def test_qgis_opens_the_plots_with_their_colours(checked, tmp_path):

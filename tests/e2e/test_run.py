@@ -1,7 +1,6 @@
 """Whole runs by the command line, on a real local cluster."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -17,6 +16,7 @@ import rasterio.features
 import shapely
 from packages import BANDS, write_package
 from rasters import DEGREES, ROTATED, SOUTH_UP, write
+from small_runs import files_workflow, geoseg, workflow
 from test_cluster_processes import site  # noqa: F401 (a fixture)
 
 from geoseg.grid import full_window
@@ -37,37 +37,9 @@ TOLD = ("run.json", "report.html", "item.json")
 """What tells of the others."""
 
 
-def geoseg(*args, env=None, check=None):
-    done = subprocess.run(
-        [sys.executable, "-m", "geoseg", *map(str, args)],
-        capture_output=True, text=True, env=os.environ | (env or {}), check=False, timeout=300,
-    )  # fmt: skip
-    if check is not None:
-        assert done.returncode == check, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done
-
-
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     return write_package(tmp_path_factory.mktemp("models"))
-
-
-def workflow(folder: Path, model: Path, **changes) -> Path:
-    """A workflow on a small synthetic scene, as JSON (which is YAML)."""
-    data = {
-        "geoseg": 1,
-        "name": "test",
-        "input": {"kind": "sample", "size": [420, 530], "seed": 3},
-        "model": {"path": str(model)},
-        "tiling": {"size": 192, "margin": 48},
-        "output": {"directory": str(folder / "out")},
-        "cluster": {"workers": 2, "dashboard": False},
-    }
-    for key, value in changes.items():
-        data[key] = data[key] | value if isinstance(data.get(key), dict) else value
-    path = folder / "workflow.yaml"
-    path.write_text(json.dumps(data))
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -269,14 +241,6 @@ def scenes(tmp_path):
         "kind": "files", "path": str(tmp_path / "in" / "*.tif"), "bands": list(BANDS),
         "units": "reflectance",
     }  # fmt: skip
-
-
-def files_workflow(folder, model, source, **changes):
-    path = workflow(folder, model, **changes)
-    data = json.loads(path.read_text())
-    data["input"] = source
-    path.write_text(json.dumps(data))
-    return path
 
 
 def test_a_failed_scene_is_skipped_where_asked(tmp_path, model, scenes):

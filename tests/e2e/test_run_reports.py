@@ -254,7 +254,7 @@ def test_chromium_shows_it_well_on_phones_and_desks_by_day_and_night(
     papers, widths = set(), (375, 820, 1280) if which == "scene" else (375, 1280)
     for width in widths:
         for dark in (False, True) if which == "scene" else (width == 375,):
-            page.asked.clear()
+            page.requests.clear()
             page.shape(width, dark=dark)
             page.open(path)
             look = page.look()
@@ -272,7 +272,7 @@ def test_chromium_shows_it_well_on_phones_and_desks_by_day_and_night(
             assert look["images"]
             assert all(image["ok"] and image["alt"] is not None for image in look["images"])
             assert look["contrast"][0]["ratio"] >= 4.5, look["contrast"]
-            asked = [a for a in page.asked if not a.startswith("data:")]
+            asked = [a for a in page.requests if not a.startswith("data:")]
             assert len(asked) == 1, "a page asks for nothing but itself"
             papers.add((dark, sum(look["paper"][:3]) > 384))
     assert papers == {(False, True), (True, False)}
@@ -285,9 +285,9 @@ def test_patterns_are_switched_on_by_key(odd, page):
     page.shape(1280)
     page.open(odd / "report.html")
     shown = "getComputedStyle(document.querySelector('.map .{}')).display"
-    assert page.run(shown.format("plain")) == "block"
-    assert page.run(shown.format("patterned")) == "none"
-    page.run("document.querySelector('#patterns').focus()")
-    page.press(" ", 32)
-    assert page.run(shown.format("plain")) == "none"
-    assert page.run(shown.format("patterned")) == "block"
+    assert page.js(shown.format("plain")) == "block"
+    assert page.js(shown.format("patterned")) == "none"
+    page.js("document.querySelector('#patterns').focus()")
+    page.press(" ")
+    assert page.js(shown.format("plain")) == "none"
+    assert page.js(shown.format("patterned")) == "block"

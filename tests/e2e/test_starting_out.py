@@ -36,16 +36,28 @@ def on_terminal(answers, *args, cwd):
 
 
 def test_init_asks_until_an_answer_can_be(tmp_path):
-    answers = ["images/*.tif", "water", "water-s2", "Sea", "Water", "0.5 acres", "0.5 ha", ""]
+    answers = [
+        "images/*.tif",
+        "metres",
+        "reflectance",
+        "water",
+        "water-s2",
+        "Sea",
+        "Water",
+        "0.5 acres",
+        "0.5 ha",
+        "",
+    ]
     code, said = on_terminal(answers, "init", "my lakes.yaml", cwd=tmp_path)
     assert code == 0, said
     assert "model 'water': there is none of that name, did you mean 'water-s2'?" in said
     assert "the model has no class 'Sea'" in said
     assert "found '0.5 acres'" in said
     assert "aerial-rgb" in said, "models are listed"
-    assert "my lakes.yaml: written; next: geoseg plan my lakes.yaml" in said
+    assert "my lakes.yaml: written; next: geoseg plan 'my lakes.yaml'" in said
     workflow = load(tmp_path / "my lakes.yaml")
     assert workflow.input.path == ("images/*.tif",)
+    assert workflow.input.units == "reflectance"
     assert workflow.model.name == "water-s2"
     assert workflow.output.vector.classes == ("Water",)
     assert {str(area) for area in workflow.output.vector.min_area.values()} == {"0.5 ha"}
@@ -54,11 +66,12 @@ def test_init_asks_until_an_answer_can_be(tmp_path):
 
 def test_init_asks_nothing_that_it_was_told(tmp_path):
     told = ("--scene", "a.tif", "--model", "landcover-s2", "--classes", "none")
-    code, said = on_terminal(["maps/{scene}"], "init", "w.yaml", *told, cwd=tmp_path)
+    code, said = on_terminal(["", "maps/{scene}"], "init", "w.yaml", *told, cwd=tmp_path)
     assert code == 0, said
     assert "Where are" not in said
     assert "Smallest polygon" not in said
     workflow = load(tmp_path / "w.yaml")
+    assert workflow.input.units is None
     assert workflow.output.vector is None
     assert workflow.output.directory == "maps/{scene}"
 
@@ -75,6 +88,8 @@ def test_init_asks_nobody_where_there_is_no_terminal(tmp_path, monkeypatch, caps
     assert "no class 'Lava'" in capsys.readouterr().err
     assert run(["init", "v.yaml", "--output", "maps/{when}"]) == 2
     assert "when" in capsys.readouterr().err
+    assert run(["init", "v.yaml", "--units", "dn"]) == 2
+    assert "give --scene, too" in capsys.readouterr().err
     assert not Path("v.yaml").exists()
 
 
@@ -105,6 +120,47 @@ def test_completion_installs_itself(tmp_path):
     assert "geoseg" in (tmp_path / ".bashrc").read_text()
     scripts = list((tmp_path / ".bash_completions").iterdir())
     assert "_GEOSEG_COMPLETE" in scripts[0].read_text()
+
+
+@pytest.mark.parametrize("typed", COMPLETIONS)
+def test_bash_completes_with_what_was_installed(typed, tmp_path):
+    """The script as it lies after --install-completion, in a real bash, by the real command."""
+    home = os.environ | {"HOME": str(tmp_path), "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    subprocess.run(
+        [sys.executable, "-m", "geoseg", "--install-completion", "bash"],
+        capture_output=True, check=True, timeout=60, env=home,
+    )  # fmt: skip
+    (script,) = (tmp_path / ".bash_completions").iterdir()
+    words, tools = typed.split(), tmp_path / "bin"
+    tools.mkdir()
+    (tools / "geoseg").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m geoseg "$@"\n')
+    (tools / "geoseg").chmod(0o755)
+    commands = f"""
+source '{tmp_path}/.bashrc'
+COMP_WORDS=({" ".join(words)}) COMP_CWORD={len(words) - 1} COMP_LINE='{typed}'
+_geoseg_completion geoseg
+printf '%s\\n' "${{COMPREPLY[@]}}"
+complete -p geoseg
+"""
+    done = subprocess.run(
+        ["/bin/bash", "--norc", "-c", commands], capture_output=True, text=True, check=False,
+        env=home | {"PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}, timeout=60,
+    )  # fmt: skip
+    *found, registered = done.stdout.splitlines()
+    assert set(found) == COMPLETIONS[typed], done.stderr
+    assert "_geoseg_completion geoseg" in registered
+    assert script.exists()
+
+
+@pytest.mark.parametrize(("shell", "word"), [("zsh", "compdef"), ("fish", "complete --command")])
+def test_other_shells_get_their_script(shell, word):
+    done = subprocess.run(
+        [sys.executable, "-m", "geoseg", "--show-completion", shell],
+        capture_output=True, text=True, check=True, timeout=60,
+        env=os.environ | {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"},
+    )  # fmt: skip
+    assert word in done.stdout
+    assert f"complete_{shell}" in done.stdout
 
 
 def findings(monkeypatch, **changes):

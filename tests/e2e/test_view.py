@@ -10,9 +10,13 @@ import urllib.request
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
+import numpy as np
+import pyarrow as pa
 import pytest
-from chromium_tab import browser_path, chromium
-from map_products import write_alerts, write_product
+import shapely
+from chromium import browser, needs_browser
+from map_products import GRID, alert_batch, write_alerts, write_product
+from rasterio.warp import transform
 
 from geoseg.api.viewer.layers import find_products
 from geoseg.api.viewer.reviewing import Desk
@@ -22,7 +26,6 @@ from geoseg.api.viewer.server import MapServer
 pytest.importorskip("rio_tiler")
 # rasterio 1.4 multiplies transforms as affine 3 would rather not; rio-tiler makes it do so.
 pytestmark = pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")
-needs_browser = pytest.mark.skipif(browser_path() is None, reason="there is no Chromium")
 
 
 @pytest.fixture(scope="module")
@@ -57,15 +60,15 @@ def server(folder):
 
 @pytest.fixture(scope="module")
 def tab(tmp_path_factory):
-    """Opens tabs in one browser."""
-    with chromium(tmp_path_factory.mktemp("browser")) as opened:
+    """One browser for all pages."""
+    with browser(tmp_path_factory.mktemp("browser")) as opened:
         yield opened
 
 
 @pytest.fixture(scope="module")
 def page(server, tab):
     """The page, once for all tests that only look."""
-    shown = tab(server.address, size=(1100, 800))
+    shown = tab.page(server.address, size=(1100, 800))
     shown.until("window.view?.ready && view.maps.left.areTilesLoaded()")
     return shown
 
@@ -176,6 +179,33 @@ def test_polygons_are_filtered_and_tell_their_evidence(page):
     assert "High confidence" in page.js("document.getElementById('h-evidence').textContent")
 
 
+def sieve(folder):
+    """A square of forest loss with 1600 holes, and the middles of some holes in degrees."""
+    x0, y0, batch = GRID.affine.c, GRID.affine.f - 2800, alert_batch(1)
+    at = [(x0 + 60 * i, y0 + 60 * j) for i in range(1, 41) for j in range(1, 41)]
+    holes = [shapely.box(x, y, x + 30, y + 30).exterior.coords[:] for x, y in at]
+    shape = shapely.Polygon(shapely.box(x0, y0, x0 + 2500, y0 + 2500).exterior.coords, holes)
+    batch = batch.set_column(0, "geometry", pa.array([shapely.to_wkb(shape)], pa.binary()))
+    xs, ys = np.array(at[::97]).T
+    places = np.column_stack(transform(GRID.crs.wkt, "EPSG:4326", xs + 15, ys + 15))
+    return write_alerts(folder / "sieve.gpkg", batch), places
+
+
+@needs_browser
+def test_all_holes_of_a_polygon_stay_free_however_many_there_are(tab, tmp_path):
+    path, places = sieve(tmp_path)
+    with serving(path) as running:
+        page = tab.page(running.address, size=(1100, 800))
+        page.until("window.view?.ready")
+        page.choose("polygons", "0.v0")
+        page.choose("fill", "100")
+        page.until("view.maps.polygons.features.length > 1 && view.maps.left.loaded()")
+        page.until("view.maps.left.queryRenderedFeatures({layers: ['polygons']}).length > 1")
+        found = {tuple(color_at(page, *place_of(page, *place))) for place in places}
+        assert found == {(238, 240, 242)}  # the ground
+        page.call("Page.close")
+
+
 @needs_browser
 def test_nothing_comes_from_elsewhere_and_nothing_is_complained_about(page, server):
     hosts = {urlsplit(url).netloc for url in page.requests if url.startswith(("http", "ws"))}
@@ -186,7 +216,7 @@ def test_nothing_comes_from_elsewhere_and_nothing_is_complained_about(page, serv
 
 @needs_browser
 def test_it_fits_a_phone_and_a_dark_room(server, tab, page):
-    page.resize(390, 844)
+    page.shape(390, 844)
     try:
         page.until("innerWidth === 390 && view.maps.left.getContainer().clientWidth === 390")
         assert page.js("document.documentElement.scrollWidth") == 390
@@ -194,7 +224,7 @@ def test_it_fits_a_phone_and_a_dark_room(server, tab, page):
         assert page.until("view.maps.left.getContainer().clientHeight") > 700
         page.js("document.getElementById('fold').click()")
     finally:
-        page.resize(1100, 800)
+        page.shape(1100, 800)
     page.call(
         "Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}]
     )
@@ -241,11 +271,11 @@ def test_reviews_are_taken_from_our_own_page_only(server):
 @pytest.mark.parametrize(
     ("path", "status"),
     [
-        ("tiles/1.r1/0/0/0.png", 200),
-        ("tiles/1.r1/3/8/0.png", 400),
-        ("tiles/1.r1/3/x/0.png", 404),
-        ("tiles/9.r9/0/0/0.png", 404),
-        ("tiles/1.r1/2/0/0.png?classes=a", 400),
+        ("tiles/1.r1/0/0/0", 200),
+        ("tiles/1.r1/3/8/0", 400),
+        ("tiles/1.r1/3/x/0", 404),
+        ("tiles/9.r9/0/0/0", 404),
+        ("tiles/1.r1/2/0/0?classes=a", 400),
         ("polygons/1.v0?box=0,0,1&pixel=1", 400),
         ("polygons/1.v0?box=0,0,1,1&pixel=nan", 400),
         ("polygons/9.v0?box=0,0,1,1&pixel=1", 404),

@@ -5,7 +5,7 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from chromium_tab import browser_path, chromium
+from chromium import browser, needs_browser
 from map_products import alert_batch, write_alerts, write_product
 from test_view import serving
 
@@ -15,7 +15,7 @@ from geoseg.io.reviews import REVIEWS
 pytest.importorskip("rio_tiler")
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning"),
-    pytest.mark.skipif(browser_path() is None, reason="there is no Chromium"),
+    needs_browser,
 ]
 
 
@@ -37,9 +37,9 @@ def pages(folder, alerts, tmp_path_factory):
     with (
         serving(alerts) as one,
         serving(alerts) as two,
-        chromium(tmp_path_factory.mktemp("browser")) as opened,
+        browser(tmp_path_factory.mktemp("browser")) as opened,
     ):
-        tabs = [opened(server.address, size=(900, 700)) for server in (one, two)]
+        tabs = [opened.page(server.address, size=(900, 700)) for server in (one, two)]
         for tab, name in zip(tabs, ("Anna", "Ben"), strict=True):
             tab.until("window.view?.ready")
             tab.choose("reviewer", name)

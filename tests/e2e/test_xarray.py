@@ -1,8 +1,12 @@
 """Products as xarray datasets, and models over xarrays, against a run over the same numbers."""
 
 import json
+import os
 import pickle
 import shutil
+import subprocess
+import sys
+import tomllib
 
 import cloudpickle
 import dask
@@ -11,9 +15,10 @@ import pytest
 import rasterio
 import rioxarray
 import xarray as xr
+from array_cases import by_orbit, nameless, unplaced, write_bands
+from conftest import ROOT
 from packages import BANDS, write_package
 from range_server import serving
-from rasters import write
 
 import geoseg
 from geoseg.errors import GeosegError, InputError, ModelError, SceneError
@@ -35,16 +40,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory):
-    """Six bands of reflectance x 10000 with noise, nodata in a corner and in single pixels."""
-    random = np.random.default_rng(3)
-    coarse = random.integers(200, 4000, (6, 15, 18))
-    values = np.kron(coarse, np.ones((15, 15)))[:, : SHAPE[0], : SHAPE[1]]
-    values = (values + random.normal(0, 150, values.shape)).clip(1, 9000).astype(np.uint16)
-    values[:, :60, :80] = 0
-    values[2, random.integers(0, SHAPE[0], 40), random.integers(0, SHAPE[1], 40)] = 0
-    path = tmp_path_factory.mktemp("scene") / "scene_20240615.tif"
-    scaled = {"scales": (1e-4,) * 6, "offsets": (0.0,) * 6}
-    return write(path, values, nodata=0, names=BANDS, **scaled)
+    return write_bands(tmp_path_factory.mktemp("scene") / "scene_20240615.tif", SHAPE)
 
 
 @pytest.fixture(scope="module")
@@ -218,6 +214,38 @@ def test_a_product_is_a_dataset_with_its_legend_place_time_and_origin(product):
     assert found.quality.dtype == np.uint8
 
 
+OPENS = """
+import sys, xarray as xr
+assert "geoseg" in xr.backends.list_engines()
+assert "geoseg.io.product_dataset" not in sys.modules, "who opens other files waits for none of it"
+found = xr.open_dataset(sys.argv[1], engine="geoseg")
+print(found.classes.geoseg.legend.names[0], dict(found.sizes)["x"])
+print(*xr.open_dataset(sys.argv[1], drop_variables="classes", chunks={}).data_vars)
+print(xr.open_dataset(sys.argv[1] + "/item.json", engine="geoseg").classes.shape)
+"""
+
+
+def test_xarray_finds_the_backend_by_itself(product, tmp_path):
+    """As an installation tells xarray of it: by the entry point that pyproject.toml names."""
+    told = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    ((name, target),) = told["entry-points"]["xarray.backends"].items()
+    installed = tmp_path / "geoseg-0.1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: geoseg\nVersion: 0.1.0\n")
+    (installed / "entry_points.txt").write_text(f"[xarray.backends]\n{name} = {target}\n")
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    done = subprocess.run(
+        [sys.executable, "-c", OPENS, str(product)], cwd=tmp_path, check=False,
+        env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    first, second, third = done.stdout.splitlines()
+    assert first == "Water 260"
+    assert "confidence" in second.split()
+    assert "classes" not in second.split()
+    assert third == str(SHAPE)
+
+
 def test_windows_steps_and_copies_are_those_of_the_file(product):
     lazy = geoseg.open(product, chunks=None)
     with rasterio.open(product / "probabilities.tif") as file:
@@ -334,20 +362,6 @@ def test_areas_and_colours_are_those_of_the_run(product):
 def test_polygons_of_an_opened_product_have_its_names(product):
     frame = geoseg.vectorize(geoseg.open(product).classes[100:200, 100:200]).to_geopandas()
     assert set(frame.class_name) <= set(LEGENDS["landcover"].names)
-
-
-def unplaced(array):
-    return array.drop_vars("spatial_ref")
-
-
-def by_orbit(array):
-    return xr.concat([array, array], "orbit")
-
-
-def nameless(array):
-    array = array.copy()
-    del array.attrs["long_name"]
-    return array
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,13 @@
 """deploy/kubernetes: manifests that hang together and give no more rights than are needed."""
 
+import copy
+import json
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
+import jsonschema
 import pytest
 from conftest import ROOT
 from ruamel.yaml import YAML
@@ -48,6 +51,27 @@ def size(text):
 
 def option(container, name):
     return next((a.partition("=")[2] for a in container["args"] if a.startswith(name + "=")), None)
+
+
+KUBERNETES = json.loads((ROOT / "tests" / "data" / "schemas" / "kubernetes-1.31.json").read_text())
+
+
+def errors(manifest):
+    """What the oldest Kubernetes that docs/deploy.md names would say of a manifest."""
+    kind = KUBERNETES["kinds"][f"{manifest['apiVersion']} {manifest['kind']}"]
+    schema = {"$ref": f"#/$defs/{kind}", "$defs": KUBERNETES["$defs"]}
+    found = jsonschema.Draft202012Validator(schema).iter_errors(manifest)
+    return [f"{manifest['metadata']['name']}: {e.json_path}: {e.message:.200}" for e in found]
+
+
+@pytest.mark.parametrize(
+    "manifest", MANIFESTS, ids=lambda m: f"{m['kind']} {m['metadata']['name']}"
+)
+def test_manifests_fit_the_schema_of_kubernetes(manifest):
+    assert errors(manifest) == []
+    wrong = copy.deepcopy(manifest)
+    wrong["spec" if "spec" in wrong else "metadata"]["replica"] = 2
+    assert errors(wrong), "what Kubernetes does not know is seen"
 
 
 @pytest.mark.parametrize("name", PODS)
@@ -145,6 +169,7 @@ def test_overlays_are_rendered(overlay):
         check=True, capture_output=True, text=True,
     )  # fmt: skip
     found = documents(done.stdout)
+    assert [error for manifest in found for error in errors(manifest)] == []
     pods = {m["metadata"]["name"]: pod(m) for m in found if pod(m)}
     for template in pods.values():
         assert template["metadata"]["labels"]["app.kubernetes.io/name"] == "geoseg"

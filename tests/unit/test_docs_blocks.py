@@ -11,22 +11,13 @@ import pytest
 import typer.main
 from conftest import ROOT
 from doc_blocks import Block, all_blocks, blocks_of, lines_of, words_of
-from ruamel.yaml import YAML
+from doc_workflows import written
 
 import geoseg
 from geoseg.cli.commands import app
-from geoseg.workflow import loads
 from geoseg.workflow.loading import load_any
 
 BLOCKS = all_blocks()
-RUN = {
-    "geoseg": 1, "name": "a", "input": {"kind": "files", "path": "a.tif"}, "model": "landcover-s2",
-    "output": {"directory": "out"},
-}  # fmt: skip
-TRAINING = {
-    "geoseg": 1, "name": "a", "model": {"start": "landcover-s2"},
-    "data": [{"name": "a", "input": {"kind": "files", "path": "*.tif"}, "labels": {"path": "a.tif"}}],
-}  # fmt: skip
 OTHERS = {
     "cp": "a command of POSIX",
     "dask": "test_cluster_security.py starts schedulers and workers like this",
@@ -57,58 +48,13 @@ def test_there_are_blocks_and_whatever_is_skipped_says_why():
         if head == "skip":
             assert len(block.value_of("skip").split()) >= 3, block.name
         if block.language in ("yaml", "sh", "bash", "python") and block.mark:
-            known = {"run", "skip", "file", "in"}
+            known = {"run", "skip", "file", "in", "output"}
             assert head in known or head.endswith(("-command", "-workflow")), block.name
 
 
 @pytest.mark.parametrize("block", of("yaml"), ids=lambda block: block.name)
 def test_yaml_is_a_workflow_or_a_piece_of_one(block: Block, tmp_path):
-    text = dedent(block.text)
-    place = block.value_of("in")
-    value = YAML(typ="safe").load(text)
-    assert isinstance(value, dict)
-    if "geoseg" in value:
-        path = tmp_path / "workflow.yaml"
-        path.write_text(text)
-        if "extends" in value:
-            for beside in (ROOT / "workflows").glob("*.yaml"):
-                (tmp_path / beside.name).write_text(beside.read_text("utf-8"))
-        load_any(path)
-    elif place:
-        whole = json.loads(json.dumps(TRAINING))
-        inner = whole
-        for key in place.split("."):
-            inner = inner[int(key) if key.isdecimal() else key]
-        inner.update(value)
-        _load(whole, tmp_path)
-    else:
-        base = RUN if _is_of_a_run(value) else TRAINING
-        merged = {
-            key: {**base[key], **value[key]}
-            if isinstance(base.get(key), dict) and isinstance(value.get(key), dict)
-            else value.get(key, base.get(key))
-            for key in {**base, **value}
-        }
-        _load(merged, tmp_path)
-
-
-def _is_of_a_run(value):
-    return set(value) <= _keys_of_a_run()
-
-
-@cache
-def _keys_of_a_run():
-    return set(json.loads((ROOT / "geoseg.schema.json").read_text("utf-8"))["properties"])
-
-
-def _load(whole, folder):
-    text = json.dumps(whole)
-    if "data" not in whole:
-        loads(text)
-        return
-    path = folder / "training.yaml"
-    path.write_text(text)
-    load_any(path)
+    load_any(written(block, tmp_path))
 
 
 @cache

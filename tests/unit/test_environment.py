@@ -24,9 +24,17 @@ def split(requirement: str) -> tuple[str, str]:
 def test_conda_environment_mirrors_the_project():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    asked = {"geoseg[onnx,openvino,transformers,view]", "geoseg[docs]"}
+    asked = {
+        "geoseg[onnx,openvino,transformers,view]",
+        "geoseg[gateway,hpc]",
+        "geoseg[docs]",
+        "geoseg[metrics,otel]",
+    }
     assert asked <= set(extras["test"])
-    names = ("onnx", "openvino", "transformers", "view", "docs", "test", "dev")
+    names = (
+        *("onnx", "openvino", "transformers", "view", "gateway", "hpc", "metrics", "otel"),
+        *("docs", "test", "dev"),
+    )
     more = [r for extra in names for r in extras[extra]]
     wanted = [*project["dependencies"], *more]
     wanted = dict(split(r) for r in wanted if not r.startswith("geoseg"))

@@ -10,6 +10,7 @@ from contextlib import closing
 from math import asinh, pi, radians, tan
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import rasterio
 import shapely
@@ -31,11 +32,17 @@ from geoseg.io.map_tiles import (
     TileReader,
     class_table,
     percent_table,
-    picture_png,
+    picture_webp,
     table_png,
 )
-from geoseg.io.polygon_layers import read_layers
-from geoseg.io.polygon_search import Wanted, polygon_at, polygon_list, shown_polygons
+from geoseg.io.polygon_layers import outlines_of, read_layers
+from geoseg.io.polygon_search import (
+    Wanted,
+    geometries,
+    polygon_at,
+    polygon_list,
+    shown_polygons,
+)
 
 pytest.importorskip("rio_tiler")
 # rasterio 1.4 multiplies transforms as affine 3 would rather not; rio-tiler makes it do so.
@@ -156,6 +163,31 @@ def test_tiles_have_the_pixels_of_the_product(product, reader, zoom):
     assert same[inside].mean() > (0.9 if zoom == 13 else 0.99)
 
 
+@pytest.mark.parametrize("overviews", [(), (2, 4)])
+def test_zoomed_out_tiles_have_pixels_of_the_file(tmp_path, reader, overviews):
+    """With overviews, and without: each pixel of a tile is one that lies near it."""
+    grid = np.add.outer(np.arange(2000), np.arange(3000)).astype(np.uint16) + 1
+    where = Affine(10, 0, 500_000, 0, -10, 5_900_000)
+    path = write(tmp_path / "steps.tif", grid, transform=where, crs="EPSG:32629", nodata=0,
+                 tiled=True)  # fmt: skip
+    if overviews:
+        with rasterio.open(path, "r+") as source:
+            source.build_overviews(overviews, rasterio.enums.Resampling.nearest)
+    tile = tile_at(-8.9, 53.2, 9)
+    (values,), seen = reader.read([BandFile(path)], tile)
+    west, south, east, north = tile.bounds
+    at = (np.arange(512) + 0.5) / 512
+    xs, ys = np.meshgrid(west + (east - west) * at, north - (north - south) * at)
+    x, y = transform("EPSG:3857", "EPSG:32629", xs.ravel(), ys.ravel())
+    cols, rows = (plane.reshape(512, 512) for plane in (~where) @ (np.array(x), np.array(y)))
+    inside = (rows >= 0) & (rows < 2000) & (cols >= 0) & (cols < 3000)
+    assert 1000 < inside.sum() < 512 * 512
+    assert (seen == inside).mean() > 0.999
+    both = seen & inside
+    wide = (east - west) / 512 / 10  # pixels of the file that one of the tile is wide, or more
+    assert np.abs(values[both].astype(float) - (rows + cols + 1)[both]).max() < 3 * wide
+
+
 def test_a_png_has_the_colours_and_hides_what_is_not_asked_for():
     rng = np.random.default_rng(1)
     codes = rng.choice(np.array([0, 10, 20, 80], np.uint8), (512, 512))
@@ -182,10 +214,10 @@ def test_percents_below_the_least_are_not_drawn():
 
 def test_an_image_is_stretched_and_holes_in_it_are_transparent():
     band = np.array([[0, 100, 200, 400]], np.uint16)
-    png = picture_png(np.stack([band] * 3), band > 0, [(100.0, 300.0)] * 3)
+    png = picture_webp(np.stack([band] * 3), band > 0, [(100.0, 300.0)] * 3)
     drawn = np.asarray(Image.open(io.BytesIO(png)))
     assert drawn[0, :, 3].tolist() == [0, 255, 255, 255]
-    assert drawn[0, 1:, 0].tolist() == [0, 127, 255]
+    assert drawn[0, 1:, 0].tolist() == [0, 127, 255]  # without loss
 
 
 def test_values_outside_and_in_holes_are_none(product, reader):
@@ -221,6 +253,44 @@ def test_polygons_are_those_of_the_box_largest_first(folder):
     few = shown_polygons(layer, Wanted(), box=(west, south, east, north), pixel=1e-6)
     assert few.count == 1
     assert shown_polygons(layer, Wanted(classes=frozenset()), box=everywhere, pixel=1).count == 0
+
+
+def test_a_polygon_with_many_holes_comes_in_parts_that_leave_all_of_them_free(tmp_path):
+    x0, y0 = GRID.affine.c, GRID.affine.f - 2800
+    at = [(x0 + 60 * i, y0 + 60 * j) for i in range(1, 41) for j in range(1, 41)]
+    holes = [shapely.box(x, y, x + 30, y + 30).exterior.coords[:] for x, y in at]
+    sieve = shapely.Polygon(shapely.box(x0, y0, x0 + 2500, y0 + 2500).exterior.coords, holes)
+    batch = alert_batch(1)
+    batch = batch.set_column(0, "geometry", pa.array([shapely.to_wkb(sieve)], pa.binary()))
+    (layer,) = read_layers(write_alerts(tmp_path / "sieve.gpkg", batch))
+    found = shown_polygons(layer, Wanted(), box=layer.extent, pixel=1e-6)
+    told = [json.loads(text) for text in found.features]
+    assert (found.sent, found.count, {one["id"] for one in told}) == (1, 1, {1})
+    parts = [
+        shapely.geometry.shape(t["geometry"]) for t in told if t["properties"]["only"] == "fill"
+    ]
+    (lines,) = [t["geometry"] for t in told if t["properties"]["only"] == "line"]
+    assert all(part.is_valid and len(part.interiors) < 500 for part in parts)
+    whole = outlines_of(layer, [geometries(layer, ["2022-000"])[0][2]])[0]
+    assert shapely.unary_union(parts).symmetric_difference(whole).area < 1e-4 * whole.area
+    assert lines["type"] == "MultiLineString"
+    assert len(lines["coordinates"]) == 1601
+    # From afar, where a hole is no pixel wide, there is nothing to cut.
+    far = shown_polygons(layer, Wanted(), box=layer.extent, pixel=1e-3)
+    assert len(far.features) == 1
+
+
+def test_what_is_far_beyond_the_view_is_not_sent(tmp_path):
+    x0, y0 = GRID.affine.c, GRID.affine.f
+    batch = alert_batch(1)
+    large = shapely.Point(x0, y0).buffer(50_000, quad_segs=5000)
+    batch = batch.set_column(0, "geometry", pa.array([shapely.to_wkb(large)], pa.binary()))
+    (layer,) = read_layers(write_alerts(tmp_path / "large.gpkg", batch))
+    box = (-9.001, 53.24, -8.999, 53.242)
+    (text,) = shown_polygons(layer, Wanted(), box=box, pixel=1e-6).features
+    assert len(text) < 1000
+    shape = shapely.geometry.shape(json.loads(text)["geometry"])
+    assert shape.contains(shapely.box(*box))
 
 
 def test_a_layer_without_an_index_is_refused(tmp_path, folder):

@@ -70,6 +70,7 @@ LEAST = (
     "or a preset (corine, eudr, radd), found "
 )
 LENGTH = "expected a length like '10 m' or '16 px' (units: px, cm, m, km), found "
+KINDS = "expected local, address, cuda, slurm, pbs, kubernetes or gateway"
 SIZE = (
     "expected a size like '2 GB' or '512 MiB' "
     "(units: B, kB, MB, GB, TB, KiB, MiB, GiB, TiB), found "
@@ -103,7 +104,11 @@ APPENDED = [
     ),
     ("run: {retries: 1.5}", 9, 16, "run.retries", "expected a whole number, found 1.5"),
     ("run: {retries: true}", 9, 16, "run.retries", "expected a whole number, found true"),
-    ("cluster: cloud", 9, 10, "cluster", "expected local or address, found 'cloud'"),
+    (
+        "cluster: cloud",
+        *(9, 10, "cluster"),
+        KINDS + ", found 'cloud', did you mean 'cuda'?",
+    ),
     ("cluster: {memory: 2}", 9, 19, "cluster.memory", SIZE + "2 without a unit, add ' GB'"),
     ("cluster: {memory: 2 m}", 9, 19, "cluster.memory", SIZE + "'2 m'"),
     ("cluster: {kind: address}", 9, 1, "cluster.address", "required where kind is address"),
@@ -115,12 +120,41 @@ APPENDED = [
     (
         "cluster: {kind: local, address: tcp://a:1}",
         *(9, 33, "cluster.address"),
-        "only used with kind: address",
+        "only used with kind: address or gateway",
     ),
     (
         "cluster: {address: tcp://a:1, workers: 2}",
         *(9, 40, "cluster.workers"),
         "a running cluster has its own; use kind: local",
+    ),
+    ("cluster: slurm", 9, 1, "cluster.memory", "required where kind is slurm"),
+    ("cluster: {queue: gpu}", 9, 18, "cluster.queue", "only used with kind: slurm or pbs"),
+    ("cluster: kubernetes", 9, 1, "cluster.image", "required where kind is kubernetes"),
+    ("cluster: {kind: gateway}", 9, 1, "cluster.address", "required where kind is gateway"),
+    (
+        "cluster: {kind: cuda, adaptive: {maximum: 4}}",
+        *(9, 23, "cluster.adaptive"),
+        "only used with kind: local, slurm, pbs, kubernetes or gateway",
+    ),
+    (
+        "cluster: {workers: 2, adaptive: {maximum: 4}}",
+        *(9, 23, "cluster.adaptive"),
+        "expected only one of workers and adaptive",
+    ),
+    (
+        "cluster: {adaptive: {minimum: 5, maximum: 4}}",
+        *(9, 43, "cluster.adaptive.maximum"),
+        "expected 5 (minimum) at least, found 4",
+    ),
+    (
+        "cluster: {kind: slurm, memory: 4 GB, walltime: 5 s}",
+        *(9, 48, "cluster.walltime"),
+        "expected a minute at least, like '4 h', found '5 s'",
+    ),
+    (
+        "cluster: {kind: kubernetes, image: i, memory: 4 GB, volumes: {data: claim}}",
+        *(9, 69, "cluster.volumes.data"),
+        "expected folders of the pods like /data, found 'data'",
     ),
     (
         "cluster: {dashboard: yes}",

@@ -18,7 +18,7 @@ from geoseg.io.map_tiles import (
     TileReader,
     class_table,
     percent_table,
-    picture_png,
+    picture_webp,
     table_png,
 )
 from geoseg.io.polygon_layers import Box, PolygonLayer
@@ -150,27 +150,25 @@ class Map:
         return self._polygons[name]
 
     def _tile(self, path: str, query: Query) -> Answer:
-        name, *numbers = path.removesuffix(".png").split("/")
+        name, *numbers = path.split("/")
         if name not in self._rasters or len(numbers) != 3 or not all(map(str.isdecimal, numbers)):
             raise Missing(f"there is no tile {path}")
         z, x, y = map(int, numbers)
         layer, tile = self._rasters[name], Tile(z, x, y)
         if layer.kind == "image":
-            content = self._picture(layer, tile)
-        else:
-            values, seen = self._reader.read(layer.bands, tile)
-            content = table_png(values[0], seen, _table(layer, query))
-        return Answer(200, content, "image/png", _FOREVER)
+            return Answer(200, self._picture(layer, tile), "image/webp", _FOREVER)
+        values, seen = self._reader.read(layer.bands, tile)
+        return Answer(200, table_png(values[0], seen, _table(layer, query)), "image/png", _FOREVER)
 
     def _picture(self, layer: RasterLayer, tile: Tile) -> bytes:
-        values, seen = self._reader.read(layer.bands, tile, smooth=True)
-        return picture_png(values, seen, self._limits(layer.bands))
+        values, seen = self._reader.read(layer.bands, tile)
+        return picture_webp(values, seen, self._limits(layer.bands))
 
     def _shown(self, path: str, query: Query) -> Answer:
         layer, box = self._layer(path), _box(query)
         shown = shown_polygons(layer, _wanted(query), box=box, pixel=_number(query, "pixel"))
         features = ",".join(shown.features)
-        told = {"count": shown.count, "hectares": shown.hectares, "sent": len(shown.features)}
+        told = {"count": shown.count, "hectares": shown.hectares, "sent": shown.sent}
         content = (
             f'{{"type":"FeatureCollection","told":{json.dumps(told)},"features":[{features}]}}'
         )

@@ -3,22 +3,29 @@
 import { $ } from "./api.js";
 import { Map as GlMap, NavigationControl, ScaleControl } from "./maplibre/maplibre-gl.mjs";
 
+const MANY = 1500;
 const EMPTY = { type: "FeatureCollection", features: [] };
+// A polygon with very many holes comes in parts to fill, and as lines to draw.
+// Lines would be filled, too, as if they were rings.
+const FILLED = ["!=", ["get", "only"], "line"];
+const LINED = ["!=", ["get", "only"], "fill"];
+const chosenIs = (key) => ["all", ["==", ["id"], key], LINED];
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const ground = () => (dark.matches ? "#121416" : "#eef0f2");
 
 function style() {
   return {
     version: 8,
-    sources: { polygons: { type: "geojson", data: EMPTY } },
+    // The server has left out what is finer than a pixel; doing so once more makes rings cross.
+    sources: { polygons: { type: "geojson", data: EMPTY, tolerance: 0 } },
     layers: [
       { id: "ground", type: "background", paint: { "background-color": ground() } },
       {
-        id: "polygons", type: "fill", source: "polygons",
+        id: "polygons", type: "fill", source: "polygons", filter: FILLED,
         paint: { "fill-color": "#888888", "fill-opacity": 0.35, "fill-antialias": false },
       },
       {
-        id: "outlines", type: "line", source: "polygons",
+        id: "outlines", type: "line", source: "polygons", filter: LINED,
         paint: {
           "line-color": [
             "match", ["get", "verdict"], "accepted", "#00a651", "rejected", "#d1495b",
@@ -28,11 +35,11 @@ function style() {
         },
       },
       {
-        id: "halo", type: "line", source: "polygons", filter: ["==", ["id"], -1],
+        id: "halo", type: "line", source: "polygons", filter: chosenIs(-1),
         paint: { "line-color": "#ffffff", "line-width": 6 },
       },
       {
-        id: "chosen", type: "line", source: "polygons", filter: ["==", ["id"], -1],
+        id: "chosen", type: "line", source: "polygons", filter: chosenIs(-1),
         paint: { "line-color": "#e6007e", "line-width": 3 },
       },
     ],
@@ -102,7 +109,7 @@ export class Maps {
     const asked = new URLSearchParams(query).toString();
     map.addSource("raster", {
       type: "raster",
-      tiles: [`${new URL("tiles/", document.baseURI).href}${raster.id}/{z}/{x}/{y}.png?${asked}`],
+      tiles: [`${new URL("tiles/", document.baseURI).href}${raster.id}/{z}/{x}/{y}?${asked}`],
       tileSize: 512,
       bounds: bounded(raster.extent),
       maxzoom: raster.deepest,
@@ -123,6 +130,8 @@ export class Maps {
   showPolygons(data, classes) {
     this.polygons = data ?? EMPTY;
     const colors = classes.flatMap((entry) => [entry.value, entry.color]);
+    // Of very many polygons outlines hide what they are of.
+    this.faint = this.polygons.features.length > MANY ? 0.25 : 1;
     this.color = colors.length ? ["match", ["get", "code"], ...colors, "#888888"] : "#888888";
     this.#copy();
   }
@@ -195,11 +204,13 @@ export class Maps {
       if (!map.getSource("polygons")) continue;
       if (data) map.getSource("polygons").setData(this.polygons ?? EMPTY);
       map.setPaintProperty("polygons", "fill-color", this.color ?? "#888888");
+      const strong = ["case", ["==", ["get", "verdict"], ""], this.faint ?? 1, 1];
+      map.setPaintProperty("outlines", "line-opacity", strong);
       // What is under the chosen polygon is to be seen.
       const fill = Number($("fill").value) / 100;
       const opacity = ["case", ["==", ["id"], this.chosen ?? -1], fill / 8, fill];
       map.setPaintProperty("polygons", "fill-opacity", opacity);
-      for (const id of ["halo", "chosen"]) map.setFilter(id, ["==", ["id"], this.chosen ?? -1]);
+      for (const id of ["halo", "chosen"]) map.setFilter(id, chosenIs(this.chosen ?? -1));
     }
   }
 }

@@ -1,0 +1,282 @@
+"""How the products of a scene are made: here, as one task of a worker, or part by part on several."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from time import perf_counter
+from typing import Any, Final
+
+from geoseg.api.accounts import Account, memory_record, tell_traffic
+from geoseg.api.holding import STATE
+from geoseg.api.jobs import WorkFolder
+from geoseg.api.planning import RunPlan, SceneTask
+from geoseg.api.polygons import Stored
+from geoseg.api.products import Products
+from geoseg.errors import BlockError, GeosegError, ProductError
+from geoseg.grid import Window
+from geoseg.io.atomic import guarded, write_bytes
+from geoseg.io.decimate import SmallScene
+from geoseg.io.traffic import METER, NOTHING, Traffic
+from geoseg.run.base import Executor, Failed, Stop
+from geoseg.run.loop import Summary
+from geoseg.run.reporter import Reporter, logs_to
+from geoseg.run.stopping import stop_on_signals
+from geoseg.steps.segment import most_memory
+
+PARTS: Final = ("classes", "layers", "polygons")
+"""What can be made side by side; then the rest, which is made of them."""
+
+ALL, REST = "all", "rest"
+
+LARGE: Final = 30_000_000
+"""Pixels from which the parts of one scene are worth processes of their own."""
+
+NEEDED: Final = 600 * 2**20
+"""Bytes of memory that making products takes of a worker at most, most of it libraries."""
+
+MAKER: Final = "maker"
+"""File in the state folder that says whose products these are."""
+
+Made = dict[str, Any]
+"""What came of the parts, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """All that it takes to make the products of a scene of its finished blocks. Picklable.
+
+    Attributes:
+        products: Which, and where.
+        work: Where the blocks are.
+        account: What they said.
+        summaries: What came of each stage.
+        moved: What small regions took from class to class before they were outlined.
+        told: What ``run.json`` says besides.
+        client: Bytes of memory of the client, and what it asked servers for; None: it is this
+            process.
+        mark: Whose products these are; "" where only this process can write them.
+    """
+
+    products: Products
+    work: WorkFolder
+    account: Account
+    summaries: Mapping[str, Summary]
+    moved: Mapping[str, Any] | None = None
+    told: Mapping[str, Any] = field(default_factory=dict)
+    client: tuple[int, Traffic] | None = None
+    mark: str = ""
+
+    def here(self, tell: Callable[[int], None]) -> dict[str, Any]:
+        """Make all of them in this process; ``tell`` hears how many there are, now and then.
+
+        Returns:
+            What ``run.json`` says.
+        """
+        begun = perf_counter()
+        # Much of a file is made on one core, whatever GDAL is told: so two are made at once.
+        with ThreadPoolExecutor(2, thread_name_prefix="geoseg-products") as two:
+            classes, layers = (two.submit(self.part, part) for part in PARTS[:2])
+            means = layers.result()[0]
+            classes.result()
+            tell(1 + len(means))
+            polygons, small = two.submit(self.part, "polygons"), two.submit(self._small)
+            made = {"layers": layers.result(), "polygons": polygons.result()}
+            tell(2)
+            return self.rest(made, small.result(), begun=begun)
+
+    def part(self, part: str) -> Any:
+        """Make one of :data:`PARTS`."""
+        if part == "polygons":
+            return self.products.polygons(self.work, self.moved)
+        return self.products.rasters(self.work, part)
+
+    def rest(self, made: Made, small: SmallScene | None, *, begun: float) -> dict[str, Any]:
+        """Make pictures, run.json, the report and the item; returns what run.json says.
+
+        ``begun`` is the time of :func:`perf_counter` that making them is counted from.
+        """
+        (means, seen), products = made["layers"], self.products
+        polygons: Stored | None = made["polygons"]
+        if small is not None:
+            products.pictures(self.account, polygons, seen, small)
+        record = products.record(self.account, polygons, self.summaries, self.moved)
+        record |= self._process() | {"layers": means} | seen | dict(self.told)
+        record["seconds"]["products"] = {"wall": round(perf_counter() - begun, 3)}
+        products.finish(record)
+        return record
+
+    def _small(self) -> SmallScene | None:
+        return self.products.small_scene()
+
+    def _process(self) -> dict[str, Any]:
+        """What only the client, or this process, can tell."""
+        memory, asked = self.client or (most_memory(), NOTHING)
+        planned = self.products.task.plan.memory_per_worker
+        return {
+            "memory": memory_record(planned, self.account) | {"most_of_the_client": memory},
+            "remote": asdict(self.account.traffic + asked + METER.take()),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class MakingJob:
+    """Products as blocks of a job: row ``i`` stands for ``tasks[i]``. Implements `run.base.Job`.
+
+    Attributes:
+        key: As of any job.
+        making: What is made.
+        tasks: Some of :data:`PARTS`, or ``all``, or the ``rest`` of what was ``made``.
+        made: What came of the parts.
+        spent: Seconds that they took.
+    """
+
+    key: str
+    making: Making
+    tasks: tuple[str, ...]
+    made: Made = field(default_factory=dict)
+    spent: float = 0.0
+
+    def open(self) -> MakingJob:
+        """There is nothing to open."""
+        return self
+
+    def __call__(self, block: Window) -> dict[str, Any]:
+        """Do one task; an error of ours is an answer, as trying again would not help."""
+        task, making = self.tasks[block.y0], self.making
+        begun = perf_counter()
+        try:
+            with _only_while_ours(making):
+                if task == ALL:
+                    return {"found": making.here(lambda _count: None)}
+                if task == REST:
+                    small = making.products.small_scene()
+                    return {"found": making.rest(self.made, small, begun=begun - self.spent)}
+                return {"found": making.part(task)}
+        except GeosegError as error:
+            return {"raised": error}
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
+
+
+def fits_workers(plan: RunPlan, task: SceneTask) -> bool:
+    """Whether workers may take so much memory that products can be made beside blocks."""
+    limit = plan.workflow.cluster.memory
+    return limit is None or task.plan.memory_per_worker + NEEDED <= limit.bytes
+
+
+def make_here(making: Making, reporter: Reporter) -> dict[str, Any]:
+    """Make the products of a scene in this process; returns what ``run.json`` says."""
+    making.products.begin()
+    total, told = len(making.products.paths()), 0
+    reporter.stage("products", blocks=total, pixels=0)
+
+    def tell(count: int) -> None:
+        nonlocal told
+        told += count
+        reporter.advance(blocks=count, pixels=0)
+
+    record = making.here(tell)
+    tell_traffic(making.products.task.plan.scene.id, record["remote"], reporter)
+    tell(max(0, total - told))
+    return record
+
+
+def make_on_workers(making: Making, executor: Executor, reporter: Reporter) -> dict[str, Any]:
+    """The same on workers, which see the folder as they wrote the blocks there.
+
+    Those of a large scene are made side by side; a small one is a single task, as others are
+    made beside it.
+
+    Raises:
+        GeosegError: They could not be made: what was raised where they were.
+        StoppedError: A signal came before all of them were begun.
+    """
+    products, plan = making.products, making.products.task.plan
+    products.begin()
+    making = replace(making, client=(most_memory(), METER.take()), mark=_marked(products))
+    total = len(products.paths())
+    reporter.stage("products", blocks=total, pixels=0)
+    key = f"{plan.scene.id}-{making.mark[:12]}"
+    if plan.shape[0] * plan.shape[1] < LARGE:
+        (record,) = _done(executor, MakingJob(f"products-{key}", making, (ALL,)), reporter)
+    else:
+        begun = perf_counter()
+        parts = MakingJob(f"products-{key}", making, PARTS)
+        made = dict(zip(PARTS, _done(executor, parts, reporter), strict=True))
+        spent = perf_counter() - begun
+        rest = MakingJob(f"finish-{key}", making, (REST,), made, spent)
+        (record,) = _done(executor, rest, reporter)
+    tell_traffic(plan.scene.id, record["remote"], reporter)
+    means, polygons = len(record["layers"]), 2
+    for count in (1 + means, polygons, max(0, total - 1 - means - polygons)):
+        reporter.advance(blocks=count, pixels=0)
+    return dict(record)
+
+
+def _done(executor: Executor, job: MakingJob, reporter: Reporter) -> list[Any]:
+    """What came of each task of ``job``, in their order."""
+    stop, found = Stop(), dict[int, Any]()
+
+    def tell() -> None:
+        reporter.message("stopping: products that are being made are finished (once more: at once)")
+
+    blocks = [Window(number, 0, number + 1, 1) for number in range(len(job.tasks))]
+    with (
+        stop_on_signals(stop, tell) as request,
+        logs_to(reporter),
+        closing(executor.run(job, blocks, stop=stop)) as outcomes,
+    ):
+        for outcome in outcomes:
+            if isinstance(outcome, Failed):
+                raise _lost(job, outcome)
+            if "raised" in outcome.report:
+                raise outcome.report["raised"]
+            found[outcome.block.y0] = outcome.report["found"]
+    if len(found) < len(blocks):
+        raise request.error(
+            f"products: stopped with {len(blocks) - len(found)} of {len(blocks)} parts to go; the "
+            f"same command goes on from there"
+        )
+    return [found[number] for number in range(len(blocks))]
+
+
+def _lost(job: MakingJob, failed: Failed) -> GeosegError:
+    """The error of a task that did not answer, or of something that we did not expect."""
+    text = f"products: {job.tasks[failed.block.y0]}: {failed.error}"
+    error = ProductError(text) if failed.everywhere else BlockError(text)
+    if failed.traceback:
+        error.add_note(f"What was raised:\n{failed.traceback.rstrip()}")
+    return error
+
+
+def _marked(products: Products) -> str:
+    """Say that these products are ours from now on: workers of an earlier run put nothing here."""
+    mark = secrets.token_hex(16)
+    write_bytes(products.task.directory / STATE / MAKER, mark.encode())
+    return mark
+
+
+@contextmanager
+def _only_while_ours(making: Making) -> Iterator[None]:
+    """Let nothing appear in the folder once another run makes its products.
+
+    A worker whose client was killed may not know of it yet.
+    """
+    folder = making.products.task.directory
+    file = folder / STATE / MAKER
+
+    def check() -> None:
+        try:
+            ours = file.read_text("ascii") == making.mark
+        except OSError:
+            ours = False
+        if not ours:
+            raise ProductError(f"{folder}: another run makes these products now")
+
+    with guarded(folder, check):
+        yield

@@ -1,0 +1,40 @@
+"""How many workers there are: as many as asked for, or as many as there is work for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from distributed.deploy.adaptive import Adaptive
+
+INTERVAL = "1s"
+WAIT_COUNT = 5
+"""So many times in a row a worker must be one too many before it goes."""
+
+
+class Unhurried(Adaptive):
+    """Takes away no worker that has a block in hand; distributed's own only prefers idle ones."""
+
+    async def workers_to_close(self, target: int) -> list[str]:
+        """Names of workers that are not needed, and do nothing."""
+        chosen = await super().workers_to_close(target)
+        if not chosen:
+            return []
+        known = await self.scheduler.identity()
+        names = {who: worker["name"] for who, worker in known["workers"].items()}
+        busy = await self.scheduler.processing(workers=None)
+        idle = {str(name) for who, name in names.items() if not busy.get(who)}
+        return [name for name in chosen if str(name) in idle]
+
+
+def adapt(cluster: Any, minimum: int, maximum: int) -> None:
+    """Let a cluster of ours have as many workers as there is work for, between these two.
+
+    Where they are the same, workers that ended (a job whose time was over) are replaced.
+    """
+    cluster.adapt(
+        Adaptive=Unhurried,
+        minimum=minimum,
+        maximum=maximum,
+        interval=INTERVAL,
+        wait_count=WAIT_COUNT,
+    )
