@@ -16,6 +16,7 @@ import pytest
 import s3_server
 from interrupting import Case, CutOff
 
+from geoseg.api.making import fits_workers
 from geoseg.api.planning import plan_workflow
 from geoseg.errors import GeosegError, InputError, LockedError
 from geoseg.io.bucket import BucketPath
@@ -180,6 +181,18 @@ def test_blocks_on_another_file_system(host, local, tmp_path):
     assert not list(work.iterdir())
     shutil.rmtree(work.parent)
     assert bytes_of(tmp_path / "out")["polygons.gpkg"] == local.products["polygons.gpkg"]
+
+
+@pytest.mark.parametrize("where", ["store", "work", "folder"])
+def test_who_makes_the_products(host, local, tmp_path, where):
+    data = local.case.data | {"output": {"directory": str(tmp_path / "out")}}
+    if where == "store":
+        data["output"] = {"directory": "s3://maps/made"}
+    if where == "work":
+        data["run"] = {"work": str(tmp_path / "work")}
+    plan = plan_workflow(from_data(data))
+    # Workers that keep their blocks elsewhere need not see the folder of the products.
+    assert fits_workers(plan, plan.tasks[0]) == (where == "folder")
 
 
 def test_who_holds_it_is_said(store, host, local):
