@@ -13,6 +13,7 @@ from typing import Any, Final
 from geoseg.api.accounts import Account, memory_record, tell_traffic
 from geoseg.api.holding import STATE
 from geoseg.api.jobs import WorkFolder
+from geoseg.api.places import place_of_blocks
 from geoseg.api.planning import RunPlan, SceneTask
 from geoseg.api.polygons import Stored
 from geoseg.api.products import Products
@@ -164,8 +165,13 @@ class MakingJob:
 
 
 def fits_workers(plan: RunPlan, task: SceneTask) -> bool:
-    """Whether workers may take so much memory that products can be made beside blocks."""
-    limit = plan.workflow.cluster.memory
+    """Whether workers see the output, and may take the memory that making products beside blocks takes.
+
+    Where blocks are kept elsewhere (a store, a shared folder), only the client is known to see it.
+    """
+    limit, work = plan.workflow.cluster.memory, plan.workflow.run.work
+    if place_of_blocks(work, task.plan.scene.id, task.directory) is not None:
+        return False
     return limit is None or task.plan.memory_per_worker + NEEDED <= limit.bytes
 
 

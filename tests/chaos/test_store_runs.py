@@ -16,6 +16,7 @@ import pytest
 import s3_server
 from interrupting import Case, CutOff
 
+from geoseg.api.making import fits_workers
 from geoseg.api.planning import plan_workflow
 from geoseg.errors import GeosegError, InputError, LockedError
 from geoseg.io.bucket import BucketPath
@@ -116,7 +117,7 @@ def check_requests(asked):
     of_blocks = [path for _, path, _ in asked if "work-" in path or "arcs-" in path]
     of_blocks = [path for path in of_blocks if "list-type" not in path]
     print(f"{len(of_blocks)} requests for {BLOCKS} blocks, {len(listings)} listings")  # noqa: T201 (with -s: figures)
-    assert len(of_blocks) <= 45 * BLOCKS, len(of_blocks)
+    assert len(of_blocks) <= 24 * BLOCKS, len(of_blocks)
 
 
 def test_another_machine_goes_on(store, host, local, tmp_path):
@@ -149,6 +150,7 @@ def test_damaged_objects_are_done_again(store, host, local, tmp_path):
     assert bytes_of(tmp_path / "fetched")["polygons.gpkg"] == local.products["polygons.gpkg"]
 
 
+@pytest.mark.long
 def test_blocks_alone_in_a_store(store, host, local, tmp_path):
     local.case.data["run"] = {"work": "s3://maps/blocks"}
     out = tmp_path / "out"
@@ -181,6 +183,18 @@ def test_blocks_on_another_file_system(host, local, tmp_path):
     assert bytes_of(tmp_path / "out")["polygons.gpkg"] == local.products["polygons.gpkg"]
 
 
+@pytest.mark.parametrize("where", ["store", "work", "folder"])
+def test_who_makes_the_products(host, local, tmp_path, where):
+    data = local.case.data | {"output": {"directory": str(tmp_path / "out")}}
+    if where == "store":
+        data["output"] = {"directory": "s3://maps/made"}
+    if where == "work":
+        data["run"] = {"work": str(tmp_path / "work")}
+    plan = plan_workflow(from_data(data))
+    # Workers that keep their blocks elsewhere need not see the folder of the products.
+    assert fits_workers(plan, plan.tasks[0]) == (where == "folder")
+
+
 def test_who_holds_it_is_said(store, host, local):
     lock = StoreLock(BucketPath.of("s3://maps/held"))
     lock.acquire()
@@ -191,6 +205,7 @@ def test_who_holds_it_is_said(store, host, local):
     assert not store.keys("held")
 
 
+@pytest.mark.long
 def test_a_server_that_goes_on_failing(store, host, local, monkeypatch):
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
     forget_client()
