@@ -5,8 +5,9 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
+from threading import Lock
 from time import perf_counter
 from typing import Any, Final
 
@@ -41,6 +42,9 @@ NEEDED: Final = 600 * 2**20
 
 MAKER: Final = "maker"
 """File in the state folder that says whose products these are."""
+
+_ONE: Final = Lock()
+"""Held while pictures are drawn and polygons written: neither library bears it twice in a process."""
 
 Made = dict[str, Any]
 """What came of the parts, by name."""
@@ -150,7 +154,7 @@ class MakingJob:
         task, making = self.tasks[block.y0], self.making
         begun = perf_counter()
         try:
-            with _only_while_ours(making):
+            with _only_while_ours(making), nullcontext() if task in PARTS[:2] else _ONE:
                 if task == ALL:
                     return {"found": making.here(lambda _count: None)}
                 if task == REST:
@@ -186,7 +190,8 @@ def make_here(making: Making, reporter: Reporter) -> dict[str, Any]:
         told += count
         reporter.advance(blocks=count, pixels=0)
 
-    record = making.here(tell)
+    with _ONE:
+        record = making.here(tell)
     tell_traffic(making.products.task.plan.scene.id, record["remote"], reporter)
     tell(max(0, total - told))
     return record
