@@ -65,7 +65,6 @@ def write_land_use_report(folder: Path, *, adjusted: Adjusted | None = None) -> 
     origin, found = origin_in(raster), counted(raster)
     classes = _classes(found, areas)
     told = found.areas(adjusted)
-    sure = folder / periods[-1] / "confidence.tif"
     report = SeriesReport(
         title=f"Land use from {periods[0]} to {periods[-1]}",
         lead=" · ".join((_periods(periods), place_in(raster).extent)),
@@ -81,9 +80,7 @@ def write_land_use_report(folder: Path, *, adjusted: Adjusted | None = None) -> 
         charts=_charts(periods, areas, classes),
         tables=_tables(folder, periods, accounts, areas),
         trust=_trust(origin, found),
-        trust_maps=[percent_figure(sure, "Confidence", f"Of the map of {periods[-1]}.",
-                                   ("0 % sure", "100 % sure"))],
-        trust_tables=confidence_tables(read_sureness(raster, sure), found.classes),
+        **_sureness(folder / periods[-1], found),
         source_tables=source_tables(origin),
         settings=as_yaml(origin["settings"]),
         fingerprint=str(origin["fingerprint"]),
@@ -91,6 +88,17 @@ def write_land_use_report(folder: Path, *, adjusted: Adjusted | None = None) -> 
         files=sized(folder, _FILES | _map_files(periods)),
     )  # fmt: skip
     return write_series_report(folder, report)
+
+
+def _sureness(place: Path, found: Counted) -> dict[str, Any]:
+    """The part on the confidence of a period's map."""
+    sure = place / "confidence.tif"
+    caption, ends = f"Of the map of {place.name}.", ("0 % sure", "100 % sure")
+    counts = read_sureness(place / "classes.tif", sure)
+    return {
+        "trust_maps": [percent_figure(sure, "Confidence", caption, ends)],
+        "trust_tables": confidence_tables(counts, found.classes),
+    }
 
 
 def _periods(periods: Sequence[str]) -> str:
