@@ -28,12 +28,18 @@ _EXTRAS = {
     "openvino": "large scenes are mapped several times as fast on CPUs",
     "onnxruntime": "ONNX models",
     "transformers": "Mask2Former and others of Hugging Face",
+    "rio-tiler": "maps in a browser",
+    "boto3": "products and blocks in a store that speaks S3",
+    "prometheus_client": "numbers for Prometheus",
     "dask-jobqueue": "clusters of kind slurm and pbs",
     "dask-kubernetes": "clusters of kind kubernetes",
     "dask-gateway": "clusters of kind gateway",
 }
 _EXTRA_OF = {
     "onnxruntime": "onnx",
+    "rio-tiler": "view",
+    "boto3": "s3",
+    "prometheus_client": "metrics",
     "dask-jobqueue": "hpc",
     "dask-kubernetes": "kubernetes",
     "dask-gateway": "gateway",

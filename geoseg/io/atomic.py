@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import shutil
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from glob import escape
@@ -121,7 +121,8 @@ def replace_unsynced(path: Place, data: bytes) -> None:
     if isinstance(path, BucketPath):
         path.write_bytes(data)
         return
-    made = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}{_SUFFIX}")
+    # Not by process and thread: in containers that share a folder all have the same numbers.
+    made = path.with_name(f".{path.name}.{secrets.token_hex(8)}{_SUFFIX}")
     try:
         made.write_bytes(data)
         made.replace(path)
