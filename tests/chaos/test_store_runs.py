@@ -120,6 +120,7 @@ def check_requests(asked):
     assert len(of_blocks) <= 24 * BLOCKS, len(of_blocks)
 
 
+@pytest.mark.long
 def test_another_machine_goes_on(store, host, local, tmp_path):
     local.case.run(CutOff("trace", 5), directory="s3://maps/two")
     assert "two/item.json" not in store.keys("two")

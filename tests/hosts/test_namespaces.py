@@ -7,7 +7,10 @@ import psutil
 import pytest
 from namespaces import network, why_not
 
-pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
+pytestmark = [
+    pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
+    pytest.mark.long,  # hosts are held to be hosts; test_hosts.py uses them in CI
+]
 
 ECHO = """
 import socket
