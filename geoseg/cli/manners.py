@@ -99,7 +99,10 @@ def _accompanied(name: str, callback: Callable[..., Any]) -> Callable[..., Any]:
             if end.exit_code == 0:
                 tell_next(name, given)
             raise
-        except KeyboardInterrupt as stop:
+        except (KeyboardInterrupt, RuntimeError) as raised:
+            stop = _interrupt(raised)
+            if stop is None:
+                raise
             said = str(stop) or "interrupted"
             if ";" not in said:  # a run says more exactly what is kept
                 said = f"{said}; {KEPT.get(name, _BEGINS_AGAIN)}"
@@ -108,6 +111,17 @@ def _accompanied(name: str, callback: Callable[..., Any]) -> Callable[..., Any]:
         return result
 
     return called
+
+
+def _interrupt(error: BaseException | None) -> KeyboardInterrupt | None:
+    """The Ctrl-C behind an error, if there is one.
+
+    Amid the waiting for a lock it comes out as "release unlocked lock": the lock is let go of on the
+    way out, and was not held.
+    """
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error
 
 
 def tell_next(name: str, given: Mapping[str, Any]) -> None:

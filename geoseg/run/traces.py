@@ -23,7 +23,7 @@ ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"
 FLUSH_SECONDS = 2.0
 """Longest wait for a collector when a run ends."""
 
-WORKER_FLUSH_SECONDS = 0.5
+WORKER_FLUSH_SECONDS = 3.0
 
 _NOT_OURS = {"time", "event", "run", "scene", "stage"}
 

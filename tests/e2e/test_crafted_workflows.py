@@ -78,7 +78,7 @@ _refused("an_attribute_in_a_template", YAML.replace(": out", ": 'out/{scene.__cl
          "8:14", "expected {scene}")  # fmt: skip
 _refused("a_conversion_in_a_template", YAML.replace(": out", ": 'out/{scene!r}'"), "8:14")
 _refused("a_server_as_output", YAML.replace(": out", ": https://x/y"), "8:14", "a folder of this")
-_refused("a_bucket_as_output", YAML.replace(": out", ": s3://x/y"), "8:14", "a folder of this")
+_refused("a_bucket_as_output", YAML.replace(": out", ": s3://x/y"), "8:14", "a bucket has 3 to 63")
 _refused("gdals_memory_as_output", YAML.replace(": out", ": /vsimem/x"), "8:14", "a folder of this")
 _refused("tls_without_certificates", f"{YAML}cluster: tls://127.0.0.1:1\n", "cluster.tls", "tls://")
 _refused(

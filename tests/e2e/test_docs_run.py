@@ -183,7 +183,7 @@ def test_no_block_of_code_is_neither_done_nor_left_out_for_a_reason():
         else:
             assert done_here(block) or block in PLANNED or block.value_of("file"), block.name
     assert len(code) > 120
-    assert len(left) < len(code) / 5, "most of what readers are shown must be run"
+    assert len(left) < len(code) / 4, "most of what readers are shown must be run"
 
 
 def test_lines_that_are_left_out_are_done_where_they_say():

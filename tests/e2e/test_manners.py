@@ -188,7 +188,7 @@ SHOWN = {
 
 SHORT = {
     **dict.fromkeys(
-        ("alerts show", "catalog search", "catalog show", "doctor", "labels hash", "models list",
+        ("alerts show", "catalog search", "catalog show", "doctor", "events", "labels hash", "models list",
          "models architectures", "models measure", "models show", "plan", "schema"),
         "what it prints is all that it does, and it tells no progress",
     ),

@@ -11,6 +11,7 @@ import pytest
 from namespaces import ROOT, Hosts
 
 from geoseg.api import pipeline
+from geoseg.api.crew import Crew
 from geoseg.api.planning import plan_workflow
 from geoseg.run.reporter import Silent
 from geoseg.run.serial import Serial
@@ -108,7 +109,8 @@ def local_here(folder: Path, workflow: str, out: Path) -> dict[str, str]:
     """What a run in this process makes in the same place; it is taken away again."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr(pipeline._Run, "_executor", lambda _: Serial(1))
+        patch.setattr(Crew, "connect", lambda _: None)
+        patch.setattr(Crew, "executor", lambda _, order, blocks=True: Serial(1))
         pipeline.run_plan(plan_workflow(load(workflow)), Silent())
     return taken_away(out)
 
