@@ -25,6 +25,8 @@ FLUSH_SECONDS = 2.0
 
 WORKER_FLUSH_SECONDS = 3.0
 
+_MAKING = Lock()
+
 _NOT_OURS = {"time", "event", "run", "scene", "stage"}
 
 
@@ -36,13 +38,19 @@ def wanted(environment: Mapping[str, str] = os.environ) -> bool:
     return exporter == "otlp" or (not exporter and any(environment.get(e) for e in ENDPOINTS))
 
 
-@cache
 def provider() -> Any:
-    """The tracer provider of this process.
+    """The tracer provider of this process; any thread may ask first.
 
     Raises:
         ImportError: A package of the extra ``otel`` is missing.
     """
+    # functools.cache may call twice, and the spans of a second provider would be sent by nobody.
+    with _MAKING:
+        return _provider()
+
+
+@cache
+def _provider() -> Any:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415 (an extra)
         OTLPSpanExporter,
     )

@@ -206,8 +206,10 @@ APPENDED = [
     (
         "run: {qqqq: 2}",
         *(9, 7, "run.qqqq"),
-        "unknown key; known are on_error, retries, block_timeout, work, scenes_at_once, priority, "
-        "performance_report",
+        (
+            "unknown key; known are on_error, retries, block_timeout, work, scenes_at_once, "
+            "priority, performance_report"
+        ),
     ),
     ("extends: 3", 9, 10, "extends", "expected a path, found 3"),
 ]
