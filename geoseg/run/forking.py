@@ -41,7 +41,7 @@ test looks)."""
 
 
 _ELSEWHERE: Final = re.compile(r"://|\b(address|cuda|slurm|pbs|kubernetes|gateway)\b")
-_TORCH: Final = re.compile(r"\bengine\s*:\s*[\"']?torch\b")
+_TORCH: Final = re.compile(r"\bengine[\"']?\s*:\s*[\"']?torch\b")
 
 
 def begin_early(workflow: str | os.PathLike[str]) -> None:

@@ -110,6 +110,7 @@ def test_the_environment_of_this_process_stays() -> None:
     [
         ("name: a\nmodel: {name: m, engine: torch}\n", True, True),
         ('model: {engine : "torch-compile"}', True, True),
+        ('{"model": {"engine": "torch"}}', True, True),
         ("model: {engine: openvino}\ncluster: {workers: 2}", True, False),
         ("", True, False),
         ("cluster: tcp://10.0.0.5:8786", False, False),
