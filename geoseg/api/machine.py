@@ -118,7 +118,7 @@ class _Threads:
     def trace(self, codes: CodeSource, confidence: Path | None) -> Generator[BlockArcs, None, None]:
         percent = None if confidence is None else PercentRaster(confidence, self.grid).read
         trace = Tracer(codes.open().read, measure_grid(self.grid), codes.nodata, percent)
-        yield from each_block(trace, self.windows, name="trace", reporter=self.reporter)
+        return each_block(trace, self.windows, name="trace", reporter=self.reporter)
 
 
 @dataclass(frozen=True, slots=True)

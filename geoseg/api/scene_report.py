@@ -271,7 +271,12 @@ def _polygons(record: Mapping[str, Any]) -> str:
 def _dask_report(record: Mapping[str, Any]) -> list[ProductFile]:
     """The page that comes last, when all scenes are done; of many it lies in the folder above."""
     rules, output = (record["workflow"].get(key) or {} for key in ("run", "output"))
-    wanted = rules.get("performance_report") and "{" not in str(output.get("directory"))
+    kept = rules.get("performance_report")
+    if kept == "auto":
+        from geoseg.workflow.schema import LONG_RUN  # noqa: PLC0415 (pydantic, which few pages need)
+
+        kept = sum(float(stage["wall"]) for stage in record["seconds"].values()) >= LONG_RUN
+    wanted = kept and "{" not in str(output.get("directory"))
     page = ProductFile(".geoseg/log/performance.html", "how busy workers were, by Dask", "")
     return [page] if wanted else []
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from os.path import abspath
+from pathlib import Path as FilePath
 from typing import cast
 
 from geoseg.errors import InputError
@@ -43,7 +43,10 @@ class Standing:
         return Standing, ()
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Standing)  # Where it stands is no part of what a workflow says
+        return isinstance(other, Standing)  # where it stands is no part of what a workflow says
+
+    def __hash__(self) -> int:
+        return hash(Standing)
 
     @contextmanager
     def told(self) -> Iterator[None]:
@@ -54,9 +57,9 @@ class Standing:
         try:
             yield
         except InputError as error:
-            told = "" if getattr(error, "problems", ()) else self._told(str(error))
+            told = "" if error.placed else self._told(str(error))
             if told:
-                error.args = (masked(told), *error.args[1:])
+                error.args, error.placed = (masked(told), *error.args[1:]), True
             raise
 
     def _told(self, message: str) -> str:
@@ -64,9 +67,13 @@ class Standing:
         root = self._root
         if not isinstance(root, Keys):
             return ""
-        head, _, _ = message.partition(": ")
-        found = _at_key(root, head, message) or _at_value(root, head) or _within(root, message)
-        if found is None:
+        head, colon, _ = message.partition(": ")
+        found = (
+            _at_key(root, head, message)
+            or _within(root, message)
+            or (colon and _at_value(root, head))
+        )
+        if not found:
             return ""
         place, key = found
         written = root.place.line is not None or place.source.setting is not None
@@ -107,8 +114,9 @@ def _at_value(root: Keys, head: str) -> Found | None:
     """The place of the text that a message begins with, like the path of a file."""
     for path, node in _texts(root):
         value = str(node.value)
-        if head in (value, abspath(value)) or head.endswith(f"'{value}'"):
-            return node.place, dotted(path)
+        for said in (value, str(FilePath(value).absolute())):
+            if head == said or head.endswith((f" {said}", f" '{said}'")):
+                return node.place, dotted(path)
     return None
 
 

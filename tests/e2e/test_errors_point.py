@@ -5,11 +5,12 @@ import pickle
 import geopandas
 import pytest
 import shapely
+from conftest import ROOT
 from packages import write_package
-from refusals import Desk, ask, check_refused
+from refusals import Desk, check_refused
 
 from geoseg.errors import ModelError, PlanError, SceneError
-from geoseg.workflow import from_data, load, loads
+from geoseg.workflow import from_data, load, load_training, loads
 
 YAML = """\
 geoseg: 1
@@ -47,28 +48,28 @@ def desk(tmp_path_factory):
         ("blue, green", "bleu, green", ("test.yaml:6:3: input.bands: no blue", "   6 |", "bleu")),
         ("in/scene.tif", "in/scnee.tif", ("test.yaml:5:9: input.path: in/scnee.tif: no such",)),
         ("in/scene.tif", "nowhere/*.tif", ("test.yaml:5:9: input.path: nowhere/*.tif:",)),
-        ("  units: reflectance\n", "  crs: EPSG:3035\n", ("test.yaml:7:8: in/scene.tif", "3035")),
+        ("  units: reflectance\n", "  crs: EPSG:3035\n", ("test.yaml:7:8: ", "input.crs says EPSG:3035")),
         ("kind: files", "kind: files\n  mask: {method: scl, path: in/m.tif}",
          ("test.yaml:5:29: input.mask.path: ", "no such file")),
         ("models/tiny", "models/tyni", ("test.yaml:10:9: model.path: model ", "does not exist")),
         ("path: models/tiny", "name: landcover-s3",
          ("test.yaml:10:9: model.name: model 'landcover-s3': there is none", "landcover-s2")),
-        ("directory: out", "directory: file", ("test.yaml:12:14: output.directory: file is not",)),
+        ("directory: out", "directory: file", ("test.yaml:12:14: output.directory: ", "file is not a folder",)),
         ("directory: out", "directory: out\n  vector: {classes: [Watr]}",
          ("test.yaml:13:12: output.vector.classes: ", "did you mean 'Water'?")),
         ("output:", "tiling: {size: 204, margin: 48}\noutput:",
          ("test.yaml:11:1: tiling: size 204 px", "try 208")),
         ("output:", "area: {file: in/lake.gpkg, layer: laek}\noutput:",
-         ("test.yaml:11:14: area.file: in/lake.gpkg: ", "laek", "it has lake")),
+         ("test.yaml:11:14: area.file: area in/lake.gpkg: ", "laek", "it has lake")),
         ("output:", "area: {file: in/sea.gpkg}\noutput:",
-         ("test.yaml:11:14: area.file: in/sea.gpkg: no such file",)),
+         ("test.yaml:11:14: area.file: area in/sea.gpkg: no such file",)),
         ("output:", "grid: {crs: 'EPSG:99999', resolution: 10 m}\noutput:",
          ("test.yaml:11:13: grid.crs: EPSG:99999 is not understood",)),
-        ("output:", "grid: {crs: 'EPSG:4326', resolution: 10 m}\noutput:",
-         ("test.yaml:11:29: grid.resolution: ",)),
+        ("output:", "grid: {crs: 'EPSG:3035', resolution: 1 deg}\noutput:",
+         ("test.yaml:11:38: grid.resolution: ",)),
         ("output:", "grid: {like: in/none.tif}\noutput:", ("test.yaml:11:14: grid.like: ",)),
-        ("output:", "alerts: {store: kept, forest: Wood}\noutput:",
-         ("test.yaml:11:31: alerts.forest: ", "Wood")),
+        ("output:", "alerts: {store: kept.zarr, forest: Wood}\noutput:",
+         ("test.yaml:11:36: alerts.forest: ", "Wood")),
         ("output:", "change: {before: '2020-01-01', after: '2021-01-01'}\noutput:",
          ("test.yaml:11:18: change.before: '2020-01-01' is no scene",)),
         ("cluster: {workers: 1, dashboard: false}", "cluster: {workers: 1, memory: 9 MB}",
@@ -92,19 +93,22 @@ def test_values_of_bases_and_settings_are_shown_where_they_stand(desk, monkeypat
 
 
 def test_sections_that_nobody_wrote_have_a_file_and_no_line(desk, monkeypatch, capfd):
-    with pytest.raises(PlanError, match=r"^a\.yaml: tiling: size"), loads(YAML, "a.yaml").pointing():
+    with (
+        pytest.raises(PlanError, match=r"^a\.yaml: tiling: size"),
+        loads(YAML, "a.yaml").pointing(),
+    ):
         raise PlanError("tiling: size 204 px")
 
 
-def test_trainings_point_too(desk, monkeypatch, capfd):
-    monkeypatch.chdir(desk.folder)
-    desk.text(
-        "geoseg: 1\nname: t\nmodel: {name: mine, architecture: unet, bands: [red]}\n"
-        "data:\n  - input: {kind: files, path: in/none.tif}\n    labels: {kind: raster, path: in/l.tif}\n"
-        "output: {directory: out}\n"
-    )
-    assert ask(["train", "test.yaml"]) == 2
-    print(capfd.readouterr().err)
+def test_trainings_point_too():
+    path = ROOT / "workflows/train/fine-tuning.yaml"
+    line = 1 + path.read_text().splitlines().index("data:")
+    with pytest.raises(SceneError) as raised, load_training(path).pointing():
+        raise SceneError("data.0.input.bands: no blue, which the model needs")
+    place, text = str(raised.value).split(": data.0.input.bands: no blue")
+    assert place.startswith(f"{path}:")
+    assert int(place.split(":")[1]) > line
+    assert text.splitlines()[0] == ", which the model needs"
 
 
 @pytest.mark.parametrize(
@@ -127,9 +131,7 @@ def test_an_error_is_told_once_and_stays_what_it_is():
     workflow = loads(YAML, "a.yaml")
     with pytest.raises(ModelError) as raised, workflow.pointing(), workflow.pointing():
         raise ModelError("model.path: models/tiny is no model")
-    assert str(raised.value).splitlines()[0] == (
-        "a.yaml:10:9: model.path: models/tiny is no model"
-    )
+    assert str(raised.value).splitlines()[0] == ("a.yaml:10:9: model.path: models/tiny is no model")
     assert str(raised.value).count("a.yaml") == 1
 
 

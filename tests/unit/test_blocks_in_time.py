@@ -62,7 +62,9 @@ def test_the_limit_is_that_of_where_the_stage_was_asked_for(hangs):
 def test_slow_stages_of_quick_blocks_are_in_time():
     pause = Event()
     with block_timeout(0.5):
-        came = each_block(lambda _: pause.wait(0.1), WINDOWS, name="s", reporter=Silent(), workers=1)
+        came = each_block(
+            lambda _: pause.wait(0.1), WINDOWS, name="s", reporter=Silent(), workers=1
+        )
         assert len(list(came)) == len(WINDOWS)
 
 
@@ -79,8 +81,8 @@ def test_sections_that_follow_have_the_limit_of_their_workflow(monkeypatch, hang
     """Their own maps are local files, which no test can let hang: the stage stands for theirs."""
     workflow = loads(
         "geoseg: 1\nname: t\ninput: {kind: sample}\nmodel: m\noutput: {directory: o}\n"
-        "run: {block_timeout: 1 s}\nchange: {}\nalerts: {store: a, forest: Trees}\n"
-        "water: {output: w}\nland_use: {output: l}\n"
+        "run: {block_timeout: 1 s}\nchange: {}\nalerts: {store: a.zarr, forest: Trees}\n"
+        "water: {directory: w}\nland_use: {directory: l}\n"
     )
     plan = SimpleNamespace(workflow=workflow.model_copy(
         update={other: None for other in after.SECTIONS if other != section}
@@ -115,4 +117,3 @@ def test_a_server_that_is_mute_amid_a_vectorization(tmp_path):
             geoseg.vectorize(f"{server.url}/codes.tif", out, reporter=_Mute(server))
         server.reset()
     assert list(tmp_path.iterdir()) == [tmp_path / "served"]
-
