@@ -41,9 +41,13 @@ class GeosegError(Exception):
 
 
 class InputError(GeosegError):
-    """The request is wrong. Nothing was written."""
+    """The request is wrong. Nothing was written.
+
+    ``placed``: it says by now in which line of a file its reason stands, or that it has none.
+    """
 
     exit_code = 2
+    placed = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,7 @@ class WorkflowError(InputError):
 
     def __init__(self, message: str = "", problems: tuple[Problem, ...] = ()) -> None:
         super().__init__(message)
-        self.problems = problems
+        self.problems, self.placed = problems, bool(problems)
 
 
 class SceneError(InputError):

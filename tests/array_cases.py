@@ -1,5 +1,6 @@
 """A scene for xarray, and arrays that lack something."""
 
+import dask
 import numpy as np
 import xarray as xr
 from packages import BANDS
@@ -30,3 +31,15 @@ def nameless(array):
     array = array.copy()
     del array.attrs["long_name"]
     return array
+
+
+def predicted(array, model, **settings):
+    return array.geoseg.predict(
+        model, **{"units": "reflectance", "tiling": {"size": 128}, **settings}
+    )
+
+
+def same(found, wanted, names=("classes", "confidence")):
+    found, wanted = dask.compute(found[list(names)], wanted)
+    for name in names:
+        np.testing.assert_array_equal(found[name], wanted[name])

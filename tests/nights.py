@@ -16,6 +16,7 @@ import pystac
 from packages import write_package
 
 from geoseg.io.sample import SampleSpec, write_sample
+from geoseg.run.reporter import Silent
 
 FIRST = datetime(2024, 1, 1, 3, 30, tzinfo=UTC)
 EVERY = 5
@@ -268,3 +269,27 @@ def ledger_of(world: Path):
     from geoseg.run.work_ledger import WorkLedger
 
     return WorkLedger(world / "products" / "nightly", "nightly", Clock.at())
+
+
+class Listener(Silent):
+    """Keeps what is told."""
+
+    def __init__(self):
+        self.lines = []
+
+    def message(self, text):
+        self.lines.append(text)
+
+    def warning(self, text):
+        self.lines.append(f"warning: {text}")
+
+
+@contextmanager
+def at(folder):
+    """Stand in a folder."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)

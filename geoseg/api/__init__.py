@@ -56,7 +56,9 @@ def plan(workflow: AnyWorkflow, *, overrides: Sequence[str] = ()) -> RunPlan:
     """
     from geoseg.api.planning import plan_workflow
 
-    return plan_workflow(_read(workflow, overrides))
+    read = _read(workflow, overrides)
+    with read.pointing():
+        return plan_workflow(read)
 
 
 def run(
@@ -95,7 +97,8 @@ def run(
     from geoseg.api.nights import run_workflow
     from geoseg.run.reporter import Silent
 
-    return run_workflow(read, reporter or Silent(), force=force, now=now)
+    with read.pointing():
+        return run_workflow(read, reporter or Silent(), force=force, now=now)
 
 
 def simulate(
@@ -120,7 +123,9 @@ def simulate(
     from geoseg.api.simulating import simulate_plan
 
     folder = None if measured is None else Path(measured)
-    return simulate_plan(_read(workflow, overrides), wanted, measured=folder)
+    read = _read(workflow, overrides)
+    with read.pointing():
+        return simulate_plan(read, wanted, measured=folder)
 
 
 def predict(
@@ -224,7 +229,8 @@ def train(
     from geoseg.run.reporter import Silent
 
     read = _read_training(workflow, overrides)
-    return train_workflow(read, reporter or Silent(), force=force)
+    with read.pointing():
+        return train_workflow(read, reporter or Silent(), force=force)
 
 
 def plan_training(
@@ -241,7 +247,9 @@ def plan_training(
     from geoseg.api.training.planning import plan_training as look
     from geoseg.run.reporter import Silent
 
-    return look(_read_training(workflow, overrides), reporter or Silent())
+    read = _read_training(workflow, overrides)
+    with read.pointing():
+        return look(read, reporter or Silent())
 
 
 def evaluate(

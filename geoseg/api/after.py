@@ -8,6 +8,7 @@ from typing import Final
 
 from geoseg.api.planning import RunPlan
 from geoseg.api.results import SceneResult, Told
+from geoseg.run.patience import block_timeout
 from geoseg.run.reporter import Reporter
 
 SECTIONS: Final = ("change", "alerts", "water", "land_use")
@@ -42,9 +43,10 @@ def after_scenes(
         GeosegError: A section cannot be done; what the scenes gave stays.
     """
     there = [scene for scene in results if scene.products or scene.error is not None]
-    told = [
-        import_module(f"geoseg.api.{section}").follow(plan, there, reporter)
-        for section in SECTIONS
-        if getattr(plan.workflow, section, None) is not None
-    ]
+    with block_timeout(plan.workflow.run.block_timeout.timedelta.total_seconds()):
+        told = [
+            import_module(f"geoseg.api.{section}").follow(plan, there, reporter)
+            for section in SECTIONS
+            if getattr(plan.workflow, section, None) is not None
+        ]
     return tuple(one for one in told if one is not None)

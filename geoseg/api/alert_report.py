@@ -14,17 +14,17 @@ from geoseg.api.series_report import (
     Counted,
     class_figure,
     counted,
+    made_from,
     origin_in,
     percent_figure,
     place_in,
-    source_tables,
     spread_figure,
     write_series_report,
 )
 from geoseg.io.alert_rows import AlertSums, DaySum, read_alert_sums
 from geoseg.io.report_chart import lines_chart
 from geoseg.io.report_page import ChartFigure, Facts, MapFigure, SeriesReport, Table
-from geoseg.io.report_words import NOTHING, as_yaml, count, decimal, hectares, percent
+from geoseg.io.report_words import NOTHING, count, decimal, hectares, percent
 
 _RASTER: Final = "state.tif"
 _MOST_ALERTS, _MOST_DAYS = 25, 120
@@ -59,7 +59,6 @@ def write_alert_report(folder: Path, *, adjusted: Adjusted | None = None) -> Pat
     origin, found = origin_in(raster), counted(raster)
     sums = read_alert_sums(folder / "alerts.gpkg", most=_MOST_ALERTS)
     days = sorted(str(one["date"]) for one in origin["inputs"])
-    areas = found.areas(adjusted)
     report = SeriesReport(
         title=f"Alerts of forest loss to {days[-1]}",
         lead=" · ".join((f"{days[0]} to {days[-1]}", place_in(raster).extent, _rule(origin))),
@@ -67,20 +66,13 @@ def write_alert_report(folder: Path, *, adjusted: Adjusted | None = None) -> Pat
         warnings=[],
         maps=_maps(folder, found, sums),
         up=place_in(raster).up,
-        classes=areas.rows,
-        area_caption=f"By state, seen from {days[-1]}",
-        area_warning=areas.warning,
-        adjusted=areas.told,
-        interval_head=areas.head,
+        areas=found.areas(f"By state, seen from {days[-1]}", adjusted),
         charts=_charts(sums, days),
         tables=[_by_day(sums), _largest(sums)],
         trust=_trust(origin, sums),
         trust_maps=_trust_maps(folder),
         trust_tables=[],
-        source_tables=source_tables(origin),
-        settings=as_yaml(origin["settings"]),
-        fingerprint=str(origin["fingerprint"]),
-        version=str(origin["geoseg"]),
+        origin=made_from(origin),
         files=sized(folder, _FILES),
     )
     return write_series_report(folder, report)

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from geoseg.api.report_facts import source_rows
-from geoseg.api.scene_report import RECORD, REPORT, read_record, sized
+from geoseg.api.scene_report import RECORD, REPORT, origin_of, read_record, sized
 from geoseg.errors import InputError
 from geoseg.io.atomic import write_bytes
 from geoseg.io.report_page import ChangeReport, Facts, Table, change_page
 from geoseg.io.report_pictures import shrunk
-from geoseg.io.report_words import NOTHING, as_yaml, count, hectares, percent
+from geoseg.io.report_words import NOTHING, count, hectares, percent
 
 _FILES: Final = {
     "change.tif": "what changed to what: a cloud-optimized GeoTIFF with its legend",
@@ -70,10 +70,7 @@ def _report(folder: Path, record: Mapping[str, Any]) -> ChangeReport:
         change_tables=[_transitions(record), _by_class(record)],
         trust=_trust(record),
         trust_tables=[_left_out(record)],
-        source_tables=source_rows(record),
-        settings=as_yaml(record["settings"]),
-        fingerprint=str(record["fingerprint"]),
-        version=str(record["geoseg"]),
+        origin=origin_of(record, source_rows(record)),
         files=sized(folder, _FILES),
     )
 

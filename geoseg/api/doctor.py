@@ -99,7 +99,8 @@ def examine_cluster(target: str) -> list[Finding]:
         cluster = Cluster.model_validate(expand_cluster(target))
     else:
         workflow = load(target)
-        plan, cluster = plan_workflow(workflow), workflow.cluster
+        with workflow.pointing():
+            plan, cluster = plan_workflow(workflow), workflow.cluster
     resources = resources_of(cluster) if plan is None else plan.resources
     spec = spec_of(cluster, resources)
     with connect(spec, blocks=None if plan is None else plan.blocks) as connected:

@@ -16,17 +16,17 @@ from geoseg.api.series_report import (
     Counted,
     class_figure,
     counted,
+    made_from,
     origin_in,
     percent_figure,
     place_in,
     seen_share,
-    source_tables,
     write_series_report,
 )
 from geoseg.io.report_chart import lines_chart
 from geoseg.io.report_confidence import read_sureness
 from geoseg.io.report_page import ChartFigure, Facts, MapFigure, SeriesReport, Table
-from geoseg.io.report_words import as_yaml, count, hectares
+from geoseg.io.report_words import count, hectares
 from geoseg.io.tables import read_rows
 from geoseg.legend import LandClass
 
@@ -64,7 +64,6 @@ def write_land_use_report(folder: Path, *, adjusted: Adjusted | None = None) -> 
     raster = folder / periods[-1] / "classes.tif"
     origin, found = origin_in(raster), counted(raster)
     classes = _classes(found, areas)
-    told = found.areas(adjusted)
     report = SeriesReport(
         title=f"Land use from {periods[0]} to {periods[-1]}",
         lead=" · ".join((_periods(periods), place_in(raster).extent)),
@@ -72,19 +71,12 @@ def write_land_use_report(folder: Path, *, adjusted: Adjusted | None = None) -> 
         warnings=[],
         maps=_maps(folder, periods, classes),
         up=place_in(raster).up,
-        classes=told.rows,
-        area_caption=f"By class in {periods[-1]}",
-        area_warning=told.warning,
-        adjusted=told.told,
-        interval_head=told.head,
+        areas=found.areas(f"By class in {periods[-1]}", adjusted),
         charts=_charts(periods, areas, classes),
         tables=_tables(folder, periods, accounts, areas),
         trust=_trust(origin, found),
         **_sureness(folder / periods[-1], found),
-        source_tables=source_tables(origin),
-        settings=as_yaml(origin["settings"]),
-        fingerprint=str(origin["fingerprint"]),
-        version=str(origin["geoseg"]),
+        origin=made_from(origin),
         files=sized(folder, _FILES | _map_files(periods)),
     )  # fmt: skip
     return write_series_report(folder, report)

@@ -92,10 +92,12 @@ def blocks_of(
         return
     from geoseg.run.cluster import ClusterSpec, connect  # noqa: PLC0415 (distributed)
     from geoseg.run.on_dask import OnDask  # noqa: PLC0415 (distributed)
+    from geoseg.run.patience import LONGEST  # noqa: PLC0415 (only here)
 
     with connect(ClusterSpec(workers=workers), blocks=len(windows)) as cluster:
         reporter.started(scenes=1, blocks=len(windows), dashboard=cluster.dashboard_link)
-        yield _Processes(room, grid, digest, windows, reporter, OnDask(cluster.client))
+        executor = OnDask(cluster.client, timeout=LONGEST)
+        yield _Processes(room, grid, digest, windows, reporter, executor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,7 @@ class _Threads:
     def trace(self, codes: CodeSource, confidence: Path | None) -> Generator[BlockArcs, None, None]:
         percent = None if confidence is None else PercentRaster(confidence, self.grid).read
         trace = Tracer(codes.open().read, measure_grid(self.grid), codes.nodata, percent)
-        yield from each_block(trace, self.windows, name="trace", reporter=self.reporter)
+        return each_block(trace, self.windows, name="trace", reporter=self.reporter)
 
 
 @dataclass(frozen=True, slots=True)

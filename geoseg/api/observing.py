@@ -24,6 +24,7 @@ from geoseg.run.reporter import Reporter, Several
 from geoseg.run.run_metrics import RunMetrics
 from geoseg.run.status import StatusFile
 from geoseg.run.watching import takers_of
+from geoseg.workflow.schema import LONG_RUN
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -74,11 +75,12 @@ class Observing:
     def connected(self, client: Client) -> None:
         """The cluster of the run is there."""
         self._metrics.connect(client)
-        if self._wants_report:
-            try:
-                self._dask = DaskReport(client)
-            except Exception as error:  # noqa: BLE001 (whatever distributed raises: no run needs it)
-                self.reporter.warning(f"run.performance_report: there will be none: {error}")
+        if self._wants_report is False:
+            return
+        try:
+            self._dask = DaskReport(client)
+        except Exception as error:  # noqa: BLE001 (whatever distributed raises: no run needs it)
+            self._say(f"run.performance_report: there will be none: {error}")
 
     def scene(self, task: SceneTask, state: Path) -> SceneWatch:
         """There is something to do for a scene, whose state folder is ``state``."""
@@ -121,12 +123,18 @@ class Observing:
             self.reporter.warning(f"traces: not all were delivered: {self._traces.complaint}")
 
     def _keep_report(self) -> None:
-        if self._dask is None:
+        short = perf_counter() - self._begun < LONG_RUN
+        if self._dask is None or (self._wants_report == "auto" and short):
             return
         try:
             write_bytes(self._folder / PERFORMANCE, self._dask.page())
         except Exception as error:  # noqa: BLE001 (a full disk, a scheduler that went: no run needs it)
-            self.reporter.warning(f"run.performance_report: was not kept: {error}")
+            self._say(f"run.performance_report: was not kept: {error}")
+
+    def _say(self, what: str) -> None:
+        """Only to those who asked for the report."""
+        if self._wants_report is True:
+            self.reporter.warning(what)
 
 
 class SceneWatch(Several):

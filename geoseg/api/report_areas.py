@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from geoseg.errors import InputError
-from geoseg.io.report_page import ClassRow
+from geoseg.io.report_page import Areas, ClassRow
 from geoseg.io.report_pictures import swatch
 from geoseg.io.report_words import NOTHING, count, hectares, percent
 from geoseg.legend import LandClass
@@ -30,16 +30,6 @@ class Adjusted:
 
     path: Path
     values: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Areas:
-    """Rows of the table, and what is said about it."""
-
-    rows: list[ClassRow]
-    warning: str = ""
-    told: str = ""
-    head: Sequence[str] = ()
 
 
 def read_adjusted(path: Path) -> Adjusted:
@@ -64,10 +54,10 @@ def read_adjusted(path: Path) -> Adjusted:
 _UNFIT = "{path}: is not what 'geoseg evaluate areas POINTS MAP --output areas.json' writes"
 
 
-def class_rows(
-    record: Mapping[str, Any], classes: Sequence[LandClass], adjusted: Adjusted | None
+def areas_of(
+    record: Mapping[str, Any], classes: Sequence[LandClass], adjusted: Adjusted | None, caption: str
 ) -> Areas:
-    """One row for each class that occurs.
+    """The table of areas, with one row for each class that occurs.
 
     Raises:
         InputError: The sample was drawn from another map.
@@ -92,14 +82,14 @@ def class_rows(
             )
         )
     if adjusted is None:
-        return Areas(rows, warning=PIXELS_ARE_NOT_AREAS)
+        return Areas(rows, caption, PIXELS_ARE_NOT_AREAS)
     sure = f"{100 * adjusted.values['confidence']:g} %"
     told = (
         f"Adjusted for the map's errors by {adjusted.values['points_used']:,} points that were "
         f"looked at; the intervals hold with {sure} confidence (Olofsson et al. 2014)."
     )
     head = ("Adjusted area (ha)", "User's accuracy", "Producer's accuracy")
-    return Areas(rows, told=told, head=head)
+    return Areas(rows, caption, adjusted=told, head=head)
 
 
 def _intervals(record: Mapping[str, Any], adjusted: Adjusted) -> dict[str, tuple[str, str, str]]:

@@ -11,14 +11,14 @@ import rasterio
 from odc.geo.geobox import GeoBox
 
 from geoseg.api import report_facts as facts
-from geoseg.api.report_areas import Adjusted, class_rows
+from geoseg.api.report_areas import Adjusted, areas_of
 from geoseg.errors import InputError, ProductError
 from geoseg.io.atomic import write_bytes
 from geoseg.io.class_raster import read_legend
 from geoseg.io.decimate import decimated_raster
 from geoseg.io.quicklook import read_scene_panel
 from geoseg.io.report_confidence import read_sureness
-from geoseg.io.report_page import ProductFile, SceneReport, scene_page
+from geoseg.io.report_page import Origin, ProductFile, SceneReport, Table, scene_page
 from geoseg.io.report_pictures import SIDE, class_map, percent_key, percent_map, photo
 from geoseg.io.report_place import Place, place_of
 from geoseg.io.report_words import as_yaml, count, hectares, percent, several, size, span
@@ -96,7 +96,6 @@ def _scene_report(
 ) -> SceneReport:
     raster = folder / "classes.tif"
     place, found = place_of(grid_of(raster)), occurring(raster, record)
-    areas = class_rows(record, found, adjusted)
     mapped, when = facts.mapped_pixels(record), _when(record)
     model = f"{record['model']['name']} {record['model']['version']}"
     named = {c.name for c in found}
@@ -110,22 +109,29 @@ def _scene_report(
         place=place,
         map_words=_map_words(record, mapped),
         holes=_holes(record, place),
-        classes=areas.rows,
+        areas=areas_of(record, found, adjusted, _counted(record)),
         absent=", ".join(str(r["name"]) for r in record["classes"] if str(r["name"]) not in named),
         polygons=_polygons(record),
-        area_caption=f"{count(mapped)} of {count(record['pixels'])} pixels have a class",
-        area_warning=areas.warning,
-        adjusted=areas.told,
-        interval_head=areas.head,
-        settings=as_yaml(record["workflow"]),
-        fingerprint=str(record["fingerprint"]),
-        version=str(record["geoseg"]),
+        origin=origin_of(record, facts.source_tables(record), settings="workflow"),
         where=facts.where_facts(record, place, when),
         files=[*sized(folder, _FILES), *_dask_report(record)],
         **_pictures(folder, found, place),
         **_confidence(folder, found, place),
         **_tables(record),
     )
+
+
+def origin_of(
+    record: Mapping[str, Any], tables: Sequence[Table], *, settings: str = "settings"
+) -> Origin:
+    """What products were made from, as their record says; ``settings`` is where those stand in it."""
+    settled = as_yaml(record[settings])
+    return Origin(tables, settled, str(record["fingerprint"]), str(record["geoseg"]))
+
+
+def _counted(record: Mapping[str, Any]) -> str:
+    mapped = count(facts.mapped_pixels(record))
+    return f"{mapped} of {count(record['pixels'])} pixels have a class"
 
 
 def _tables(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -136,7 +142,6 @@ def _tables(record: Mapping[str, Any]) -> dict[str, Any]:
         "seen_tables": facts.seen_tables(record),
         "run_tables": facts.run_tables(record),
         "machine": facts.machine_facts(record),
-        "source_tables": facts.source_tables(record),
     }
 
 
@@ -266,7 +271,12 @@ def _polygons(record: Mapping[str, Any]) -> str:
 def _dask_report(record: Mapping[str, Any]) -> list[ProductFile]:
     """The page that comes last, when all scenes are done; of many it lies in the folder above."""
     rules, output = (record["workflow"].get(key) or {} for key in ("run", "output"))
-    wanted = rules.get("performance_report") and "{" not in str(output.get("directory"))
+    kept = rules.get("performance_report")
+    if kept == "auto":
+        from geoseg.workflow.schema import LONG_RUN  # noqa: PLC0415 (pydantic, which few pages need)
+
+        kept = sum(float(stage["wall"]) for stage in record["seconds"].values()) >= LONG_RUN
+    wanted = kept and "{" not in str(output.get("directory"))
     page = ProductFile(".geoseg/log/performance.html", "how busy workers were, by Dask", "")
     return [page] if wanted else []
 

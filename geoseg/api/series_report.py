@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterWindow
 
-from geoseg.api.report_areas import Adjusted, Areas, class_rows
+from geoseg.api.report_areas import Adjusted, areas_of
 from geoseg.api.report_facts import long_table
-from geoseg.api.scene_report import REPORT, grid_of, upright
+from geoseg.api.scene_report import REPORT, grid_of, origin_of, upright
 from geoseg.errors import InputError, ProductError
 from geoseg.grid import Window
 from geoseg.io.atomic import write_bytes
@@ -24,7 +24,15 @@ from geoseg.io.cog import CONFIDENCE_NODATA
 from geoseg.io.decimate import decimated_raster
 from geoseg.io.qml import RAMP
 from geoseg.io.read_provenance import read_provenance
-from geoseg.io.report_page import Key, MapFigure, SeriesReport, Table, series_page
+from geoseg.io.report_page import (
+    Areas,
+    Key,
+    MapFigure,
+    Origin,
+    SeriesReport,
+    Table,
+    series_page,
+)
 from geoseg.io.report_pictures import SIDE, class_map, percent_key, percent_map, swatch
 from geoseg.io.report_place import Place, place_of
 from geoseg.io.report_words import NOTHING, percent, size
@@ -60,13 +68,13 @@ class Counted:
         """Of some classes together."""
         return sum(float(row["area_ha"]) for row in self.rows if row["name"] in names)
 
-    def areas(self, adjusted: Adjusted | None = None) -> Areas:
-        """Rows of the table of areas.
+    def areas(self, caption: str, adjusted: Adjusted | None = None) -> Areas:
+        """The table of areas.
 
         Raises:
             InputError: The sample was drawn from another map.
         """
-        return class_rows({"classes": self.rows}, self.classes, adjusted)
+        return areas_of({"classes": self.rows}, self.classes, adjusted, caption)
 
 
 def write_series_report(folder: Path, report: SeriesReport) -> Path:
@@ -195,8 +203,12 @@ def _ramp_figure(
     return MapFigure(title, caption, words, picture, ramp=key, ends=ends, bar=place.bar)
 
 
-def source_tables(origin: Mapping[str, Any]) -> list[Table]:
-    """Inputs with what they are known by, and software."""
+def made_from(origin: Mapping[str, Any]) -> Origin:
+    """Inputs with what they are known by, software and settings."""
+    return origin_of(origin, _source_tables(origin))
+
+
+def _source_tables(origin: Mapping[str, Any]) -> list[Table]:
     scenes = [one for one in origin["inputs"] if "scene" in one]
     files = [one for one in origin["inputs"] if "scene" not in one]
     software = [(name, str(version)) for name, version in origin["software"].items()]

@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
 from geoseg.api.map_rasters import WATER_RAMP
-from geoseg.api.report_areas import Adjusted, Areas
+from geoseg.api.report_areas import Adjusted
 from geoseg.api.report_facts import long_table
 from geoseg.api.scene_report import sized
 from geoseg.api.series_report import (
     Counted,
     class_figure,
     counted,
+    made_from,
     origin_in,
     percent_figure,
     place_in,
-    source_tables,
     write_series_report,
 )
 from geoseg.io.report_chart import lines_chart
-from geoseg.io.report_page import ChartFigure, Facts, MapFigure, SeriesReport, Table
+from geoseg.io.report_page import Areas, ChartFigure, Facts, MapFigure, SeriesReport, Table
 from geoseg.io.report_pictures import Embedded
-from geoseg.io.report_words import NOTHING, as_yaml, count, decimal, hectares
+from geoseg.io.report_words import NOTHING, count, decimal, hectares
 from geoseg.io.tables import read_rows
 
 _RASTER: Final = "occurrence.tif"
@@ -63,7 +64,6 @@ def write_water_report(folder: Path, *, adjusted: Adjusted | None = None) -> Pat
     lakes = _rows(folder, "lake_areas")
     change = folder / "transition.tif"
     found = counted(change) if change.exists() else None
-    areas = Areas([]) if found is None else found.areas(adjusted)
     first, last = str(days[0]["date"]), str(days[-1]["date"])
     report = SeriesReport(
         title=f"Water from {first} to {last}",
@@ -72,27 +72,25 @@ def write_water_report(folder: Path, *, adjusted: Adjusted | None = None) -> Pat
         warnings=_warnings(days),
         maps=_maps(folder, found),
         up=place_in(raster).up,
-        classes=areas.rows,
-        area_caption="What became of water, from the first to the last span",
-        area_warning=areas.warning or _pixels(),
-        adjusted=areas.told,
-        interval_head=areas.head,
+        areas=_areas(found, adjusted),
         charts=_charts(folder, days),
         tables=_tables(days, lakes, _rows(folder, "floods")),
         trust=_trust(origin, days),
         trust_maps=[],
         trust_tables=[],
-        source_tables=source_tables(origin),
-        settings=as_yaml(origin["settings"]),
-        fingerprint=str(origin["fingerprint"]),
-        version=str(origin["geoseg"]),
+        origin=made_from(origin),
         files=sized(folder, _FILES | _flood_files(folder)),
     )
     return write_series_report(folder, report)
 
 
-def _pixels() -> str:
-    return "Areas are counted from pixels: they carry the errors of the maps along."
+def _areas(change: Counted | None, adjusted: Adjusted | None) -> Areas:
+    """Of transitions; only a warning where there is no map of them, or it has an interval."""
+    found = Areas(())
+    if change is not None:
+        found = change.areas("What became of water, from the first to the last span", adjusted)
+    told = "Areas are counted from pixels: they carry the errors of the maps along."
+    return replace(found, warning=found.warning or told)
 
 
 def _rows(folder: Path, name: str) -> Rows:

@@ -52,6 +52,27 @@ class ClassRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Areas:
+    """The table of areas by class, ``head`` over the intervals, and what is said about it."""
+
+    rows: Sequence[ClassRow]
+    caption: str = ""
+    warning: str = ""
+    adjusted: str = ""
+    head: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What the products were made from: tables of inputs and software, settings (YAML), versions."""
+
+    tables: Sequence[Table]
+    settings: str
+    fingerprint: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
 class ProductFile:
     """A file beside the page."""
 
@@ -73,14 +94,13 @@ class SceneReport:
         plain, patterned: The class map in colours, and in patterns where there are not too many.
         map_words: What the map shows, for those who do not see it.
         holes: Blocks that failed: left, top, width and height in pixels of the map.
-        classes: Those that occur; ``absent`` names the others.
-        adjusted, area_warning, area_caption, interval_head: About the areas.
+        areas: Of the classes that occur; ``absent`` names the others.
         polygons: How many there are.
         trust, trust_tables: How good model and map are.
         confidence, ramp, confidence_tables: How sure the model was; None where that was not kept.
         where, seen_tables: Place and time, and which pixels count.
         run_tables, machine: Times, memory, failures.
-        source_tables, settings, fingerprint, version: What it was made from.
+        origin: What it was made from.
         files: Which lie beside the page.
     """
 
@@ -97,16 +117,10 @@ class SceneReport:
     patterned: Embedded | None
     map_words: str
     holes: Sequence[tuple[int, int, int, int]]
-    classes: Sequence[ClassRow]
+    areas: Areas
     absent: str
     polygons: str
-    area_caption: str
-    area_warning: str
-    settings: str
-    fingerprint: str
-    version: str
-    adjusted: str = ""
-    interval_head: Sequence[str] = ()
+    origin: Origin
     trust: Facts = ()
     trust_tables: Sequence[Table] = ()
     confidence: Embedded | None = None
@@ -116,7 +130,6 @@ class SceneReport:
     seen_tables: Sequence[Table] = ()
     run_tables: Sequence[Table] = ()
     machine: Facts = ()
-    source_tables: Sequence[Table] = ()
     files: Sequence[ProductFile] = field(default=())
 
 
@@ -129,7 +142,7 @@ class ChangeReport:
         picture, picture_words: The quicklook, and what it shows.
         area_warning, change_tables: How large what changed is.
         trust, trust_tables: What was left out, and how the maps lie to each other.
-        source_tables, settings, fingerprint, version: What it was made from.
+        origin: What it was made from.
         files: Which lie beside the page.
     """
 
@@ -143,10 +156,7 @@ class ChangeReport:
     change_tables: Sequence[Table]
     trust: Facts
     trust_tables: Sequence[Table]
-    source_tables: Sequence[Table]
-    settings: str
-    fingerprint: str
-    version: str
+    origin: Origin
     files: Sequence[ProductFile]
 
 
@@ -204,10 +214,10 @@ class SeriesReport:
     Attributes:
         title, lead, figures, warnings: Above all.
         maps, up: What was found, and how the maps lie.
-        classes, area_caption, area_warning, adjusted, interval_head: Areas of one map by class.
+        areas: Of one map, by class.
         charts, tables: Areas over time, and whatever else is counted.
         trust, trust_maps, trust_tables: Rules, confidence, and what was not seen.
-        source_tables, settings, fingerprint, version: What it was made from.
+        origin: What it was made from.
         files: Which lie beside the page.
     """
 
@@ -217,20 +227,13 @@ class SeriesReport:
     warnings: Sequence[str]
     maps: Sequence[MapFigure]
     up: str
-    classes: Sequence[ClassRow]
-    area_caption: str
-    area_warning: str
-    adjusted: str
-    interval_head: Sequence[str]
+    areas: Areas
     charts: Sequence[ChartFigure]
     tables: Sequence[Table]
     trust: Facts
     trust_maps: Sequence[MapFigure]
     trust_tables: Sequence[Table]
-    source_tables: Sequence[Table]
-    settings: str
-    fingerprint: str
-    version: str
+    origin: Origin
     files: Sequence[ProductFile]
 
 

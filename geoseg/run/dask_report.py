@@ -11,35 +11,63 @@ from distributed import Client
 SECONDS = 120.0
 """Longest wait for the scheduler to draw it."""
 
+MOST = 5_000
+"""Tasks that it draws: the last ones. Beyond some thousands nobody tells them apart."""
+
 _ICON = re.compile(r'<link rel="shortcut icon"[^>]*>')  # which would be fetched
 
 
 class DaskReport:
     """What the scheduler of ``client`` notes from now on.
 
-    It keeps times of the last 100,000 tasks for it, and draws the page itself: meanwhile it does
-    nothing else, for nobody.
+    It keeps times of the last :data:`MOST` tasks for it, or of so many as it was asked for before,
+    and draws the page itself: meanwhile it does nothing else, for nobody.
 
     Raises:
         Exception: Whatever distributed raises where the scheduler cannot.
     """
 
     def __init__(self, client: Client) -> None:
-        self._client, self._began = client, time.time()
-        self._count = client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.monitor.count)
-        client.get_task_stream(start=0, stop=0)  # from now on, if not before
+        self._client, self._began, most = client, time.time(), MOST
+
+        # Within, so that it travels by value: a scheduler may have no geoseg.
+        def watch(dask_scheduler: Any) -> int:
+            from importlib.util import find_spec  # noqa: PLC0415 (as above)
+
+            if find_spec("bokeh") is None:
+                raise ImportError("the scheduler has no bokeh to draw it with")
+            from distributed.diagnostics.task_stream import TaskStreamPlugin  # noqa: PLC0415
+
+            if TaskStreamPlugin.name not in dask_scheduler.plugins:
+                dask_scheduler.add_plugin(TaskStreamPlugin(dask_scheduler, maxlen=most))
+            return int(dask_scheduler.monitor.count)
+
+        self._count = client.run_on_scheduler(watch)
 
     def page(self) -> bytes:
-        """The page (HTML) of what was done so far.
+        """The page (HTML) of what was done so far, as far as the tasks reach that are kept.
 
         Raises:
             Exception: Whatever distributed raises where the scheduler cannot, or went away.
         """
+        begin = self._client.run_on_scheduler(_first_drawn(self._began, MOST))
 
         async def ask() -> Any:
             return await cast("Any", self._client.scheduler).performance_report(
-                start=self._began, last_count=self._count, code="", mode="inline"
+                start=begin, last_count=self._count, code="", mode="inline"
             )
 
         text: str = self._client.sync(ask, callback_timeout=SECONDS)
         return _ICON.sub("", text).encode()
+
+
+def _first_drawn(began: float, most: int) -> Any:
+    """For the scheduler: from when on no more than ``most`` tasks ended."""
+
+    def when(dask_scheduler: Any) -> float:
+        tasks = dask_scheduler.get_task_stream(start=began)
+        if len(tasks) <= most:
+            return began
+        return max(float(one["stop"]) for one in tasks[-most]["startstops"])
+
+    return when

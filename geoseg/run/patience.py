@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
+from contextvars import ContextVar
 from queue import SimpleQueue
 from threading import TIMEOUT_MAX, Lock, Thread
 from typing import Any, TypeVar, cast
@@ -11,7 +13,23 @@ from typing import Any, TypeVar, cast
 from geoseg.errors import GeosegError
 
 T = TypeVar("T")
+_KEY = "run.block_timeout"
 _Task = tuple[Future[Any], Callable[[], Any]] | None
+
+LONGEST = 3 * 3600.0
+"""Seconds that a block may take where no workflow says so."""
+
+_allowed: ContextVar[float | None] = ContextVar("geoseg_block_timeout", default=None)
+
+
+@contextmanager
+def block_timeout(seconds: float) -> Iterator[None]:
+    """Blocks that are begun from within, on threads of this process, may take ``seconds`` each."""
+    token = _allowed.set(seconds)
+    try:
+        yield
+    finally:
+        _allowed.reset(token)
 
 
 class LateError(GeosegError):
@@ -24,10 +42,13 @@ class Patience:
     A thread that hangs in the system (a server, a network disk, a pipe) cannot be ended from
     outside; it is left behind. Its thread is a daemon, so that a process ends all the same. Threads
     whose calls came back are used again: libraries keep buffers for each.
+
+    ``key`` is what sets the seconds, for whoever reads of them.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, *, key: str = _KEY) -> None:
         self._seconds, self._lock = min(seconds, TIMEOUT_MAX), Lock()
+        self._key = f" ({key})" if key else ""
         self._idle: list[SimpleQueue[_Task]] = []
         self._closed = False
 
@@ -44,8 +65,8 @@ class Patience:
         except TimeoutError:
             lane.put(None)  # it ends when its call comes back, if ever
             raise LateError(
-                f"not done within {_span(self._seconds)} (run.block_timeout): its files, their "
-                f"disk or server, or the model hang, or it needs more time than that"
+                f"not done within {_span(self._seconds)}{self._key}: its files, their disk or "
+                f"server, or the model hang, or it needs more time than that"
             ) from None
         self._give_back(lane)
         if error is not None:
@@ -73,6 +94,12 @@ class Patience:
                 self._idle.append(lane)
                 return
         lane.put(None)
+
+
+def allowed() -> Patience:
+    """For blocks on threads of this process: as :func:`block_timeout` around says."""
+    seconds = _allowed.get()
+    return Patience(LONGEST, key="") if seconds is None else Patience(seconds)
 
 
 def in_time(seconds: float, work: Callable[[], T]) -> T:

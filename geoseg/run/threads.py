@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, Generic, TypeVar, cast
 
 from geoseg.grid import Window
+from geoseg.run.patience import LateError, Patience, allowed
 from geoseg.run.reporter import Reporter
 from geoseg.run.resources import available_cores
 
@@ -27,7 +28,9 @@ def each_block(
 ) -> Generator[T, None, None]:
     """What ``work`` gives for each window, in the order of the windows.
 
-    At most two blocks a thread are in hand: memory does not grow with the raster.
+    At most two blocks a thread are in hand: memory does not grow with the raster. A block that
+    takes longer than :func:`geoseg.run.patience.block_timeout` says, else three hours, ends it by a
+    :class:`~geoseg.run.patience.LateError`.
 
     Args:
         work: Called from several threads at once.
@@ -50,6 +53,35 @@ def each_item(
     workers: int | None = None,
 ) -> Generator[T, None, None]:
     """As :func:`each_block`, for anything that has ``sizes``, in pixels."""
+    # Asked for now, and not when the first is: that may be on another thread.
+    one = _Stage(name, work, allowed())
+    return _in_order(one, items, sizes, reporter, workers)
+
+
+class _Stage(Generic[Item, T]):
+    """One call of ``work``, as long as it may take."""
+
+    def __init__(self, name: str, work: Callable[[Item], T], patience: Patience) -> None:
+        self.name, self._work, self._patience = name, work, patience
+
+    def __call__(self, item: Item) -> T:
+        try:
+            return self._patience.call(lambda: self._work(item))
+        except LateError as error:
+            raise LateError(f"{self.name}: {error}") from error
+
+    def close(self) -> None:
+        self._patience.close()
+
+
+def _in_order(
+    work: _Stage[Item, T],
+    items: Sequence[Item],
+    sizes: Sequence[int],
+    reporter: Reporter,
+    workers: int | None,
+) -> Generator[T, None, None]:
+    name = work.name
     threads = min(workers or available_cores(), max(1, len(items)))
     reporter.stage(name, blocks=len(items), pixels=sum(sizes))
     rest, waiting = iter(items), deque[Future[T]]()
@@ -63,6 +95,7 @@ def each_item(
         finally:
             for future in waiting:
                 future.cancel()
+            work.close()
 
 
 class InBackground(Generic[T]):

@@ -29,6 +29,7 @@ from geoseg.workflow.source import (
     to_data,
 )
 from geoseg.workflow.source import Path as KeyPath
+from geoseg.workflow.standing import Standing
 from geoseg.workflow.training import TrainingWorkflow
 from geoseg.workflow.whole import Whole
 
@@ -259,7 +260,8 @@ class _Loading(Generic[W]):
         except ValidationError as error:
             report(error.errors(include_url=False), root, self.findings, kind)
             return None
-        workflow._origins = origins(root)  # noqa: SLF001 - set once, here, for all its life
+        # Set once, here, for all its life.
+        workflow._origins, workflow._standing = origins(root), Standing(root)  # noqa: SLF001
         return workflow
 
 

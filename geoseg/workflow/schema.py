@@ -122,6 +122,11 @@ def _some_time(value: Duration) -> Duration:
     return value
 
 
+LONG_RUN = 150.0
+"""Seconds of a run from which drawing Dask's report is less than 2 % of it
+(benchmarks/dask_report.py)."""
+
+
 class RunRules(Section):
     """How a run goes on after a failure."""
 
@@ -141,9 +146,10 @@ class RunRules(Section):
     1 does one after the other. Products are the same."""
     priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
     """Of two runs that share a cluster the blocks of the one with the higher number go first."""
-    performance_report: bool = False
+    performance_report: Literal["auto"] | bool = "auto"
     """Keep Dask's report of how workers were used, as .geoseg/log/performance.html in the output,
-    or in the folder above those of all scenes."""
+    or in the folder above those of all scenes; auto does where a run took so long that drawing it
+    is less than 2 % of that."""
 
 
 _SEGMENTING = (

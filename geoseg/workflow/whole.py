@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Annotated, Any, Literal
 
 from pydantic import PrivateAttr
@@ -12,6 +13,7 @@ from geoseg.redaction import masked
 from geoseg.workflow.fields import FilePath, Slug, Text, one_of
 from geoseg.workflow.section import Section
 from geoseg.workflow.source import Path
+from geoseg.workflow.standing import Standing
 
 
 class Whole(Section):
@@ -27,6 +29,8 @@ class Whole(Section):
     """A workflow file to start from, relative to this one. Keys given here win; lists are
     replaced as a whole."""
 
+    # Where all this stands.
+    _standing: Standing = PrivateAttr(default_factory=Standing)
     # How values are written that came from the environment, by path: they may be secrets.
     _origins: Mapping[Path, str] = PrivateAttr(default_factory=dict)
 
@@ -35,6 +39,14 @@ class Whole(Section):
         return f"<{type(self).__name__} {self.name}>"
 
     __str__ = __repr__
+
+    def pointing(self) -> AbstractContextManager[None]:
+        """Around what is done with it: errors say in which line of the file they have their reason.
+
+        They keep their type, and are :class:`~geoseg.errors.InputError`; those that speak of no key
+        and no value of the file are left alone.
+        """
+        return self._standing.told()
 
     def canonical(self) -> dict[str, Any]:
         """All settings, defaults too, ready for JSON; safe to write and to log.

@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,7 +13,9 @@ import pytest
 import rasterio
 from nights import (
     FIRST,
+    Listener,
     Season,
+    at,
     ledger_of,
     notices,
     one_scheduler,
@@ -36,17 +37,6 @@ pytestmark = pytest.mark.cluster
 
 SEASON = Season.calm(15)
 DAY = timedelta(days=1)
-
-
-class Listener(Silent):
-    def __init__(self):
-        self.lines = []
-
-    def message(self, text):
-        self.lines.append(text)
-
-    def warning(self, text):
-        self.lines.append(f"warning: {text}")
 
 
 @pytest.fixture(scope="module")
@@ -76,16 +66,6 @@ def world(mapped, tmp_path):
     with at(place):
         yield place
     shutil.rmtree(place)
-
-
-@contextmanager
-def at(folder):
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(before)
 
 
 def night(number, **options):

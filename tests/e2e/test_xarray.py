@@ -15,7 +15,7 @@ import pytest
 import rasterio
 import rioxarray
 import xarray as xr
-from array_cases import by_orbit, nameless, unplaced, write_bands
+from array_cases import by_orbit, nameless, predicted, same, unplaced, write_bands
 from conftest import ROOT
 from packages import BANDS, write_package
 from range_server import serving
@@ -63,18 +63,6 @@ def bands(scene):
     """The scene as rioxarray opens it, in memory."""
     with rioxarray.open_rasterio(scene) as opened:
         return opened.load()
-
-
-def predicted(array, model, **settings):
-    return array.geoseg.predict(
-        model, **{"units": "reflectance", "tiling": {"size": 128}, **settings}
-    )
-
-
-def same(found, wanted, names=("classes", "confidence")):
-    found, wanted = dask.compute(found[list(names)], wanted)
-    for name in names:
-        np.testing.assert_array_equal(found[name], wanted[name])
 
 
 @pytest.mark.parametrize(
