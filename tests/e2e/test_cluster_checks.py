@@ -108,7 +108,9 @@ def test_faults_are_one_line_that_says_what_helps(client, plan, monkeypatch):
     assert len(found) == 1, "who does not segment needs less"
     assert "may use" in found[0][0]
 
-    monkeypatch.setattr("geoseg.api.checking._version", lambda name: "0.0.1")
+    monkeypatch.setattr(
+        "geoseg.api.checking.installed", lambda names: dict.fromkeys(names, "0.0.1")
+    )
     with pytest.raises(ClusterError, match=r"^cluster: worker tcp://\S+ on \S+ \(and 1 more\) has"):
         refuse(examine_workers(client, planned))
 
