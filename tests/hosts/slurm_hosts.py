@@ -104,7 +104,7 @@ class Slurm:
         self.conf.write_text(
             CONF.format(folder=folder, nodes=plain, gpu=WITH_GPU, cores=CORES, memory=MEMORY)
         )
-        (folder / "gres.conf").write_text(f"NodeName={WITH_GPU} Name=gpu Count=1\n")
+        (folder / "gres.conf").write_text(f"NodeName={WITH_GPU} Name=gpu File=/dev/null\n")
         # No plugin above holds anything by control groups; version 1 asks for none before that.
         (folder / "cgroup.conf").write_text(
             "CgroupPlugin=cgroup/v1\nCgroupMountpoint=/tmp/cgroup\nCgroupAutomount=no\n"

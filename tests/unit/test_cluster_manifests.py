@@ -1,6 +1,7 @@
 """What batch systems, Kubernetes and gateways are told: text and objects, without any of them."""
 
 import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -112,6 +113,26 @@ def test_a_job_whose_prologue_fails_is_over(tmp_path):
     asked = spec("pbs", HPC.replace("module load gdal", "'false'"))
     script = PBSJob("tls://h:1", "n", **job_options(asked, tmp_path)).job_script()
     assert subprocess.run(["/bin/bash"], input=script, text=True, check=False).returncode == 1
+
+
+IMPORTED = """
+import signal, sys, threading
+from geoseg.run.clusters.jobqueue import jobqueue
+found = []
+thread = threading.Thread(target=lambda: found.append(jobqueue("slurm").SLURMCluster))
+thread.start(), thread.join()
+assert found, "runs connect in a thread of their own"
+assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+assert signal.signal(signal.SIGINT, print) is signal.default_int_handler, "and all is as before"
+for name in [name for name in sys.modules if name.startswith("dask_jobqueue")]:
+    del sys.modules[name]
+jobqueue("pbs")
+assert signal.getsignal(signal.SIGINT) is print, "Ctrl-C stays ours"
+"""
+
+
+def test_dask_jobqueue_is_imported_by_any_thread_and_takes_no_signal():
+    subprocess.run([sys.executable, "-c", IMPORTED], check=True)
 
 
 def test_a_folder_that_scripts_cannot_name():

@@ -29,7 +29,7 @@ class Unhurried(Adaptive):
 
     async def target(self) -> int:
         """How many workers there should be."""
-        wanted = int(await super().target())
+        wanted = int(await super().target())  # type: ignore[no-untyped-call]  # (distributed has no types here)
         # In a moment, as many workers as have one task each for all of their threads.
         needed = int(await self.scheduler.adaptive_target(target_duration=MOMENT))
         there = len(self.plan)
