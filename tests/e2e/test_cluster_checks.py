@@ -83,14 +83,15 @@ def test_what_workers_do_not_see(client, tmp_path, monkeypatch):
     needs = Needs({"a.tif": 4, absolute: 5}, {absolute: "0" * 64}, ("no/such", "tmp"))
     Path("tmp").mkdir()
     for seen in ask(client, needs).values():
-        missing, other, weights, elsewhere = seen.lacks
+        missing, other, weights, unseen, elsewhere = seen.lacks
         assert missing == "does not see a.tif (No such file or directory)"
         assert other == f"sees another {absolute}, of 4 bytes, where the client sees 5"
         assert weights.startswith(
             f"sees other weights at {absolute} (sha256 03ac674216f3, not 0000"
         )
         assert elsewhere == "writes to another tmp than the client"
-        assert seen.unwritable == ("no/such (No such file or directory)",)
+        assert unseen == "does not see the folder no/such"
+        assert seen.unwritable == ()
     elsewhere = Path("/", "tmp").glob(".geoseg-probe-0-*")
     assert not list(elsewhere), "what was written there is gone, too"
 

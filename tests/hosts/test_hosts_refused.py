@@ -1,6 +1,7 @@
 """A host that sees other files than the client: a run ends with one message, and writes nothing."""
 
 import json
+import re
 import shutil
 import time
 
@@ -22,7 +23,7 @@ SEEN = {
     "another scene": "sees another",
     "other weights": "sees other weights",
     "no right to write": "cannot write to",
-    "another folder": "writes to another",
+    "another folder": "writes to another|does not see the folder",
     "another version": "run geoseg 0.0.9 on Python",
 }
 
@@ -116,7 +117,7 @@ def disturbed(site, request):
 
 def everything(folder):
     return {
-        path: (path.lstat().st_mtime_ns, path.is_file() and path.read_bytes())
+        path: path.is_file() and (path.lstat().st_mtime_ns, path.read_bytes())
         for path in folder.rglob("*")
         if ".geoseg" not in path.parts and path.suffix != ".log"  # where runs and hosts note things
     }
@@ -131,7 +132,7 @@ def test_nothing_is_written(disturbed):
         assert ended(session) == 2, session
         said = [line for line in session.other if "error" in line]
         assert len(said) == 1, session
-        assert seen in said[0], session
+        assert re.search(seen, said[0]), session
         assert everything(cluster.folder) == before, words
         work = {path.name for path in (cluster.folder / "out" / ".geoseg").iterdir()}
         assert work <= {"log", "ledger.sqlite", "status.json"}, "no blocks"

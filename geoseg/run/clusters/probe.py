@@ -141,7 +141,7 @@ def clear(needs: Needs, dask_worker: Any) -> None:
 
 
 def _look(needs: Needs, address: str) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-    unwritable, written = [], []
+    unseen, unwritable, written = [], [], []
     for folder in needs.folders:
         file = _probe(folder, needs.mark, address)
         try:
@@ -150,9 +150,11 @@ def _look(needs: Needs, address: str) -> tuple[tuple[str, ...], tuple[str, ...],
                 opened.write(address)
                 os.fsync(opened.fileno())
             written.append(str(file))
+        except FileNotFoundError:
+            unseen.append(f"does not see the folder {folder}")
         except OSError as error:
             unwritable.append(f"{folder} ({error.strerror or error})")
-    return tuple(lacking(needs)), tuple(unwritable), tuple(written)
+    return (*lacking(needs), *unseen), tuple(unwritable), tuple(written)
 
 
 def installed(names: Iterable[str]) -> dict[str, str]:
