@@ -1,4 +1,4 @@
-"""A host that sees other files than the client: a run ends with one message, and writes nothing."""
+"""A host that sees other files than the client: a run is refused, or goes on without that host."""
 
 import json
 import re
@@ -6,7 +6,7 @@ import shutil
 import time
 
 import pytest
-from clustered import Cluster
+from clustered import Cluster, Moment, hashes
 from namespaces import ROOT, network, why_not
 
 import geoseg
@@ -43,7 +43,7 @@ def site(tmp_path_factory, chaos_package):
     workflow = {
         "geoseg": 1,
         "name": "refused",
-        "input": {"kind": "sample", "size": 192, "seed": 3, "directory": "sample"},
+        "input": {"kind": "sample", "size": 576, "seed": 3, "directory": "sample"},
         "model": {"path": str(package)},
         "tiling": {"size": 128, "margin": 32, "block": 64},
         "output": {"directory": "out", "vector": {"min_area": "1000 m2"}},
@@ -103,12 +103,15 @@ def disturb(cluster, how):
 
 @pytest.fixture
 def disturbed(site, request):
-    """A second worker on a host that is not as the others are; the host is new afterwards."""
+    """A host that is not as the others are, and what starts a worker there; it is new afterwards."""
     cluster, file = site
     environment = disturb(cluster, request.param)
-    cluster.hosts.start("worker2", *cluster._worker, cwd=cluster.folder, env=environment)
-    cluster.seen(at_least=2)
-    yield cluster, file, SEEN[request.param]
+
+    def begin():
+        cluster.hosts.start("worker2", *cluster._worker, cwd=cluster.folder, env=environment)
+        cluster.seen(at_least=2)
+
+    yield cluster, file, begin, SEEN[request.param]
     cluster.hosts.restart("worker2")
     shutil.rmtree(cluster.folder / "other")
     while len(cluster.seen()) > 1:
@@ -125,7 +128,8 @@ def everything(folder):
 
 @pytest.mark.parametrize("disturbed", SEEN, indirect=True)
 def test_nothing_is_written(disturbed):
-    cluster, file, seen = disturbed
+    cluster, file, begin, seen = disturbed
+    begin()
     before = everything(cluster.folder)
     for words in REQUESTS:
         session = cluster.run(file, *words)
@@ -136,3 +140,29 @@ def test_nothing_is_written(disturbed):
         assert everything(cluster.folder) == before, words
         work = {path.name for path in (cluster.folder / "out" / ".geoseg").iterdir()}
         assert work <= {"log", "ledger.sqlite", "status.json"}, "no blocks"
+
+
+LATE = ("another scene", "other weights", "another folder", "another version")
+
+
+@pytest.mark.parametrize("disturbed", LATE, indirect=True)
+def test_who_comes_later_does_no_block(disturbed):
+    cluster, file, begin, _ = disturbed
+    out = cluster.folder / "out"
+    wanted = hashes(out)
+    session = cluster.run(file, "--force")
+    try:
+        assert session.wait_for(Moment("segment", 1)), session
+        begin()
+        assert not session.ended, "it came too late"
+    finally:
+        code = ended(session, 300)
+    assert code == 0, session
+    assert hashes(out) == wanted
+    (told,) = [text for text in session.told.messages if "gets no blocks" in text]
+    other = cluster.hosts.address("worker2")
+    assert f"worker tcp://{other}:" in told
+    events = (out / ".geoseg" / "log" / "events.jsonl").read_text().splitlines()
+    blocks = [one for one in map(json.loads, events) if one["event"] == "block"]
+    assert blocks
+    assert not [one for one in blocks if other in str(one["worker"])]
