@@ -6,7 +6,6 @@ import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,8 @@ from geoseg.api import fingerprint
 from geoseg.api.planning import RunPlan
 from geoseg.errors import ClusterError
 from geoseg.run.clusters.base import GPU
-from geoseg.run.clusters.probe import Needs, Seen, ask, clocks
+from geoseg.run.clusters.joining import expect
+from geoseg.run.clusters.probe import Needs, Seen, ask, clocks, installed, other_packages
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -54,12 +54,16 @@ class WorkerState:
 def check_workers(client: Client, plan: RunPlan) -> list[str]:
     """Refuse a cluster whose workers lack something; returns what is doubtful.
 
+    Workers that come later look by themselves; who lacks something does no block.
+
     Raises:
         ClusterError: A worker does not see a file, a model or a folder as the client does, has
             other packages, or too little memory; says which, and what would help.
     """
-    states = examine_workers(client, plan)
+    needs = needs_of(plan)
+    states = examine_workers(client, plan, needs)
     refuse(states)
+    expect(client, needs, installed(fingerprint.LIBRARIES))
     return sorted({doubt for state in states for doubt in state.doubts})
 
 
@@ -82,11 +86,13 @@ def refuse(states: Sequence[WorkerState]) -> None:
     raise ClusterError(f"cluster: {who} {what}; {mend}{more}")
 
 
-def examine_workers(client: Client, plan: RunPlan | None) -> list[WorkerState]:
+def examine_workers(
+    client: Client, plan: RunPlan | None, needs: Needs | None = None
+) -> list[WorkerState]:
     """Ask each worker; without a plan only what there is to know of any."""
-    needs = needs_of(plan)
+    needs = needs_of(plan) if needs is None else needs
     seen, ahead = ask(client, needs), clocks(client)
-    ours = {name: found for name in needs.packages if (found := _version(name))}
+    ours = installed(fingerprint.LIBRARIES)
     states = []
     for address in sorted(seen):
         worker = seen[address]
@@ -98,7 +104,9 @@ def examine_workers(client: Client, plan: RunPlan | None) -> list[WorkerState]:
             (f"cannot write to {folder}", "give its user the right to")
             for folder in worker.unwritable
         ]
-        faults += [(other, _PACKAGES) for other in _other_packages(worker, ours)]
+        if worker.threads:
+            others = other_packages(ours, worker.packages)
+            faults += [(other, _PACKAGES) for other in others]
         if plan is not None and worker.threads:
             faults += _too_small(worker, seen, plan)
         clock = ahead.get(address, 0.0)
@@ -142,14 +150,6 @@ def _folders(plan: RunPlan) -> tuple[str, ...]:
     return tuple(str(folder) for folder in beside.values())
 
 
-def _other_packages(worker: Seen, ours: Mapping[str, str]) -> Iterator[str]:
-    for name in fingerprint.LIBRARIES:
-        mine, theirs = ours.get(name, ""), worker.packages.get(name, "")
-        # 2.9.0+cpu and 2.9.0+cu128 are the same for another device.
-        if worker.threads and mine.partition("+")[0] != theirs.partition("+")[0]:
-            yield f"has {name} {theirs or '(none)'}, the client {mine or 'none'}"
-
-
 def _too_small(worker: Seen, all_seen: Mapping[str, Seen], plan: RunPlan) -> list[tuple[str, str]]:
     """Whether it has less memory than a block needs; who does not segment needs less than is known."""
     gpus = any(other.resources.get(GPU) for other in all_seen.values())
@@ -186,16 +186,10 @@ def _with_gpus(states: Sequence[WorkerState], plan: RunPlan) -> Iterator[WorkerS
 def _doubts(address: str, worker: Seen, clock: float) -> Iterator[str]:
     if abs(clock) > CLOCK_SECONDS:
         yield f"worker {address} on {worker.host}: its clock is {clock:+.0f} s off; let it ask a time server"
-    theirs, ours = worker.packages.get("distributed", ""), _version("distributed")
+    (ours,) = installed(["distributed"]).values()
+    theirs = worker.packages.get("distributed", "")
     if theirs and theirs != ours:
         yield f"worker {address} has distributed {theirs}, the client {ours}"
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return ""
 
 
 def is_address(text: str) -> bool:

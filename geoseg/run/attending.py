@@ -7,9 +7,12 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from distributed import Client
 from tornado.ioloop import PeriodicCallback
+
+from geoseg.run.clusters.joining import dismiss
 
 PATIENCE_SECONDS = 60.0
 """A scheduler that is asked, and says nothing for so long, is given up."""
@@ -22,6 +25,8 @@ LOG = logging.getLogger("distributed.geoseg")
 """Heard like what distributed says of workers of our own; see :func:`geoseg.run.reporter.logs_to`."""
 LOG.setLevel(logging.WARNING)
 
+_UNFIT: WeakKeyDictionary[Client, set[str]] = WeakKeyDictionary()
+
 
 @contextmanager
 def attended(client: Client) -> Iterator[None]:
@@ -31,6 +36,7 @@ def attended(client: Client) -> Iterator[None]:
     try:
         yield
     finally:
+        dismiss(client)
         if client.status == "running":
             # Or the scheduler would tell us, who are gone by then, that we are gone.
             client.unsubscribe_topic(ALL)
@@ -76,6 +82,14 @@ def _tell_of_departures(client: Client) -> None:
             LOG.warning("worker %s has come, and takes blocks", said.get("worker"))
 
     client.subscribe_topic(ALL, hear)
+
+
+def tell_of_unfit(client: Client, worker: str, why: str) -> None:
+    """Warn of a worker that cannot do blocks that others can; once of each."""
+    told = _UNFIT.setdefault(client, set())
+    if worker not in told:
+        told.add(worker)
+        LOG.warning("%s; worker %s gets no blocks, others do them", why, worker)
 
 
 def _gone(worker: str, blocks: int) -> str:

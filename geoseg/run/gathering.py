@@ -132,6 +132,7 @@ class Gathering(Silent):
         self._expected: dict[str, int] = {}
         self._marks = deque([(time.monotonic(), 0)], 4096)
         self._written = float("-inf")
+        self._before, self._working = _content(self._path), False
 
     # -- of the whole run -----------------------------------------------------------------------
 
@@ -139,6 +140,7 @@ class Gathering(Silent):
         """Passed on."""
         with self._lock:
             self._reporter.started(scenes=scenes, blocks=blocks, dashboard=dashboard)
+            self._working = True
             self._note(dashboard=dashboard)
             self._open()
 
@@ -155,9 +157,12 @@ class Gathering(Silent):
             self._note(text=text, warnings=self._status.warnings + 1)
 
     def ended(self, state: RunState, text: str) -> None:
-        """Say how the run ended."""
+        """Say how the run ended; of one that failed before it had workers the file says nothing."""
         with self._lock:
-            self._note(state=state, text=text, at_once=True)
+            if state == "failed" and not self._working:
+                self._take_back()
+            else:
+                self._note(state=state, text=text, at_once=True)
 
     # -- of scenes ------------------------------------------------------------------------------
 
@@ -256,14 +261,26 @@ class Gathering(Silent):
             seconds_left=None if left is None else round(left, 1),
             updated=now_text(),
         )
+        self._put(f"{json.dumps(asdict(told), indent=1)}\n".encode())
+
+    def _put(self, content: bytes) -> None:
         fresh = self._path.with_name(f".{self._path.name}.{os.getpid()}.part")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            fresh.write_text(json.dumps(asdict(told), indent=1) + "\n", encoding="utf-8")
+            fresh.write_bytes(content)
             fresh.replace(self._path)
         except OSError:  # a full disk does not end a run
             with suppress(OSError):
                 fresh.unlink(missing_ok=True)
+
+    def _take_back(self) -> None:
+        """Leave the file as it was before this run."""
+        if self._before is not None:
+            self._put(self._before)
+            return
+        with suppress(OSError):
+            self._path.unlink(missing_ok=True)
+            self._path.parent.rmdir()  # only goes where it is empty
 
     def _speed(self) -> float | None:
         """Blocks a second in the last minute."""
@@ -309,6 +326,13 @@ class _OfScene(Silent):
 
     def _named(self, text: str) -> str:
         return text if self._scene in text else f"scene {self._scene}: {text}"
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
 
 
 def file_name(workflow: str) -> str:

@@ -15,8 +15,10 @@ from distributed import CancelledError, Client, Future, KilledWorker, as_complet
 
 from geoseg.errors import ClusterError, ClusterLostError, StoppedError
 from geoseg.grid import Window
+from geoseg.run.attending import tell_of_unfit
 from geoseg.run.base import Failed, Job, Outcome, Stop, tried
 from geoseg.run.clusters.base import GPU
+from geoseg.run.clusters.joining import expected
 from geoseg.run.on_worker import JobPlugin, WorkerFacts, describe, do_block, stop_job
 from geoseg.run.opened import Answer, failure, message
 from geoseg.run.placing import CHECK_SECONDS, Roster, gpu_share, offers, uses_gpu
@@ -74,7 +76,8 @@ class OnDask:
         resources = self._asked(job, facts)
         if not any(offers(fact, resources) for fact in facts.values()):
             raise ClusterError(f"cluster: no worker offers {resources}; start some that do")
-        plugin = JobPlugin(job, f"geoseg-answers-{self.client.id}", timeout=self.timeout)
+        topic, joining = f"geoseg-answers-{self.client.id}", expected(self.client)
+        plugin = JobPlugin(job, topic, timeout=self.timeout, joining=joining)
         try:
             self._hand_over(plugin)
             running = _Running(self, plugin, resources, stop or Stop(), facts)
@@ -313,6 +316,8 @@ class _Running:
             self._fit = sorted(self._workers() - self._unfit)
             if not self._fit:
                 self._hopeless = failed
+            else:
+                tell_of_unfit(self._client, where, failed.error)
         if self._hopeless is not None or this.unopened >= MOST_UNOPENED or self._stop.asked:
             return failed
         self._submit([replace(this, unopened=this.unopened + 1)])

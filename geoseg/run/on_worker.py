@@ -18,6 +18,7 @@ import geoseg
 from geoseg.errors import ClusterError
 from geoseg.grid import Window
 from geoseg.run.base import Job
+from geoseg.run.clusters.joining import Joining
 from geoseg.run.opened import Answer, Opened
 
 
@@ -45,16 +46,20 @@ def describe(dask_worker: Worker) -> WorkerFacts:
 class JobPlugin(WorkerPlugin):
     """Holds one job on each worker, also on those that join or restart later.
 
-    ``topic`` is where the client listens for answers; ``timeout`` are the seconds of a block.
+    ``topic`` is where the client listens for answers; ``timeout`` are the seconds of a block;
+    ``joining`` is the name of the plugin that looks whether this worker sees what it should.
     """
 
-    def __init__(self, job: Job, topic: str, *, timeout: float | None = None) -> None:
-        self.name, self.topic = f"geoseg-{job.key}", topic
+    def __init__(
+        self, job: Job, topic: str, *, timeout: float | None = None, joining: str = ""
+    ) -> None:
+        self.name, self.topic, self.joining = f"geoseg-{job.key}", topic, joining
         self.job, self.timeout = job, timeout
         self.versions = versions()
 
     def setup(self, worker: Worker) -> None:
         """Get ready; the job itself is opened by the first block, in a thread that may wait."""
+        self._worker = worker
         self.opened = Opened(
             self.job, where=worker.address, check=self._check, timeout=self.timeout
         )
@@ -66,6 +71,9 @@ class JobPlugin(WorkerPlugin):
     def _check(self) -> None:
         if versions() != self.versions:
             raise ClusterError(disagreement({"this worker": versions()}, self.versions))
+        looking = self._worker.plugins.get(self.joining)
+        if isinstance(looking, Joining):
+            looking.check()
 
 
 def disagreement(found: Mapping[str, tuple[str, str]], ours: tuple[str, str]) -> str:

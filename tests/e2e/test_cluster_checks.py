@@ -83,14 +83,15 @@ def test_what_workers_do_not_see(client, tmp_path, monkeypatch):
     needs = Needs({"a.tif": 4, absolute: 5}, {absolute: "0" * 64}, ("no/such", "tmp"))
     Path("tmp").mkdir()
     for seen in ask(client, needs).values():
-        missing, other, weights, elsewhere = seen.lacks
+        missing, other, weights, unseen, elsewhere = seen.lacks
         assert missing == "does not see a.tif (No such file or directory)"
         assert other == f"sees another {absolute}, of 4 bytes, where the client sees 5"
         assert weights.startswith(
             f"sees other weights at {absolute} (sha256 03ac674216f3, not 0000"
         )
         assert elsewhere == "writes to another tmp than the client"
-        assert seen.unwritable == ("no/such (No such file or directory)",)
+        assert unseen == "does not see the folder no/such"
+        assert seen.unwritable == ()
     elsewhere = Path("/", "tmp").glob(".geoseg-probe-0-*")
     assert not list(elsewhere), "what was written there is gone, too"
 
@@ -108,7 +109,9 @@ def test_faults_are_one_line_that_says_what_helps(client, plan, monkeypatch):
     assert len(found) == 1, "who does not segment needs less"
     assert "may use" in found[0][0]
 
-    monkeypatch.setattr("geoseg.api.checking._version", lambda name: "0.0.1")
+    monkeypatch.setattr(
+        "geoseg.api.checking.installed", lambda names: dict.fromkeys(names, "0.0.1")
+    )
     with pytest.raises(ClusterError, match=r"^cluster: worker tcp://\S+ on \S+ \(and 1 more\) has"):
         refuse(examine_workers(client, planned))
 

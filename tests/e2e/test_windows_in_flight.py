@@ -1,12 +1,16 @@
 """Thousands of blocks on a real cluster: what is in flight at once stays small."""
 
+import time
 from dataclasses import dataclass
 
 import pytest
 
 from geoseg.grid import Window
+from geoseg.run import placing
 from geoseg.run.base import Done
 from geoseg.run.cluster import ClusterSpec, connect
+from geoseg.run.clusters import scaling
+from geoseg.run.clusters.base import Elastic
 from geoseg.run.ledger import Ledger
 from geoseg.run.loop import run_blocks
 from geoseg.run.on_dask import OnDask, _Running
@@ -22,11 +26,13 @@ class Nothing:
     """A job whose blocks cost nothing, so that what is seen is the scheduling alone."""
 
     key: str
+    seconds: float = 0.0
 
     def open(self):
         return self
 
     def __call__(self, block):
+        time.sleep(self.seconds)
         return {"row": block.y0}
 
     def close(self):
@@ -67,6 +73,23 @@ def test_never_more_than_the_window_is_submitted(client):
     # Futures that are let go may linger for a message or two.
     assert WINDOW // 2 < most <= WINDOW
     assert held <= 3 * WINDOW
+
+
+def test_as_workers_come_more_blocks_are_submitted(monkeypatch):
+    monkeypatch.setattr(scaling, "INTERVAL", "100ms")
+    monkeypatch.setattr(placing, "CHECK_SECONDS", 0.1)
+    elastic = ClusterSpec(elastic=Elastic(1, 2), threads=20, dashboard=False)
+    drawn, most = Drawn(6000), {1: 0, 2: 0}
+    with connect(elastic) as connected:
+        run = OnDask(connected.client).run(Nothing("grows", 0.1), drawn)
+        for answered, _ in enumerate(run):
+            workers = len(connected.client.nthreads())
+            most[workers] = max(most[workers], drawn.taken - answered)
+            if most[2] > 80:
+                break
+        run.close()
+    assert most[1] == 80, "four times the threads that are there at first"
+    assert 80 < most[2] <= 160
 
 
 def test_answers_that_do_not_come_along_are_fetched(client, monkeypatch):

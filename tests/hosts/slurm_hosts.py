@@ -1,5 +1,6 @@
 """A real SLURM on several hosts: munged on each, slurmctld on the head, slurmd on the nodes."""
 
+import json
 import os
 import re
 import secrets
@@ -7,9 +8,16 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from namespaces import Hosts
+from clustered import Session, taken_away
+from namespaces import ROOT, Hosts, network
+
+NODES = ["node1", "node2", "node3"]
+WITH_GPU = "node3"
+"""Has what SLURM takes for a GPU: who asks for one gets a job there; others, where they can, do not."""
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scancel", "scontrol", "sinfo")
 CORES, MEMORY = 2, 8000
@@ -39,7 +47,9 @@ MailProg=/bin/true
 ReturnToService=2
 SlurmdTimeout=30
 KillWait=30
+GresTypes=gpu
 NodeName={nodes} CPUs={cores} RealMemory={memory} State=UNKNOWN
+NodeName={gpu} CPUs={cores} RealMemory={memory} Gres=gpu:1 Weight=10 State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
@@ -53,6 +63,36 @@ def why_no_slurm() -> str | None:
     return None
 
 
+def workflow(package: Path) -> dict:
+    """144 blocks in each of several stages; written as JSON, which YAML reads."""
+    return {
+        "geoseg": 1,
+        "name": "slurm",
+        "input": {"kind": "sample", "size": 768, "seed": 3, "directory": "sample"},
+        "model": {"path": str(package)},
+        "tiling": {"size": 128, "margin": 32, "block": 64},
+        "output": {"directory": "out", "vector": {"min_area": "1000 m2", "simplify": "8 m"}},
+        "cluster": {"workers": 2, "threads": 2, "dashboard": False},
+    }
+
+
+@contextmanager
+def started(folder: Path, package: Path) -> Iterator[tuple["Slurm", Path, dict[str, str]]]:
+    """SLURM, a folder with ``workflow.yaml``, and what a run on the login host alone makes of it."""
+    (folder / "workflow.yaml").write_text(json.dumps(workflow(package)))
+    environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    names = ("head", "login", *NODES)
+    with network(package.parents[1], names=names, environment=environment) as hosts:
+        slurm = Slurm(hosts, folder / "daemons", NODES)
+        slurm.start()
+        alone = slurm.run("workflow.yaml", cwd=folder)
+        try:
+            assert alone.end() == 0, alone
+        finally:
+            alone.kill("group")
+        yield slurm, folder, taken_away(folder / "out")
+
+
 class Slurm:
     """SLURM on hosts that are up: ``head``, nodes, and from where jobs are sent, ``login``."""
 
@@ -60,9 +100,11 @@ class Slurm:
         self.hosts, self.folder, self.nodes = hosts, folder, nodes
         folder.mkdir(exist_ok=True)
         self.conf = folder / "slurm.conf"
+        plain = ",".join(name for name in nodes if name != WITH_GPU)
         self.conf.write_text(
-            CONF.format(folder=folder, nodes=",".join(nodes), cores=CORES, memory=MEMORY)
+            CONF.format(folder=folder, nodes=plain, gpu=WITH_GPU, cores=CORES, memory=MEMORY)
         )
+        (folder / "gres.conf").write_text(f"NodeName={WITH_GPU} Name=gpu File=/dev/null\n")
         # No plugin above holds anything by control groups; version 1 asks for none before that.
         (folder / "cgroup.conf").write_text(
             "CgroupPlugin=cgroup/v1\nCgroupMountpoint=/tmp/cgroup\nCgroupAutomount=no\n"
@@ -98,6 +140,12 @@ class Slurm:
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         return process.communicate(timeout=60)[0]
+
+    def run(self, *words: object, cwd: Path) -> Session:
+        """``geoseg run`` on the login host, from where it can send jobs."""
+        through = self.hosts.through("login", cwd)
+        env = self.env | self.hosts.environment
+        return Session("run", *words, cwd=cwd, env=env, through=through)
 
     def submit(self, script: Path, *words: object, options=(), cwd: Path) -> int:
         """The number of a job."""

@@ -4,9 +4,9 @@ import json
 import time
 
 import pytest
-from clustered import Session, hashes, ledgers, strays, taken_away
-from namespaces import ROOT, network, why_not
-from slurm_hosts import Slurm, why_no_slurm
+from clustered import hashes, ledgers, strays, taken_away
+from namespaces import ROOT, why_not
+from slurm_hosts import started, why_no_slurm
 
 WHY_NOT = why_not() or why_no_slurm()
 pytestmark = [
@@ -17,33 +17,13 @@ pytestmark = [
 ]
 
 SCRIPT = ROOT / "deploy" / "slurm" / "geoseg.sbatch"
-NODES = ["node1", "node2", "node3"]
 OPTIONS = ("--ntasks=3", "--cpus-per-task=2", "--mem-per-cpu=1500M", "--time=00:30:00")
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory, chaos_package):
-    """SLURM, a workflow, and the products of a run on the login host alone."""
-    folder = tmp_path_factory.mktemp("slurm")
-    workflow = {
-        "geoseg": 1,
-        "name": "slurm",
-        "input": {"kind": "sample", "size": 768, "seed": 3, "directory": "sample"},
-        "model": {"path": str(chaos_package)},
-        "tiling": {"size": 128, "margin": 32, "block": 64},
-        "output": {"directory": "out", "vector": {"min_area": "1000 m2", "simplify": "8 m"}},
-        "cluster": {"workers": 2, "threads": 2, "dashboard": False},
-    }
-    (folder / "workflow.yaml").write_text(json.dumps(workflow))
-    environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    names = ("head", "login", *NODES)
-    with network(chaos_package.parents[1], names=names, environment=environment) as hosts:
-        slurm = Slurm(hosts, folder / "daemons", NODES)
-        slurm.start()
-        alone = Session("run", "workflow.yaml", cwd=folder, env=environment,
-                        through=hosts.through("login", folder))  # fmt: skip
-        assert alone.end() == 0, alone
-        yield slurm, folder, taken_away(folder / "out")
+    with started(tmp_path_factory.mktemp("slurm"), chaos_package) as found:
+        yield found
 
 
 def log(folder, job):

@@ -1,5 +1,8 @@
 """What batch systems, Kubernetes and gateways are told: text and objects, without any of them."""
 
+import subprocess
+import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -73,6 +76,63 @@ def test_a_job_of_pbs(tmp_path):
     } <= set(script.splitlines())
     script = PBSJob("tls://h:1", "g", **job_options(asked, tmp_path, asked.gpu)).job_script()
     assert "#PBS -l select=1:ncpus=8:mem=15771MB:ngpus=1" in script.splitlines()
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+@pytest.mark.parametrize(("kind", "job"), [("slurm", SLURMJob), ("pbs", PBSJob)])
+def test_a_job_does_what_it_is_told(kind, job, gpu, tmp_path):
+    """Its script, run by bash with a program in the place of Python that says what it was given."""
+    python = tmp_path / "g s" / "python"
+    python.parent.mkdir()
+    python.write_text('#!/bin/sh\necho "$LOADED"; for word; do echo "$word"; done\n')
+    python.chmod(0o755)
+    keys = HPC.replace("/opt/g s/python", str(python)).replace(
+        "module load gdal", "export LOADED=1"
+    )
+    asked = spec(kind, keys)
+    script = job("tls://h:1", "n", **job_options(asked, tmp_path, asked.gpu if gpu else None))
+    subprocess.run(["/bin/bash", "-n"], input=script.job_script(), text=True, check=True)
+    done = subprocess.run(
+        ["/bin/bash"], input=script.job_script(), capture_output=True, text=True, check=True
+    )
+    said = done.stdout.splitlines()
+    assert said[:5] == ["1", "-m", "geoseg.run.member", "worker", "tls://h:1"]
+    given = dict(pairwise(said[5:]))
+    assert {
+        "--nthreads": "3",
+        "--name": "n",
+        "--local-directory": "/scratch",
+    }.items() <= given.items()
+    assert given["--memory-limit"] == ("14.90GiB" if gpu else "3.73GiB")
+    assert given.get("--resources") == ("GPU=1" if gpu else None)
+    assert done.stderr == ""
+
+
+def test_a_job_whose_prologue_fails_is_over(tmp_path):
+    """Rather than to compute with another environment than was asked for."""
+    asked = spec("pbs", HPC.replace("module load gdal", "'false'"))
+    script = PBSJob("tls://h:1", "n", **job_options(asked, tmp_path)).job_script()
+    assert subprocess.run(["/bin/bash"], input=script, text=True, check=False).returncode == 1
+
+
+IMPORTED = """
+import signal, sys, threading
+from geoseg.run.clusters.jobqueue import jobqueue
+found = []
+thread = threading.Thread(target=lambda: found.append(jobqueue("slurm").SLURMCluster))
+thread.start(), thread.join()
+assert found, "runs connect in a thread of their own"
+assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+assert signal.signal(signal.SIGINT, print) is signal.default_int_handler, "and all is as before"
+for name in [name for name in sys.modules if name.startswith("dask_jobqueue")]:
+    del sys.modules[name]
+jobqueue("pbs")
+assert signal.getsignal(signal.SIGINT) is print, "Ctrl-C stays ours"
+"""
+
+
+def test_dask_jobqueue_is_imported_by_any_thread_and_takes_no_signal():
+    subprocess.run([sys.executable, "-c", IMPORTED], check=True)
 
 
 def test_a_folder_that_scripts_cannot_name():

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -60,7 +62,7 @@ def start(spec: ClusterSpec, blocks: int | None = None) -> Iterator[Client]:  # 
 
 
 def _cluster(spec: ClusterSpec, room: Path) -> Any:
-    module, command = optional("dask_jobqueue", spec.kind), _SUBMITS[spec.kind]
+    module, command = jobqueue(spec.kind), _SUBMITS[spec.kind]
     found = getattr(module, _CLASSES[spec.kind])
     if shutil.which(command) is None:
         raise ClusterError(
@@ -82,6 +84,26 @@ def _cluster(spec: ClusterSpec, room: Path) -> Any:
         )
     except (RuntimeError, ValueError, OSError) as error:
         raise ClusterError(f"cluster: kind '{spec.kind}' does not start: {_line(error)}") from error
+
+
+def jobqueue(kind: str) -> Any:
+    """dask-jobqueue, imported by any thread, and without its handler of Ctrl-C.
+
+    dask-jobqueue 0.9 sets that as it is imported, which only the main thread may do; and a run
+    that is asked to stop would end without having let go of anything.
+    """
+    importing, real = threading.get_ident(), signal.signal
+
+    def unless_imported(number: Any, handler: Any) -> Any:
+        if threading.get_ident() == importing:
+            return signal.getsignal(number)
+        return real(number, handler)
+
+    signal.signal = unless_imported
+    try:
+        return optional("dask_jobqueue", kind)
+    finally:
+        signal.signal = real
 
 
 def temporary(kind: str, room: Path) -> Certificates:

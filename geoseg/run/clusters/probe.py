@@ -8,7 +8,7 @@ import os
 import platform
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -120,7 +120,7 @@ async def look(needs: Needs, dask_worker: Any) -> Seen:
     return Seen(
         host=host,
         python=platform.python_version(),
-        packages={name: found for name in needs.packages if (found := _version(name))},
+        packages={name: found for name, found in installed(needs.packages).items() if found},
         cores=available_cores(),
         free=_free(),
         limit=limit or None,
@@ -141,7 +141,7 @@ def clear(needs: Needs, dask_worker: Any) -> None:
 
 
 def _look(needs: Needs, address: str) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-    unwritable, written = [], []
+    unseen, unwritable, written = [], [], []
     for folder in needs.folders:
         file = _probe(folder, needs.mark, address)
         try:
@@ -150,12 +150,35 @@ def _look(needs: Needs, address: str) -> tuple[tuple[str, ...], tuple[str, ...],
                 opened.write(address)
                 os.fsync(opened.fileno())
             written.append(str(file))
+        except FileNotFoundError:
+            unseen.append(f"does not see the folder {folder}")
         except OSError as error:
             unwritable.append(f"{folder} ({error.strerror or error})")
-    return tuple(_lacking(needs)), tuple(unwritable), tuple(written)
+    return (*lacking(needs), *unseen), tuple(unwritable), tuple(written)
 
 
-def _lacking(needs: Needs) -> Iterator[str]:
+def installed(names: Iterable[str]) -> dict[str, str]:
+    """Versions of packages here, ``""`` of those that are not installed."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = ""
+    return found
+
+
+def other_packages(ours: Mapping[str, str], theirs: Mapping[str, str]) -> Iterator[str]:
+    """A clause for each of ``ours`` that a worker has otherwise."""
+    for name, mine in ours.items():
+        found = theirs.get(name, "")
+        # 2.9.0+cpu and 2.9.0+cu128 are the same for another device.
+        if mine.partition("+")[0] != found.partition("+")[0]:
+            yield f"has {name} {found or '(none)'}, the client {mine or 'none'}"
+
+
+def lacking(needs: Needs) -> Iterator[str]:
+    """What is not here, or not as the client sees it; a clause for each."""
     for name, size in needs.files.items():
         try:
             found = Path(name).stat().st_size
@@ -204,13 +227,6 @@ def _appears(file: Path) -> bool:
 def _probe(folder: str, mark: str, address: str) -> Path:
     name = hashlib.sha256(address.encode()).hexdigest()[:12]
     return Path(folder) / f".geoseg-probe-{mark}-{name}"
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return ""
 
 
 def _free() -> int:

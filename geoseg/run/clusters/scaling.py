@@ -11,8 +11,33 @@ WAIT_COUNT = 5
 """So many times in a row a worker must be one too many before it goes."""
 
 
+MOMENT = "1ms"
+FULL = 2
+"""Blocks that wait where there are more than so many for each thread."""
+PATIENCE = 3
+"""So many times in a row blocks must wait before there are twice as many workers."""
+
+
 class Unhurried(Adaptive):
-    """Takes away no worker that has a block in hand; distributed's own only prefers idle ones."""
+    """Takes away no worker that has a block in hand; distributed's own only prefers idle ones.
+
+    And grows while blocks wait: distributed asks for as many workers as would do in five seconds
+    what it knows of. That is the window of blocks in flight, and never all that there are to do.
+    """
+
+    _behind = 0
+
+    async def target(self) -> int:
+        """How many workers there should be."""
+        wanted = int(await super().target())  # type: ignore[no-untyped-call]  # (distributed has no types here)
+        # In a moment, as many workers as have one task each for all of their threads.
+        needed = int(await self.scheduler.adaptive_target(target_duration=MOMENT))
+        there = len(self.plan)
+        waits = needed > FULL * there
+        self._behind = self._behind + 1 if waits else 0
+        if not waits:
+            return wanted
+        return max(wanted, there * 2 if self._behind % PATIENCE == 0 else there)
 
     async def workers_to_close(self, target: int) -> list[str]:
         """Names of workers that are not needed, and do nothing."""
