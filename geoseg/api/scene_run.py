@@ -30,6 +30,7 @@ from geoseg.api.stages import MadeFrom, Stage
 from geoseg.api.stored import bring
 from geoseg.io.atomic import remove_leftovers
 from geoseg.io.staging import store_place
+from geoseg.ops.order import neighbours_together
 from geoseg.run.base import Executor
 from geoseg.run.loop import OnError, Summary, run_blocks
 from geoseg.run.reporter import Reporter, Several
@@ -295,7 +296,9 @@ class SceneRun:
             self.plan.resources.models,
             made_from.engine.runtime.versions,
         )
-        stages = [Stage("segment", segment, plan.blocks, parts, counts=True)]
+        # Whoever reads a block has tiles of its neighbours decoded.
+        blocks = neighbours_together(plan.blocks, self.plan.resources.workers)
+        stages = [Stage("segment", segment, blocks, parts, counts=True)]
         if plan.refinement is not None:
             # Not among the parts of the segment stage: other steps need no other predictions.
             parts = {**parts, "postprocess": fingerprint.digest(repr(plan.refinement))}
