@@ -2,6 +2,7 @@
 
     python benchmarks/scale.py scheduling --blocks 100000     # no-op blocks, one process a role
     python benchmarks/scale.py workers --size 5490 --times 3  # one and two workers, and forecasts
+    python benchmarks/scale.py workers --confined             # each with as many cores as workers
     python benchmarks/scale.py sleeps                         # forecasts of blocks that only wait
 
 ``scheduling``: CPU seconds of the scheduler, of the client with its ledger and progress, and of the
@@ -11,6 +12,9 @@ Once with a scheduler of its own, once with that of a local cluster, in the clie
 ``workers``: the model (fp32; torch unless ``--engine`` says) runs on one thread of each worker. Both are measured in turn,
 medians are compared. Where other programs run, ratios of wall times say little: beside them is the
 CPU time that the other programs took, and the forecast is also made for the cores that they left.
+One worker of two cores has the client, the scheduler, reading and writing on the other core. With
+``--confined`` all of a run, and of what the network alone takes, is held to as many cores as it has
+workers: what a second core with a second worker on it is worth.
 
 ``sleeps``: blocks that sleep, on a real cluster: what a forecast is worth where nothing is unknown
 but the cluster itself.
@@ -207,14 +211,26 @@ class Took:
         return max(0.2, CORES - self.others / self.whole)
 
 
-def one_run(plan: RunPlan, workers: int) -> Took:
+@contextmanager
+def held_to(cores: int | None) -> Iterator[None]:
+    """Let this process, and those that it starts, have so many cores; None: all that it has."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, before if cores is None else sorted(before)[:cores])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def one_run(plan: RunPlan, workers: int, cores: int | None = None) -> Took:
     """Run a plan with so many workers, whose models have one thread each."""
     plan = replace(plan, resources=replace(plan.resources, workers=workers, models=1))
     busy, own, children = _busy(), time.process_time(), _children()
-    begun = time.perf_counter()
-    result = run_plan(plan, Silent(), force=True)
-    whole = time.perf_counter() - begun
-    forking.end()  # else nobody counts what it and the workers took
+    with held_to(cores):
+        begun = time.perf_counter()
+        result = run_plan(plan, Silent(), force=True)
+        whole = time.perf_counter() - begun
+        forking.end()  # else nobody counts what it and the workers took
     children = _children() - children
     others = _busy() - busy - (time.process_time() - own) - children
     seconds = result.scenes[0].record["seconds"]["segment"]["wall"]
@@ -232,13 +248,14 @@ def _children() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def workers(size: int, times: int, engine: str, lanes: int, keep: Path | None) -> None:
+def workers(asked: argparse.Namespace) -> None:
     """One worker and two, in turn; and what was forecast for both from the runs of one."""
+    size, engine = asked.size, asked.engine
     with tempfile.TemporaryDirectory() as name:
-        out = keep or Path(name, "out")
+        out = asked.keep or Path(name, "out")
         sample = Path(name, "sample")
         text = WORKFLOW.format(
-            size=size, sample=sample, engine=engine, out=out, workers=2, lanes=lanes
+            size=size, sample=sample, engine=engine, out=out, workers=2, lanes=asked.lanes
         )
         plan = plan_workflow(loads(text))
         plan.tasks[0].found.prepare(Silent())
@@ -247,31 +264,41 @@ def workers(size: int, times: int, engine: str, lanes: int, keep: Path | None) -
         one_run(plan, 2)  # kernels are compiled, files are in the page cache
         took: dict[int, list[Took]] = {1: [], 2: []}
         records = []
-        for _ in range(times):
+        for _ in range(asked.times):
             for count, list_of in took.items():
-                list_of.append(one_run(plan, count))
+                list_of.append(one_run(plan, count, count if asked.confined else None))
                 if count == 1:
                     records.append(times_of_run(out, scene))
         median = {n: _median(list_of) for n, list_of in took.items()}
-        for n, t in median.items():
-            print(
-                f"  {n} worker(s): segment {t.segment:.1f} s, whole run {t.whole:.1f} s, CPU of "
-                f"workers {t.workers:.1f} s; other programs had {t.others / t.whole:.2f} cores"
-            )
-        one, two = median[1], median[2]
-        print(f"  1 -> 2 workers: segment {one.segment / two.segment:.2f} x, "
-              f"whole run {one.whole / two.whole:.2f} x")  # fmt: skip
-        ceiling(plan, engine)
-        record = sorted(records, key=lambda r: r.infer)[len(records) // 2]
-        forecasts(scene, record, median)
+        tell_workers(median, confined=asked.confined)
+        ceiling(plan, engine, confined=asked.confined)
+        if not asked.confined:  # a forecast knows of the whole machine
+            record = sorted(records, key=lambda r: r.infer)[len(records) // 2]
+            forecasts(scene, record, median)
 
 
-def ceiling(plan: RunPlan, engine: str) -> None:
+def tell_workers(took: dict[int, Took], *, confined: bool) -> None:
+    """What one and two workers took, and how much faster two are."""
+    for n, t in took.items():
+        where = f" on {n} core(s)" if confined else ""
+        print(
+            f"  {n} worker(s){where}: segment {t.segment:.1f} s, whole run {t.whole:.1f} s, CPU of "
+            f"workers {t.workers:.1f} s; other programs had {t.others / t.whole:.2f} cores"
+        )
+    one, two = took[1], took[2]
+    print(f"  1 -> 2 workers: segment {one.segment / two.segment:.2f} x, "
+          f"whole run {one.whole / two.whole:.2f} x")  # fmt: skip
+
+
+def ceiling(plan: RunPlan, engine: str, *, confined: bool) -> None:
     """What these cores give two processes that do nothing but compute the network."""
     runtime = Runtime(engine)  # type: ignore[arg-type]  # one of the parser's choices
     some = plan.tasks[0].plan.blocks[: 2 * ROUNDS]
-    one, two = (min(forward(plan, runtime, some, n).wall for _ in range(2)) for n in (1, 2))
-    print(f"  the network alone, 1 -> 2 processes: {one / two:.2f} x")
+    walls = []
+    for n in (1, 2):
+        with held_to(n if confined else None):
+            walls.append(min(forward(plan, runtime, some, n).wall for _ in range(2)))
+    print(f"  the network alone, 1 -> 2 processes: {walls[0] / walls[1]:.2f} x")
 
 
 def forecasts(scene: ScenePlan, times: TaskTimes, took: dict[int, Took]) -> None:
@@ -322,11 +349,12 @@ def main() -> None:
     parser.add_argument("--engine", choices=["torch", "onnxruntime", "openvino"], default="torch")
     parser.add_argument("--lanes", type=int, default=3, help="blocks in hand; 1: one core a worker")
     parser.add_argument("--keep", type=Path, help="folder for the products of the last run")
+    parser.add_argument("--confined", action="store_true", help="as many cores as workers")
     asked = parser.parse_args()
     if asked.what == "scheduling":
         scheduling(asked.blocks)
     elif asked.what == "workers":
-        workers(asked.size, asked.times, asked.engine, asked.lanes, asked.keep)
+        workers(asked)
     else:
         sleeps(120, 0.5)
 

@@ -13,6 +13,7 @@ from geoseg.errors import PlanError
 from geoseg.grid import Window, blocks
 from geoseg.io.combining import deepest
 from geoseg.io.grids import pixel_area
+from geoseg.io.tiles import KEPT_BYTES
 from geoseg.models.base import ModelCard
 from geoseg.models.engines import Footprint, Runtime, memory_of
 from geoseg.ops.layers import Layer
@@ -233,12 +234,12 @@ def memory_needed(
     block: int,
     resources: Resources,
 ) -> int:
-    """Bytes a worker holds at most: chips in the model, and blocks in flight."""
+    """Bytes a worker holds at most: chips in the model, blocks in flight, tiles for the next."""
     shape = int(scene.grid.shape[0]), int(scene.grid.shape[1])
     halo = lattice.margin if wish.seams == "crop" else lattice.size - lattice.stride
     edge = min(block, max(shape)) + 2 * halo
     seen, kept = bytes_per_pixel(scene, card) + 2, 2 + _planes(card, wish)
-    held = resources.lanes * combining_bytes(scene, card, edge, block)
+    held = KEPT_BYTES + resources.lanes * combining_bytes(scene, card, edge, block)
     for height, width in _largest(shape, block, resources.lanes):
         held += (height + 2 * halo) * (width + 2 * halo) * seen + height * width * kept
     pixels = prod(lattice.chip_shape(shape)) * wish.batch

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from geoseg.api import fingerprint
 from geoseg.api.accounts import Account, what_lacks
+from geoseg.api.ahead import Ahead, Hashed, ahead
 from geoseg.api.chosen import Chosen
 from geoseg.api.combining import combined_settings
 from geoseg.api.crew import Crew
@@ -20,7 +21,7 @@ from geoseg.api.engines import Engines
 from geoseg.api.holding import STATE
 from geoseg.api.holes import Holes
 from geoseg.api.jobs import RefineJob, SegmentJob, WorkFolder, fills, make_stores
-from geoseg.api.looking import Numbers, look_at
+from geoseg.api.looking import Numbers
 from geoseg.api.observing import Observing
 from geoseg.api.places import place_of_blocks
 from geoseg.api.planning import RunPlan, SceneTask
@@ -30,6 +31,7 @@ from geoseg.api.stages import MadeFrom, Stage
 from geoseg.api.stored import bring
 from geoseg.io.atomic import remove_leftovers
 from geoseg.io.staging import store_place
+from geoseg.ops.order import neighbours_together
 from geoseg.run.base import Executor
 from geoseg.run.loop import OnError, Summary, run_blocks
 from geoseg.run.reporter import Reporter, Several
@@ -102,16 +104,24 @@ class SceneRun:
             # A cluster that does not answer is known before anything is written.
             self._crew.executor(self._order)
         task.found.prepare(self.reporter)
-        begun = not (task.directory / ITEM).exists()
+        with ahead(task, self.plan.committee, self._crew.patience) as found:
+            return self._looked_ahead(task, found)
+
+    def _looked_ahead(self, task: SceneTask, found: Ahead) -> SceneResult:
+        """A scene whose files are there."""
+        scene, diary, here = task.plan.scene, self._diary, self._shared.here
+        begun = self.force or not (task.directory / ITEM).exists()
         with _TRYING:
             if begun and not self._engines.will_measure(task):
-                self._crew.connect()  # beside the choice of the engine: comparing takes a second
+                # Beside the choice of the engine: comparing takes a second.
+                self._crew.connect()
+                found.begin()
             engine = self._engines.of(task)
         if begun:
             self._crew.connect()
         from geoseg.api.products import Products  # noqa: PLC0415 (numba; while the workers start)
 
-        made_from = self._made_from(task, engine)
+        made_from = self._made_from(task, engine, found.hashed())
         # Without the other scenes: workers are told of it.
         alone = replace(self.plan, tasks=(task,), warnings=())
         products = Products(alone, task, made_from, made_from.products)
@@ -126,7 +136,7 @@ class SceneRun:
             self.reporter.message(f"scene {scene.id}: up to date")
             return SceneResult(scene.id, task.directory, products.paths(), fresh=False)
         self._crew.connect()
-        looked = look_at(task, self.plan.committee, self._crew.patience)  # while the workers start
+        looked = found.looked()  # while the workers start
         executor = self._crew.executor(self._order)
         here(diary.begin)
         if why.why != "new":
@@ -243,15 +253,12 @@ class SceneRun:
             reporter.warning(doubt)
         self._shared.warnings.extend(doubts)
 
-    def _made_from(self, task: SceneTask, engine: Chosen) -> MadeFrom:
+    def _made_from(self, task: SceneTask, engine: Chosen, hashed: Hashed) -> MadeFrom:
         workflow, plan = self.plan.workflow, task.plan
         keys, committee = workflow.results_key_fields(), self.plan.committee
-        files = fingerprint.files(plan.scene.sources)
-        states = fingerprint.states(files)  # before they are hashed
-        inputs = fingerprint.inputs(files)
         lattice = [plan.lattice.size, plan.lattice.margin, plan.lattice.multiple]
         parts = fingerprint.parts(
-            sources=inputs,
+            sources=hashed.inputs,
             model={
                 "cards": [repr(member.card) for member in committee.members],
                 "engine": engine.part,
@@ -267,7 +274,8 @@ class SceneRun:
                 "combined": combined_settings(plan.scene),
             },
         )
-        return MadeFrom(inputs, parts, fingerprint.digest([parts, keys]), engine, states)
+        products = fingerprint.digest([parts, keys])
+        return MadeFrom(hashed.inputs, parts, products, engine, hashed.files)
 
     def _work_folder(self, task: SceneTask, made_from: MadeFrom) -> WorkFolder:
         parts, plan = _stored_parts(task, made_from), task.plan
@@ -295,7 +303,9 @@ class SceneRun:
             self.plan.resources.models,
             made_from.engine.runtime.versions,
         )
-        stages = [Stage("segment", segment, plan.blocks, parts, counts=True)]
+        # Whoever reads a block has tiles of its neighbours decoded.
+        blocks = neighbours_together(plan.blocks, self.plan.resources.workers)
+        stages = [Stage("segment", segment, blocks, parts, counts=True)]
         if plan.refinement is not None:
             # Not among the parts of the segment stage: other steps need no other predictions.
             parts = {**parts, "postprocess": fingerprint.digest(repr(plan.refinement))}

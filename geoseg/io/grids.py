@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from math import cos, hypot, radians
 
 from affine import Affine
 from odc.geo.crs import CRS
 
-from geoseg.grid import GeoBox
+from geoseg.grid import GeoBox, Window
 
 DEGREE = 111_320.0
 """Metres of a degree of latitude."""
@@ -100,6 +101,46 @@ def shift_between(outer: GeoBox, inner: GeoBox) -> tuple[int, int] | None:
     x, y = (round(n) for n in (~outer.affine @ inner.affine) @ (0, 0))
     moved = outer.affine @ Affine.translation(x, y)
     return (y, x) if shift_in_pixels(moved, inner.affine, inner.shape) < _SAME else None
+
+
+@dataclass(frozen=True, slots=True)
+class Nested:
+    """Pixels of a grid that lie in those of a coarser one, as many in each.
+
+    Attributes:
+        factors: How many, along ``(y, x)``.
+        before: Rows and columns of them that the coarser grid has before the first.
+    """
+
+    factors: tuple[int, int]
+    before: tuple[int, int]
+
+    def around(self, window: Window) -> tuple[Window, Window]:
+        """The coarse pixels that those of ``window`` lie in, and where it lies among all in these."""
+        (fy, fx), (dy, dx) = self.factors, self.before
+        y0, x0, y1, x1 = window.y0 + dy, window.x0 + dx, window.y1 + dy, window.x1 + dx
+        outer = Window(y0 // fy, x0 // fx, -(-y1 // fy), -(-x1 // fx))
+        corner = outer.y0 * fy, outer.x0 * fx
+        return outer, Window(y0 - corner[0], x0 - corner[1], y1 - corner[0], x1 - corner[1])
+
+
+def nested_in(outer: GeoBox, inner: GeoBox) -> Nested | None:
+    """How pixels of ``inner`` lie in those of ``outer``; None where some lie in more than one."""
+    if outer.crs != inner.crs:
+        return None
+    to_outer = ~outer.affine @ inner.affine
+    if to_outer.a <= 0 or to_outer.e <= 0:
+        return None
+    fx, fy = round(1 / to_outer.a), round(1 / to_outer.e)
+    if not fx or not fy:
+        return None
+    x, y = round(to_outer.c * fx), round(to_outer.f * fy)
+    lies = outer.affine @ Affine.scale(1 / fx, 1 / fy) @ Affine.translation(x, y)
+    return (
+        Nested((fy, fx), (y, x))
+        if shift_in_pixels(lies, inner.affine, inner.shape) < _SAME
+        else None
+    )
 
 
 def covers(outer: GeoBox, inner: GeoBox) -> bool:

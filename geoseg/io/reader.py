@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,28 +15,31 @@ from rasterio.io import DatasetReader
 
 from geoseg.errors import RemoteError, SceneError
 from geoseg.grid import GeoBox, Window, full_window
+from geoseg.io.band_groups import Group, gaps, groups_of
 from geoseg.io.base import Patch
 from geoseg.io.environment import gdal_path, is_remote
-from geoseg.io.grids import covers, shift_between, shift_in_pixels, turned, turns_between
+from geoseg.io.grids import (
+    Nested,
+    covers,
+    nested_in,
+    shift_between,
+    shift_in_pixels,
+    turned,
+    turns_between,
+)
 from geoseg.io.handles import Handles
 from geoseg.io.remote import LostError, http_status, said, tried
+from geoseg.io.tiles import TILES, stored
 from geoseg.io.vrt import Warp
+from geoseg.ops.enlarge import enlarged
 from geoseg.ops.inside import edges_of, inside
-from geoseg.ops.validity import dilated, fitting_nodata, hidden, usable
+from geoseg.ops.validity import dilated, hidden, usable
 from geoseg.scene import Band, Mask, Scene
 
 T = TypeVar("T")
 
 _AT_ONCE = 16
 """Files of a scene that a worker asks servers for at the same time."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """Bands that are read in one call, and where they go among those asked for."""
-
-    positions: tuple[int, ...]
-    bands: tuple[Band, ...]
 
 
 class ScenePixels:
@@ -80,15 +82,15 @@ class ScenePixels:
             raise ValueError(f"{window} is not inside {tuple(self.grid.shape)} pixels")
         chosen = self._scene.select(bands)
         dtype = np.result_type(*(np.dtype(band.dtype) for band in chosen))
-        values = np.zeros((len(chosen), *window.shape), dtype)
+        values = np.empty((len(chosen), *window.shape), dtype)
         valid = self._unmasked(window)
         if valid.any():
-            for group, numbers, good in self._each(_groups(chosen, self.grid), window):
-                values[list(group.positions)] = numbers
+            for good in self._each(groups_of(chosen, self.grid), window, values):
                 valid &= good
                 if not valid.any():
                     break
-        values[:, ~valid] = 0
+        if not valid.all():
+            np.copyto(values, dtype.type(0), where=~valid)
         return Patch(
             values,
             np.array([band.scale for band in chosen], np.float32),
@@ -100,22 +102,33 @@ class ScenePixels:
         """Let go of open files."""
         self._readers.shutdown()
         self._handles.close()
+        TILES.forget(self._handles)
 
     def _each(
-        self, groups: Sequence[_Group], window: Window
-    ) -> Iterator[tuple[_Group, NDArray[Any], NDArray[np.bool_]]]:
-        """Numbers of all groups, and where they are data."""
+        self, groups: Sequence[Group], window: Window, values: NDArray[Any]
+    ) -> Iterator[NDArray[np.bool_]]:
+        """Fill ``values`` group by group; where the numbers of each are data."""
         if len(groups) == 1 or not is_remote(groups[0].bands[0].uri):
             for group in groups:
-                yield group, *self._numbers(group, window)
+                yield self._filled(group, window, values)
             return
         # A server is asked for all files at once: the time that it takes to answer counts once.
         with ExitStack() as stack:
-            asked = [self._readers.submit(self._numbers, group, window) for group in groups]
+            asked = [self._readers.submit(self._filled, g, window, values) for g in groups]
             for future in asked:
                 stack.callback(future.cancel)
-            for group, future in zip(groups, asked, strict=True):
-                yield group, *future.result()
+            for future in asked:
+                yield future.result()
+
+    def _filled(self, group: Group, window: Window, values: NDArray[Any]) -> NDArray[np.bool_]:
+        """Put a group's numbers where they go among ``values``; where all of them are data."""
+        first, last = group.positions[0], group.positions[-1]
+        beside = group.positions == tuple(range(first, last + 1))
+        out = values[first : last + 1] if beside else None
+        numbers, good = self._numbers(group, window, out)
+        if numbers is not out:
+            values[list(group.positions)] = numbers
+        return good
 
     def _unmasked(self, window: Window) -> NDArray[np.bool_]:
         """Pixels inside the area that no mask hides."""
@@ -133,8 +146,7 @@ class ScenePixels:
         r = mask.dilate
         wide = Window(window.y0 - r, window.x0 - r, window.y1 + r, window.x1 + r)
         wide &= full_window(self.grid)
-        numbers, there = self._mask_numbers(mask, wide)
-        found = hidden(numbers, mask.kind, mask.values)
+        found, there = self._found(mask, wide)
         # Where the mask's file ends nothing is known: hidden, but no reason to grow.
         if there is not None:
             found &= there
@@ -143,14 +155,18 @@ class ScenePixels:
             found |= ~there
         return found[window.within(wide).slices]
 
-    def _mask_numbers(
+    def _found(
         self, mask: Mask, window: Window
-    ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-        """A mask's numbers on the scene's grid, and where its file has any (None: everywhere)."""
-        shift = shift_between(mask.grid, self.grid)
-        if shift is not None:
-            numbers, there = self._copied(mask.uri, (mask.index,), mask.grid, window, shift)
-            return numbers[0], there
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_] | None]:
+        """What a mask hides on the scene's grid, and where its file has any (None: everywhere)."""
+
+        def judged(numbers: NDArray[Any]) -> NDArray[np.bool_]:
+            return hidden(numbers[0], mask.kind, mask.values)
+
+        nested = nested_in(mask.grid, self.grid)
+        if nested is not None:
+            source = mask.uri, (mask.index,), mask.grid
+            return self._enlarged(source, nested, window, judged)
         partial = not covers(mask.grid, self.grid)
         warp = Warp(
             mask.uri,
@@ -162,27 +178,52 @@ class ScenePixels:
             coverage=partial,
         )
         numbers = self._warped(warp, window)
-        return numbers[0], numbers[1] > 0 if partial else None
+        return judged(numbers), numbers[1] > 0 if partial else None
 
-    def _copied(
+    def _enlarged(
+        self,
+        source: tuple[str, tuple[int, ...], GeoBox],
+        nested: Nested,
+        window: Window,
+        judged: Callable[[NDArray[Any]], NDArray[np.bool_]],
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_] | None]:
+        """What ``judged`` says of a file's own pixels, each for all of the scene's that lie in it.
+
+        And where the file has any (None: everywhere).
+        """
+        around, at = nested.around(window)
+        numbers, there = self._lying(*source, around, window=window)
+        found = enlarged(judged(numbers), nested.factors, at)
+        return found, None if there is None else enlarged(there, nested.factors, at)
+
+    def _lying(
         self,
         uri: str,
         indexes: tuple[int, ...],
         grid: GeoBox,
+        at: Window,
+        *,
         window: Window,
-        shift: tuple[int, int],
+        out: NDArray[Any] | None = None,
     ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-        """Numbers of a file ``shift`` pixels away, and where it has any (None: everywhere)."""
-        dy, dx = shift
-        moved = Window(window.y0 + dy, window.x0 + dx, window.y1 + dy, window.x1 + dx)
-        part = moved & full_window(grid)
-        numbers = self._asked(uri, grid, window, lambda dataset: _stored(dataset, indexes, part))
-        if part == moved:
+        """Numbers of a file at ``at``, its own pixels, and where it has any (None: everywhere).
+
+        In ``out``, where it has room for all and is of the file's dtype; ``window`` is the scene's.
+        """
+        part = at & full_window(grid)
+        room = out if part == at else None
+        key = self._handles, uri, indexes
+
+        def read(dataset: DatasetReader) -> NDArray[Any]:
+            return stored(dataset, indexes, part, None if is_remote(uri) else key, room)
+
+        numbers = self._asked(uri, grid, window, read)
+        if part == at:
             return numbers, None
-        whole = np.zeros((len(indexes), *window.shape), numbers.dtype)
-        there = np.zeros(window.shape, np.bool_)
+        whole = np.zeros((len(indexes), *at.shape), numbers.dtype)
+        there = np.zeros(at.shape, np.bool_)
         if part:
-            slices = part.within(moved).slices
+            slices = part.within(at).slices
             whole[:, *slices], there[slices] = numbers, True
         return whole, there
 
@@ -193,35 +234,52 @@ class ScenePixels:
             mask.uri, mask.grid, window, lambda dataset: str(dataset.dtypes[mask.index - 1])
         )
 
-    def _numbers(self, group: _Group, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Numbers ``(band, y, x)`` of a group, and where all of them are data."""
+    def _numbers(
+        self, group: Group, window: Window, out: NDArray[Any] | None
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Numbers ``(band, y, x)`` of a group, in ``out`` if they fit, and where all are data."""
         first = group.bands[0]
         shift = shift_between(first.grid, self.grid)
         if shift is None:
             return self._resampled(group, window)
-        indexes = tuple(band.index for band in group.bands)
-        numbers, there = self._copied(first.uri, indexes, first.grid, window, shift)
-        nodata = [band.nodata for band in group.bands]
-        good = [usable(plane, no) for plane, no in zip(numbers, nodata, strict=True)]
-        return numbers, np.logical_and.reduce(good if there is None else [*good, there])
+        dy, dx = shift
+        at = Window(window.y0 + dy, window.x0 + dx, window.y1 + dy, window.x1 + dx)
+        numbers, there = self._lying(
+            first.uri, group.indexes, first.grid, at, window=window, out=out
+        )
+        good = usable(numbers[0], first.nodata)
+        for plane, band in zip(numbers[1:], group.bands[1:], strict=True):
+            good &= usable(plane, band.nodata)
+        return numbers, good if there is None else good & there
 
-    def _resampled(self, group: _Group, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    def _resampled(self, group: Group, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         band = group.bands[0]
-        warp = self._warp(group, _gaps(band))
+        warp = self._warp(group, gaps(band))
         numbers = self._warped(warp, window)
         good: NDArray[np.bool_] = np.isfinite(numbers).all(axis=0)
         if warp.nodata is not None:
-            below = self._warped(self._nearest(warp), window)
-            good &= usable(below, warp.nodata).all(axis=0)
+            good &= self._below(warp, warp.nodata, window)
         elif not covers(band.grid, self.grid):
             good &= self._warped(self._nearest(warp), window)[-1] > 0
         return numbers, good
 
-    def _warp(self, group: _Group, nodata: float | None) -> Warp:
+    def _below(self, warp: Warp, nodata: float, window: Window) -> NDArray[np.bool_]:
+        """Where the source pixels below the centres of the scene's are data."""
+        nested = nested_in(warp.grid, self.grid)
+        if nested is None:
+            below = self._warped(self._nearest(warp), window)
+            return usable(below, nodata).all(axis=0)
+        source = warp.uri, warp.indexes, warp.grid
+        good, there = self._enlarged(
+            source, nested, window, lambda numbers: usable(numbers, nodata).all(axis=0)
+        )
+        return good if there is None else good & there
+
+    def _warp(self, group: Group, nodata: float | None) -> Warp:
         band = group.bands[0]
         return Warp(
             band.uri,
-            tuple(b.index for b in group.bands),
+            group.indexes,
             band.dtype,
             band.grid,
             self.grid,
@@ -287,38 +345,6 @@ class ScenePixels:
                 f"scene {self._scene.id}: {uri} cannot be read at {place}{reason}; if it is "
                 f"damaged, get it again"
             ) from error
-
-
-def _stored(dataset: DatasetReader, indexes: tuple[int, ...], part: Window) -> NDArray[Any]:
-    """Numbers ``(band, y, x)`` as they are in a file; none where ``part`` is empty."""
-    if not part:
-        dtype = dataset.dtypes[max(indexes[0], 1) - 1]
-        return np.zeros((len(indexes), 0, 0), dtype)
-    if indexes == (0,):
-        return dataset.read_masks(1, window=_to_rasterio(part))[None]  # type: ignore[no-any-return]  # rasterio is untyped
-    if len({dataset.dtypes[index - 1] for index in indexes}) > 1:  # as a VRT may have them
-        return np.stack([dataset.read(index, window=_to_rasterio(part)) for index in indexes])
-    return dataset.read(list(indexes), window=_to_rasterio(part))  # type: ignore[no-any-return]  # rasterio is untyped
-
-
-def _groups(bands: Sequence[Band], grid: GeoBox) -> list[_Group]:
-    """Bands by file; those that are resampled also by how."""
-    found: dict[tuple[object, ...], list[int]] = {}
-    for position, band in enumerate(bands):
-        key: tuple[object, ...] = (band.uri,)
-        if shift_between(band.grid, grid) is None:
-            key = (band.uri, band.grid, band.dtype, band.resampling, repr(_gaps(band)))
-        found.setdefault(key, []).append(position)
-    return [_Group(tuple(at), tuple(bands[i] for i in at)) for at in found.values()]
-
-
-def _gaps(band: Band) -> float | None:
-    """What GDAL is told to leave out of a weighted mean."""
-    dtype = np.dtype(band.dtype)
-    nodata = fitting_nodata(dtype, band.nodata)
-    if nodata is None and np.issubdtype(dtype, np.floating):
-        return float("nan")
-    return nodata
 
 
 def _check_unchanged(uri: str, grid: GeoBox, dataset: DatasetReader) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from geoseg.errors import BlockError, ModelError
 from geoseg.models.base import Batch, ModelCard
 from geoseg.models.card_rules import planes
-from geoseg.models.scaling import bent, linear, temperature
+from geoseg.models.scaling import STANDARDISE, bent, linear, temperature
 from geoseg.ops.layers import Answer, Layer
 from geoseg.ops.layers import describe as of_scores
 
@@ -158,11 +158,16 @@ def network_inputs(card: ModelCard, batch: Batch) -> Iterator[Floats]:
         v.astype(np.float32).reshape(-1, 1, 1) for v in linear(card, batch.scale, batch.offset)
     )
     for values, valid in zip(batch.values, batch.valid, strict=True):
-        x = values.astype(np.float32)  # a copy, whatever it was
-        x *= gain
-        x += bias
-        x = bent(card, x)
-        np.copyto(x, np.float32(0), where=~valid)
+        x, hidden = np.empty(values.shape, np.float32), None if valid.all() else ~valid
+        for rows in _strips(values.shape[1]):
+            part = x[:, rows]
+            part[...] = values[:, rows]
+            part *= gain
+            part += bias
+            if card.scaling != STANDARDISE:
+                part[...] = bent(card, part)
+            if hidden is not None:
+                np.copyto(part, np.float32(0), where=hidden[rows])
         yield x
 
 

@@ -21,8 +21,12 @@ REACH: Final = 64
 
 def usable(numbers: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
     """Pixels that are finite and not ``nodata``; the shape is that of ``numbers``."""
-    good: NDArray[np.bool_] = np.isfinite(numbers)
     fitting = fitting_nodata(numbers.dtype, nodata)
+    good: NDArray[np.bool_]
+    if np.issubdtype(numbers.dtype, np.integer):  # all of which are finite
+        good = np.ones(numbers.shape, np.bool_) if fitting is None else numbers != int(fitting)
+        return good
+    good = np.isfinite(numbers)
     if fitting is not None and np.isfinite(fitting):
         # Rounded like the numbers, or -3.4028235e38 would not be found in float32.
         with np.errstate(over="ignore"):
@@ -68,16 +72,15 @@ def dilated(mask: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
     if radius <= 0 or not mask.any():
         return mask
     height, width = mask.shape
-    # Padded, so that each half-width is a shifted view: an index of columns would copy, slowly.
-    pad = min(radius, width)
-    sums = np.zeros((height, width + 2 * pad + 1), np.int32)
-    np.cumsum(mask, axis=1, out=sums[:, pad + 1 : pad + 1 + width])
-    sums[:, pad + 1 + width :] = sums[:, pad + width, None]
-    grown = np.zeros_like(mask)
-    for dy in range(min(radius, height - 1) + 1):
-        half = min(pad, isqrt(radius * radius - dy * dy))
-        right, left = pad + half + 1, pad - half
-        rows = sums[:, right : right + width] > sums[:, left : left + width]
-        grown[dy:] |= rows[: height - dy]
-        grown[: height - dy] |= rows[dy:]
+    grown, wide, half = np.zeros_like(mask), mask.copy(), 0
+    # From the disc's narrow ends to its middle: rows only ever get wider, by bytes and not by sums.
+    for dy in range(radius, -1, -1):
+        reach = isqrt(radius * radius - dy * dy)
+        for step in range(half + 1, min(reach, width - 1) + 1):
+            wide[:, step:] |= mask[:, :-step]
+            wide[:, :-step] |= mask[:, step:]
+        half = max(half, reach)
+        if dy < height:
+            grown[dy:] |= wide[: height - dy]
+            grown[: height - dy] |= wide[dy:]
     return grown

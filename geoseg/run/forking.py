@@ -35,9 +35,10 @@ WORKERS_LOAD: Final = (
     "odc.geo.geobox",
     "zarr",
     "geoseg.run.on_worker",
+    "geoseg.api.jobs",
 )
-"""What every worker needs, whatever it does. Nothing of it starts a thread when it is imported (a
-test looks)."""
+"""What every worker needs, and what those of a run are handed. Nothing of it starts a thread when it is
+imported (a test looks)."""
 
 
 _ELSEWHERE: Final = re.compile(r"://|\b(address|cuda|slurm|pbs|kubernetes|gateway)\b")
