@@ -171,7 +171,7 @@ def make_land_use(
         products = _write_maps(rasters, periods, series, legend)
         named = [(period.name, period.start) for period in periods]
         products["project"] = write_land_use_project(folder, named, asked.by, series.grid)
-    return _finish(rasters, tables, zones, products, metric.unit / 1e4, reporter)
+        return _finish(rasters, tables, zones, products, metric.unit / 1e4, reporter)
 
 
 def _finish(

@@ -292,6 +292,9 @@ def _head(found: dict[str, Any], size: int) -> Head:
 def _age(now: str | None, written: datetime) -> float:
     from email.utils import parsedate_to_datetime  # noqa: PLC0415 (seldom needed)
 
-    if now is None:
+    try:
+        # Each proxy between may have added its own: the server's comes first.
+        told = parsedate_to_datetime((now or "").partition("GMT")[0] + "GMT")
+        return (told - written).total_seconds()
+    except (ValueError, TypeError):
         return 0.0  # nobody can tell: never taken for old
-    return (parsedate_to_datetime(now) - written).total_seconds()

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -83,9 +84,18 @@ class WorkerCounts:
         return float(sum(getattr(one.work, "waiting", 0) for one in list(self._works)))
 
 
-@cache
 def counts_of_worker() -> WorkerCounts | None:
     """Those of this process; None without prometheus_client."""
+    with _REGISTERING:
+        return _counts()
+
+
+_REGISTERING = Lock()
+"""Two threads that open scenes at once would both register what a process has once."""
+
+
+@cache
+def _counts() -> WorkerCounts | None:
     try:
         return WorkerCounts()
     except ImportError:
