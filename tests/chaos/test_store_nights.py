@@ -148,7 +148,9 @@ def test_all_of_it_is_as_in_folders(nights):
 
 
 def test_links_lead_to_what_is_there(nights):
-    items = [p for p in nights.fetched.rglob("*.json") if p.name in {"item.json", "collection.json"}]
+    items = [
+        p for p in nights.fetched.rglob("*.json") if p.name in {"item.json", "collection.json"}
+    ]
     assert len(items) >= 8
     for path in items:
         told = json.loads(path.read_text())
@@ -225,17 +227,16 @@ def test_states_of_two_updates_are_never_mixed(nights, become, season, store):
     head = BucketPath.of("s3://maps/n/alerts.zarr/alerts.json")
     before, keys = head.read_bytes(), store.keys("n/alerts.zarr")
 
-    def meanwhile():
-        told = json.loads(before) | {"scenes": json.loads(before)["scenes"][:1]}
-        head.write_bytes(json.dumps(told).encode())
-
     from geoseg.api import alerts
 
-    wanted = season.data("s3://maps/n")["alerts"]
-    with pytest.raises(LockedError, match="another run has written it"):
-        with alerts._store_here(wanted["store"]) as folder:
-            meanwhile()
+    def update():
+        with alerts._store_here(season.data("s3://maps/n")["alerts"]["store"]) as folder:
+            told = json.loads(before)
+            head.write_bytes(json.dumps(told | {"scenes": told["scenes"][:1]}).encode())
             (folder / "alerts.json").write_text("{}")
+
+    with pytest.raises(LockedError, match="another run has written it"):
+        update()
     assert json.loads(head.read_bytes()) != {}
     head.write_bytes(before)
     assert store.keys("n/alerts.zarr") == keys
