@@ -4,22 +4,36 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from geoseg.api import fingerprint
+from geoseg.api.holding import held_products
 from geoseg.api.places import check_folder
 from geoseg.api.planning import RunPlan
 from geoseg.api.results import SceneResult, Told
+from geoseg.api.stored import folder_of, is_there, map_here
 from geoseg.errors import InputError
 from geoseg.grid import GeoBox
-from geoseg.io.alert_store import BLOCK, AlertStore, Observed, Watch, is_store, with_scene
+from geoseg.io.alert_store import (
+    BLOCK,
+    META,
+    RECORDS,
+    AlertStore,
+    Observed,
+    Watch,
+    is_store,
+    with_scene,
+)
 from geoseg.io.dated_map import DatedMap, find_map
+from geoseg.io.mirroring import Mirror
+from geoseg.io.staging import store_place
 from geoseg.ops.alerts.rules import STATE_NAMES, Rule, to_date, to_day
 from geoseg.run.lock import hold
 from geoseg.run.reporter import Reporter, Silent
+from geoseg.run.store_lock import confirm_held, hold_output
 from geoseg.run.threads import each_block
 from geoseg.steps.alerts import Forest, ObserveBlock, SettleBlock, WatchBlock
 from geoseg.workflow.alerts import Alerts, Watching
@@ -129,9 +143,9 @@ def check(plan: RunPlan) -> None:
     section = _section(plan)
     legend = plan.committee.card.legend
     Forest.of(legend, section.forest, section.ignore, what="alerts.forest: the model")
-    check_folder(Path(section.store).parent, what="alerts.store")
+    check_folder(folder_of(section.store).parent, what="alerts.store")
     if section.output is not None:
-        check_folder(Path(section.output), what="alerts.output")
+        check_folder(folder_of(section.output), what="alerts.output")
 
 
 def follow(plan: RunPlan, results: Sequence[SceneResult], reporter: Reporter) -> Told | None:
@@ -147,17 +161,38 @@ def follow(plan: RunPlan, results: Sequence[SceneResult], reporter: Reporter) ->
     from geoseg.api.alert_products import export  # noqa: PLC0415 (imports this module)
 
     section = _section(plan)
-    maps = [find_map(result.directory) for result in results if result.error is None]
-    done = update(Path(section.store), maps, section.watching(), reporter=reporter)
-    if section.output is not None and (
-        done.added or not Path(section.output, "item.json").exists()
-    ):
-        area = section.smallest()
-        export(done.store, Path(section.output), min_area=area, reporter=reporter)
-    return _told(done) if done.added else None
+    maps = [
+        find_map(map_here(one.directory, "probabilities.tif"))
+        for one in results
+        if one.error is None
+    ]
+    with _store_here(section.store) as store:
+        done = update(store, maps, section.watching(), reporter=reporter)
+        if section.output is not None:
+            out = folder_of(section.output)
+            if done.added or not is_there(out / "item.json"):
+                area = section.smallest()
+                with held_products(out) if store_place(out) else nullcontext():
+                    export(store, out, min_area=area, reporter=reporter)
+        return _told(done, section.store) if done.added else None
 
 
-def _told(done: Updated) -> Told | None:
+@contextmanager
+def _store_here(named: str) -> Iterator[Path]:
+    """The store of a workflow; where it is in a bucket, what stands for it, and goes back there."""
+    place = store_place(folder_of(named))
+    if place is None:
+        yield Path(named)
+        return
+    # States go before their records do, and come back after all that these speak of.
+    mirror = Mirror(place, head=META, vouching=RECORDS)
+    with hold_output(place):
+        mirror.pull()
+        yield mirror.folder
+        mirror.push(confirm=lambda: confirm_held(place))
+
+
+def _told(done: Updated, named: str) -> Told | None:
     """What the store holds by now; None where it has no alert."""
     from geoseg.api.alert_table import held_by  # noqa: PLC0415 (imports this module)
 
@@ -167,7 +202,7 @@ def _told(done: Updated) -> Told | None:
         return None
     day, _ = held.scenes[-1]
     shares = ", ".join(f"{name} {area:,.2f} ha" for name, area in alerts.items())
-    key = f"{done.store} {fingerprint.digest(held.scenes)[:16]}"
+    key = f"{named if '://' in named else done.store} {fingerprint.digest(held.scenes)[:16]}"
     return Told("alerts", key, f"alerts by {day}: {shares}", {"date": day, "areas_ha": alerts})
 
 

@@ -16,15 +16,17 @@ from geoseg.api.changes.products import ChangeProducts
 from geoseg.api.changes.run import compare
 from geoseg.api.changes.shift import map_shift
 from geoseg.api.finished import is_finished
+from geoseg.api.holding import held_products
 from geoseg.api.machine import blocks_of, room_beside
 from geoseg.api.places import check_folder
 from geoseg.api.planning import RunPlan, SceneTask
 from geoseg.api.results import SceneResult
+from geoseg.api.stored import edited, folder_of, map_here
 from geoseg.errors import PlanError
 from geoseg.io.atomic import remove_leftovers
 from geoseg.io.dated_map import DatedMap, find_map
+from geoseg.io.staging import address, local_folder
 from geoseg.ops.change import ChangeRule
-from geoseg.run.lock import hold
 from geoseg.run.reporter import Reporter, Silent
 from geoseg.run.resources import give_back_arrays
 from geoseg.scene import Scene
@@ -120,13 +122,13 @@ def change_between(
     rule = ChangeRule(wanted.edges, wanted.edge_width, wanted.min_confidence)
     pair = pair_maps(before, after, wanted, reporter=reporter)
     products = _products(pair, wanted, out)
-    if not force and is_finished(products.paths(), products.fingerprint):
+    if not force and _is_there(products):
         reporter.message(f"change {pair.title}: up to date")
         return Changed(products.paths(), {}, fresh=False)
     give_back_arrays()
     with ExitStack() as stack:
         stack.callback(_remove_empty, out)
-        stack.enter_context(hold(out))
+        stack.enter_context(held_products(out))
         remove_leftovers(out)
         room = stack.enter_context(room_beside(out / "change.tif"))
         machine = stack.enter_context(
@@ -142,6 +144,12 @@ def change_between(
         told = {"shift": shift.record(), "warnings": list(warnings)}
         record = products.write(compared, machine, told)
     return Changed(products.paths(), record, warnings)
+
+
+def _is_there(products: ChangeProducts) -> bool:
+    paths = products.paths()
+    with edited([paths["run"], paths["item"]]):
+        return is_finished(paths, products.fingerprint)
 
 
 def _remove_empty(folder: Path) -> None:
@@ -202,12 +210,12 @@ def follow(plan: RunPlan, results: Sequence[SceneResult], reporter: Reporter) ->
         if scene.id in failed:
             reporter.warning(f"change: scene {scene.id} failed, nothing is compared")
             return
-        found.append(find_map(chosen.directory, when=_moment(scene)))
+        found.append(find_map(map_here(chosen.directory), when=_moment(scene)))
     before, after = found
     out = _directory(plan, wanted, before, after)
     made = change_between(before, after, out, wanted, workers=None, reporter=reporter, force=False)
     if made.fresh:
-        reporter.message(f"{out}: {made.record['changed_ha']:,.2f} ha of change")
+        reporter.message(f"{address(out)}: {made.record['changed_ha']:,.2f} ha of change")
 
 
 def _chosen(plan: RunPlan, wanted: Change, side: str) -> SceneTask | Path:
@@ -260,9 +268,10 @@ def _day(task: SceneTask) -> str | None:
 def _directory(plan: RunPlan, wanted: Change, before: DatedMap, after: DatedMap) -> Path:
     """Where the products go: what is said, or a folder of its own beside those of the scenes."""
     if wanted.directory is not None:
-        return Path(wanted.directory)
+        return folder_of(wanted.directory)
     days = [m.when.date().isoformat() if m.when else m.id for m in (before, after)]
     workflow = plan.workflow
     parts = Path(workflow.output.directory.replace("{name}", workflow.name)).parts
     fixed = next((i for i, part in enumerate(parts) if "{" in part), len(parts))
-    return Path(*parts[:fixed], "change", "_".join(days))
+    folder = Path(*parts[:fixed], "change", "_".join(days))
+    return local_folder(folder) if parts[0] == "s3:" else folder

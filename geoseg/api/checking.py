@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geoseg.api import fingerprint
+from geoseg.api.places import place_of_blocks
 from geoseg.api.planning import RunPlan
 from geoseg.errors import ClusterError
+from geoseg.io.bucket import BucketPath
 from geoseg.run.clusters.base import GPU
 from geoseg.run.clusters.joining import expect
 from geoseg.run.clusters.probe import Needs, Seen, ask, clocks, installed, other_packages
@@ -141,13 +143,18 @@ def _some(uris: Iterable[str]) -> list[str]:
 def _folders(plan: RunPlan) -> tuple[str, ...]:
     """What is written to, or the folder above that there is; one for all beside each other."""
     beside: dict[Path, Path] = {}
+    stores: dict[str, str] = {}
     for task in plan.tasks:
-        there = next(
-            (place for place in (task.directory, *task.directory.parents) if place.is_dir()), None
-        )
+        # Where blocks are kept elsewhere, workers need not see the folder of the products.
+        blocks = place_of_blocks(plan.workflow.run.work, task.plan.scene.id, task.directory)
+        folder = blocks or task.directory
+        if isinstance(folder, BucketPath):
+            stores.setdefault(folder.bucket, str(folder))
+            continue
+        there = next((place for place in (folder, *folder.parents) if place.is_dir()), None)
         if there is not None:
             beside.setdefault(there.parent, there)
-    return tuple(str(folder) for folder in beside.values())
+    return (*(str(folder) for folder in beside.values()), *stores.values())
 
 
 def _too_small(worker: Seen, all_seen: Mapping[str, Seen], plan: RunPlan) -> list[tuple[str, str]]:

@@ -97,6 +97,11 @@ def _targets(target: Path) -> list[_Target]:
         return [_Target(target.absolute(), name, None) for name in workflows_in(target)]
     workflow = load(target)
     keep = None if workflow.monitor is None else workflow.monitor.keep
+    if workflow.output.directory.startswith("s3://"):
+        raise InputError(
+            f"{target}: its products are in a store, which removes old ones itself: give the bucket "
+            f"a rule that lets objects expire (a lifecycle configuration)"
+        )
     return [_Target(output_root(workflow), workflow.name, keep, workflow.description)]
 
 
@@ -111,7 +116,7 @@ def _clean(
         if one.locked is not None:
             reporter.warning(f"{one.directory}: stays, as it is in use: {one.locked}")
     if cleared and not dry_run and (ledger.root / COLLECTION).exists():
-        publish(ledger, title=title)
+        publish(ledger, ledger.root, title=title)
     if cleared and not dry_run and project_path(ledger.root).exists():
         write_run_project(ledger.root)
     if cleared and not dry_run and history_path(ledger.root).exists():

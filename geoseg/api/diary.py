@@ -12,6 +12,7 @@ from typing import Any
 
 from geoseg.api import fingerprint
 from geoseg.api.combining import date_text
+from geoseg.api.holding import STATE
 from geoseg.api.holes import WHOLE, Holes
 from geoseg.api.notices import deliver
 from geoseg.api.planning import SceneTask
@@ -19,6 +20,7 @@ from geoseg.api.publishing import check_root, output_root, publish
 from geoseg.api.results import SceneResult, Told
 from geoseg.api.stages import MadeFrom
 from geoseg.errors import GeosegError, LockedError, PlanError, ProductError
+from geoseg.io.staging import products_of, store_place
 from geoseg.models.engines import Runtime
 from geoseg.models.registry import ModelPackage
 from geoseg.redaction import without_secrets
@@ -26,6 +28,8 @@ from geoseg.run.clock import Clock
 from geoseg.run.noted import RunState
 from geoseg.run.reasons import Reason, flat
 from geoseg.run.reporter import Reporter
+from geoseg.run.stored_ledger import StoredLedger
+from geoseg.run.work_ledger import NAME as LEDGER
 from geoseg.run.work_ledger import WorkLedger
 from geoseg.workflow import Workflow
 from geoseg.workflow.monitor import Notify
@@ -39,7 +43,16 @@ def ledger_of(workflow: Workflow, now: datetime | None = None) -> WorkLedger:
 
     For all that is done once for each scene, pair of dates, or year.
     """
-    return WorkLedger(output_root(workflow), workflow.name, Clock.at(now))
+    return _ledger(workflow, Clock.at(now))
+
+
+def _ledger(workflow: Workflow, clock: Clock) -> WorkLedger:
+    """In the store where nights go on with it from any machine, else of this machine."""
+    root = output_root(workflow)
+    place = None if workflow.monitor is None else store_place(products_of(root))
+    if place is None:
+        return WorkLedger(root, workflow.name, clock)
+    return StoredLedger(root, workflow.name, clock, place / STATE / LEDGER)
 
 
 class Diary:
@@ -68,7 +81,7 @@ class Diary:
         """
         if self.workflow.monitor is None:
             return
-        check_root(self.ledger.root, self.workflow.name)
+        check_root(self.root, self.workflow.name)
         there = {work.place: work.name for work in self.ledger.works(SCENE)}
         for task in tasks:
             other = there.get(self._place(task.directory), task.plan.scene.id)
@@ -77,6 +90,15 @@ class Diary:
                     f"output.directory: {task.directory} has the products of scene {other}, those "
                     f"of {task.plan.scene.id} would replace them; add {{scene}} to it"
                 )
+
+    @property
+    def root(self) -> Path:
+        """The folder above all products; what stands for it, where it is in a store."""
+        return products_of(self.ledger.root)
+
+    def held(self) -> None:
+        """The outputs are held: what others have noted before counts."""
+        self.ledger.refresh()
 
     def begin(self, *, locked: bool = True) -> None:
         """Note that a run begins; may be called again.
@@ -90,6 +112,7 @@ class Diary:
             self.reporter.warning(text)
             self.ledger.tell("failure", f"run {run.id} {run.began}", text)
         self._begun = True
+        self.ledger.keep()
 
     def removed(self, task: SceneTask) -> bool:
         """Whether the scene's products were removed to make room, and shall stay away."""
@@ -147,6 +170,7 @@ class Diary:
             if holes:
                 text = f"scene {scene.id}: {holes}; first: {holes.failed[0].error}"
                 self.ledger.tell("failure", self._once(scene.id, text), text, {"scene": scene.id})
+        self.ledger.keep(more=True)
 
     def failed(self, task: SceneTask, error: GeosegError) -> None:
         """Note that a scene failed; the same failure is told once, however many nights it lasts."""
@@ -168,6 +192,7 @@ class Diary:
                 )  # fmt: skip
             told = f"scene {scene.id} failed: {text}"
             self.ledger.tell("failure", self._once(scene.id, text), told, {"scene": scene.id})
+        self.ledger.keep(more=True)
 
     def tell(self, told: Sequence[Told]) -> None:
         """Put what the sections of the workflow found among what is to be told."""
@@ -180,7 +205,7 @@ class Diary:
         """Write what stands above all scenes, and note how the run went."""
         self.begin()
         if self.workflow.monitor is not None:
-            publish(self.ledger, title=self.workflow.description)
+            publish(self.ledger, self.root, title=self.workflow.description)
         counts = {
             "made": sum(one.fresh and one.error is None for one in results),
             "there": sum(not one.fresh for one in results),
@@ -190,6 +215,7 @@ class Diary:
         if holed:
             counts["with holes"] = holed
         self.ledger.end("partial" if counts["failed"] or holed else "good", counts)
+        self.ledger.keep()
         if len(results) > 1 or self.workflow.monitor is not None:
             self._show_all()
             self._tell_history()
@@ -205,6 +231,7 @@ class Diary:
             if state == "failed":
                 told = f"the run failed: {error}"
                 self.ledger.tell("failure", self._once("run", str(error)), told)
+            self.ledger.keep()
             if self.workflow.monitor is not None:
                 self._tell_history()
 
@@ -227,16 +254,20 @@ class Diary:
 
     def deliver(self) -> None:
         """Tell what is to be told; never fails."""
-        if self.ledger.exists:
-            with self._as_well_as_it_goes():
+        with self._as_well_as_it_goes():
+            if self.ledger.exists:
                 self.warnings += deliver(self.ledger, self.workflow.notify, self.reporter)
+                self.ledger.keep()
 
     @contextmanager
     def _as_well_as_it_goes(self) -> Iterator[None]:
-        """On a full disk a failure cannot be noted: what is told is why the run failed, not that."""
+        """On a full disk a failure cannot be noted: what is told is why the run failed, not that.
+
+        Nor is it where another night has begun in the same store.
+        """
         try:
             yield
-        except ProductError as error:
+        except (ProductError, LockedError) as error:
             self.reporter.warning(f"not noted: {error}")
 
     def _once(self, what: str, text: str) -> str:
@@ -246,7 +277,7 @@ class Diary:
         return f"{what} {fingerprint.digest(text)[:16]} since {since}"
 
     def _place(self, directory: Path) -> str:
-        return Path(os.path.relpath(directory, self.ledger.root)).as_posix()
+        return Path(os.path.relpath(directory, self.root)).as_posix()
 
     def _is_noted(self, scene: str, parts: Mapping[str, str]) -> bool:
         work = self.ledger.work(SCENE, scene)
@@ -286,7 +317,7 @@ def diary_of(
     workflow: Workflow, clock: Clock, reporter: Reporter, members: Sequence[ModelPackage] = ()
 ) -> Iterator[Diary]:
     """The diary of a run; where it ends by an error, that is noted. Last, notices are delivered."""
-    with WorkLedger(output_root(workflow), workflow.name, clock) as ledger:
+    with _ledger(workflow, clock) as ledger:
         diary = Diary(workflow, ledger, reporter, members)
         try:
             yield diary

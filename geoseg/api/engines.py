@@ -128,7 +128,7 @@ class Engines:
         if chosen.networks:
             keep_beside(folder, chosen.networks)
         write_chosen(folder / FILE, self._wish, chosen)
-        keep_state(folder, [FILE])
+        keep_state(folder, [*(beside(folder, sha).name for sha in chosen.networks), FILE])
 
     def committee(self, task: SceneTask, chosen: Chosen) -> Committee:
         """The models as ``chosen`` computes them."""

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import geoseg
 from geoseg.errors import ProductError
 from geoseg.io.dataset_files import GDAL, dataset_files
+from geoseg.io.staging import store_place
 from geoseg.redaction import without_secrets
 from geoseg.scene import Scene
 
@@ -184,17 +185,16 @@ def _describe(uri: str) -> dict[str, Any]:
     if not path.is_file():
         return {"href": without_secrets(uri)}
     stat = path.stat()
-    about: dict[str, Any] = {"href": uri, "bytes": stat.st_size}
+    away = store_place(path)  # the same from whatever machine, however often it is brought here
+    about: dict[str, Any] = {"href": str(away or uri), "bytes": stat.st_size}
     if stat.st_size <= WHOLE_FILE_BYTES:
         with path.open("rb") as file:
             return about | {"sha256": hashlib.file_digest(file, "sha256").hexdigest()}
-    return about | {
-        "modified": stat.st_mtime_ns,
-        # Nobody can set this one back: a file that was replaced by one of the same size and time of
-        # change is another, wherever the samples lie.
-        "changed": stat.st_ctime_ns,
-        "sha256_of_samples": _sampled(path, stat.st_size),
-    }
+    # Nobody can set the last one back: a file that was replaced by one of the same size and time of
+    # change is another, wherever the samples lie.
+    times = {"modified": stat.st_mtime_ns, "changed": stat.st_ctime_ns}
+    sampled = {"sha256_of_samples": _sampled(path, stat.st_size)}
+    return about | (times if away is None else {}) | sampled
 
 
 def _sampled(path: Path, size: int) -> str:

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from geoseg.api.diary import SCENE
+from geoseg.api.diary import SCENE, ledger_of
 from geoseg.api.notices import deliver, tell_now
-from geoseg.api.publishing import output_root
 from geoseg.errors import InputError
+from geoseg.io.staging import address, products_of
 from geoseg.run.clock import Clock
 from geoseg.run.noted import Notice, PastRun
 from geoseg.run.reporter import Reporter, Silent
@@ -91,16 +91,17 @@ def check_health(
         if tell:
             raise InputError(f"{target}: only a workflow says who is told; give its file")
         roots = _roots(target)
-        return [_of(root, name, clock, max_age) for root in roots for name in workflows_in(root)]
+        ledgers = (WorkLedger(r, name, clock) for r in roots for name in workflows_in(r))
+        return [_of(ledger, max_age) for ledger in ledgers]
     if not target.exists():
         raise InputError(f"{target}: there is no such folder, and no workflow of that name")
     workflow = load(target)
     monitor = workflow.monitor
     if max_age is None and monitor is not None and monitor.max_age is not None:
         max_age = monitor.max_age.timedelta
-    health = _of(output_root(workflow), workflow.name, clock, max_age)
+    health = _of(ledger_of(workflow, now), max_age)
     if tell and health.silent:
-        _tell(workflow, health, clock, reporter)
+        _tell(workflow, health, now, reporter)
     return [health]
 
 
@@ -110,8 +111,8 @@ def _roots(folder: Path) -> list[Path]:
     return sorted(path.parent for path in below if ledger_path(path.parent).exists())
 
 
-def _of(root: Path, workflow: str, clock: Clock, max_age: timedelta | None) -> Health:
-    with WorkLedger(root, workflow, clock) as ledger:
+def _of(ledger: WorkLedger, max_age: timedelta | None) -> Health:
+    with ledger:
         runs = ledger.runs()
         good = [run for run in runs if run.state == "good"]
         last: PastRun | None = runs[-1] if runs else None
@@ -120,10 +121,10 @@ def _of(root: Path, workflow: str, clock: Clock, max_age: timedelta | None) -> H
         age = None
         if good:
             ended = datetime.fromisoformat(good[-1].ended or good[-1].began)
-            age = max(0.0, (clock.began - ended).total_seconds())
+            age = max(0.0, (ledger.clock.began - ended).total_seconds())
         return Health(
-            workflow=workflow,
-            root=str(root),
+            workflow=ledger.workflow,
+            root=address(products_of(ledger.root)),
             state="never" if last is None else last.state,
             last_run=None if last is None else last.began,
             last_good=good[-1].began if good else None,
@@ -137,15 +138,17 @@ def _of(root: Path, workflow: str, clock: Clock, max_age: timedelta | None) -> H
         )
 
 
-def _tell(workflow: Workflow, health: Health, clock: Clock, reporter: Reporter) -> None:
+def _tell(workflow: Workflow, health: Health, now: datetime | None, reporter: Reporter) -> None:
     notify: Notify | None = workflow.notify
     if notify is None:
         raise InputError(f"{workflow.name}: nobody is to be told; add a section 'notify'")
+    clock = Clock.at(now)
     notice = Notice("silence", f"since {health.last_good}", str(health), queued=clock.stamp())
-    with WorkLedger(output_root(workflow), workflow.name, clock) as ledger:
+    with ledger_of(workflow, now) as ledger:
         if ledger.exists:
             ledger.tell(notice.event, notice.key, notice.text)
             deliver(ledger, notify, reporter)
+            ledger.keep()
             return
     for failure in tell_now(workflow.name, notify, [notice], clock.now()):
         reporter.warning(failure)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -84,6 +84,11 @@ class WorkFolder:
         return self.blocks / f"arcs-{self.shapes}"
 
     @property
+    def networks(self) -> Place | None:
+        """Where workers find networks of this scene alone; None where they see ``root``."""
+        return None if self.away is None else self.away / "networks"
+
+    @property
     def unit(self) -> Place:
         """Folder of the minimum mapping unit."""
         return self.blocks / f"unit-{self.shapes}"
@@ -112,9 +117,10 @@ class WorkFolder:
 
     def tidy(self, *, keep: bool = True) -> None:
         """Remove the blocks of other work than this, and this one's unless ``keep``."""
-        kept = {self.rasters, self.arcs, self.unit} if keep else set()
+        kept = {self.rasters, self.arcs, self.unit, self.networks} if keep else set()
+        mine = ("work*.zarr", "arcs*", "unit*", "networks")
         for folder in folders(self.blocks):
-            ours = any(fnmatch(folder.name, what) for what in ("work*.zarr", "arcs*", "unit*"))
+            ours = any(fnmatch(folder.name, what) for what in mine)
             if ours and folder not in kept:
                 detach(folder)
 
@@ -130,8 +136,12 @@ def fills(plan: ScenePlan, work: WorkFolder) -> dict[str, int]:
     return values
 
 
-def make_stores(plan: ScenePlan, work: WorkFolder) -> None:
-    """The arrays of a scene, empty or as an interrupted run left them."""
+def make_stores(plan: ScenePlan, work: WorkFolder, committee: Committee | None = None) -> None:
+    """The arrays of a scene, empty or as an interrupted run left them; and its own networks."""
+    if committee is not None and work.networks is not None:
+        from geoseg.api.networks import send_networks  # noqa: PLC0415 (few runs have any)
+
+        send_networks(committee, work.root, work.networks)
     for name, fill in fills(plan, work).items():
         ZarrRaster.create(work.rasters, plan.scene.grid, block=plan.block, fill=fill, name=name)
 
@@ -152,6 +162,14 @@ class SegmentJob:
     def open(self) -> BlockWork:
         """Load the model and open the files; happens once on each worker."""
         check_versions(self.runtime, self.versions)
+        if self.folder.networks is not None and self.runtime.precision == "int8":
+            from geoseg.api.networks import networks_here  # noqa: PLC0415 (few runs have any)
+
+            here = networks_here(self.committee, self.folder.networks)
+            return replace(self, committee=here)._lent()
+        return self._lent()
+
+    def _lent(self) -> BlockWork:
         lent = SHARED.borrow(self._model, self._opened, threads=self.model_threads)
         try:
             return _Lent(self._work(lent), lent)

@@ -28,11 +28,13 @@ from geoseg.api.map_rasters import (
 from geoseg.api.planning import RunPlan
 from geoseg.api.results import SceneResult
 from geoseg.api.series_projects import write_land_use_project
+from geoseg.api.stored import folder_of
 from geoseg.api.time_legend import dynamics_of, legend_of, orders_of, relabelled
 from geoseg.io.map_series import MapSeries, OpenMaps
 from geoseg.io.periods import period_at
 from geoseg.io.product_collection import write_collection
 from geoseg.io.provenance import Provenance
+from geoseg.io.staging import address
 from geoseg.io.zones import Zones, check_zones
 from geoseg.legend import Legend
 from geoseg.ops.metric import measure_grid
@@ -134,7 +136,7 @@ def follow(plan: RunPlan, results: Sequence[SceneResult], reporter: Reporter) ->
     paths = [*maps_of(results), *earlier_maps(section.maps, section.directory, reporter)]
     if paths:
         asked = LandUse.model_validate(section.model_dump(exclude={"directory", "maps"}))
-        folder = Path(section.directory)
+        folder = folder_of(section.directory)
         make_land_use(series_for(paths, folder, like=None), folder, asked, reporter)
 
 
@@ -169,7 +171,7 @@ def make_land_use(
         products = _write_maps(rasters, periods, series, legend)
         named = [(period.name, period.start) for period in periods]
         products["project"] = write_land_use_project(folder, named, asked.by, series.grid)
-    return _finish(rasters, tables, zones, products, metric.unit / 1e4, reporter)
+        return _finish(rasters, tables, zones, products, metric.unit / 1e4, reporter)
 
 
 def _finish(
@@ -186,7 +188,7 @@ def _finish(
     products |= write_land_tables(folder, found, rasters.grid, zones, rasters.origin.document())
     products["report"] = write_land_use_report(folder)
     products["collection"] = _write_collection(folder, items)
-    reporter.done(f"{folder}: land use of {len(tables.periods)} periods")
+    reporter.done(f"{address(folder)}: land use of {len(tables.periods)} periods")
     before, after = (round(count * hectares, 4) for count in tables.changes)
     return LandUseResult(
         folder,

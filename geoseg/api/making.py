@@ -14,19 +14,21 @@ from typing import Any, Final
 from geoseg.api.accounts import Account, memory_record, tell_traffic
 from geoseg.api.holding import STATE
 from geoseg.api.jobs import WorkFolder
-from geoseg.api.places import place_of_blocks
 from geoseg.api.planning import RunPlan, SceneTask
 from geoseg.api.polygons import Stored
 from geoseg.api.products import Products
 from geoseg.errors import BlockError, GeosegError, ProductError
 from geoseg.grid import Window
 from geoseg.io.atomic import guarded, write_bytes
+from geoseg.io.bucket import BucketPath
 from geoseg.io.decimate import SmallScene
+from geoseg.io.staging import local_folder, remove_folder, store_place, upload
 from geoseg.io.traffic import METER, NOTHING, Traffic
 from geoseg.run.base import Executor, Failed, Stop
 from geoseg.run.loop import Summary
 from geoseg.run.reporter import Reporter, logs_to
 from geoseg.run.stopping import stop_on_signals
+from geoseg.run.store_lock import confirm_held
 from geoseg.steps.segment import most_memory
 
 PARTS: Final = ("classes", "layers", "polygons")
@@ -64,6 +66,7 @@ class Making:
         client: Bytes of memory of the client, and what it asked servers for; None: it is this
             process.
         mark: Whose products these are; "" where only this process can write them.
+        place: Where they go, if that is a store; a folder stands for it wherever they are made.
     """
 
     products: Products
@@ -74,6 +77,7 @@ class Making:
     told: Mapping[str, Any] = field(default_factory=dict)
     client: tuple[int, Traffic] | None = None
     mark: str = ""
+    place: BucketPath | None = None
 
     def here(self, tell: Callable[[int], None]) -> dict[str, Any]:
         """Make all of them in this process; ``tell`` hears how many there are, now and then.
@@ -154,6 +158,8 @@ class MakingJob:
         task, making = self.tasks[block.y0], self.making
         begun = perf_counter()
         try:
+            if making.place is not None:
+                return {"found": _made_away(making, making.place)}
             with _only_while_ours(making), nullcontext() if task in PARTS[:2] else _ONE:
                 if task == ALL:
                     return {"found": making.here(lambda _count: None)}
@@ -171,10 +177,10 @@ class MakingJob:
 def fits_workers(plan: RunPlan, task: SceneTask) -> bool:
     """Whether workers see the output, and may take the memory that making products beside blocks takes.
 
-    Where blocks are kept elsewhere (a store, a shared folder), only the client is known to see it.
+    Where blocks are kept elsewhere than the products, only the client is known to see these.
     """
     limit, work = plan.workflow.cluster.memory, plan.workflow.run.work
-    if place_of_blocks(work, task.plan.scene.id, task.directory) is not None:
+    if work is not None:
         return False
     return limit is None or task.plan.memory_per_worker + NEEDED <= limit.bytes
 
@@ -198,10 +204,10 @@ def make_here(making: Making, reporter: Reporter) -> dict[str, Any]:
 
 
 def make_on_workers(making: Making, executor: Executor, reporter: Reporter) -> dict[str, Any]:
-    """The same on workers, which see the folder as they wrote the blocks there.
+    """The same on workers, which see the folder, or the store, as they wrote the blocks there.
 
     Those of a large scene are made side by side; a small one is a single task, as others are
-    made beside it.
+    made beside it, and so is one for a store, since hosts share no folder then.
 
     Raises:
         GeosegError: They could not be made: what was raised where they were.
@@ -209,11 +215,13 @@ def make_on_workers(making: Making, executor: Executor, reporter: Reporter) -> d
     """
     products, plan = making.products, making.products.task.plan
     products.begin()
-    making = replace(making, client=(most_memory(), METER.take()), mark=_marked(products))
+    place = store_place(products.task.directory)
+    mark = _marked(products)
+    making = replace(making, client=(most_memory(), METER.take()), mark=mark, place=place)
     total = len(products.paths())
     reporter.stage("products", blocks=total, pixels=0)
     key = f"{plan.scene.id}-{making.mark[:12]}"
-    if plan.shape[0] * plan.shape[1] < LARGE:
+    if plan.shape[0] * plan.shape[1] < LARGE or place is not None:
         (record,) = _done(executor, MakingJob(f"products-{key}", making, (ALL,)), reporter)
     else:
         begun = perf_counter()
@@ -222,6 +230,8 @@ def make_on_workers(making: Making, executor: Executor, reporter: Reporter) -> d
         spent = perf_counter() - begun
         rest = MakingJob(f"finish-{key}", making, (REST,), made, spent)
         (record,) = _done(executor, rest, reporter)
+    if place is not None:
+        (place / STATE / MAKER).unlink()
     tell_traffic(plan.scene.id, record["remote"], reporter)
     means, polygons = len(record["layers"]), 2
     for count in (1 + means, polygons, max(0, total - 1 - means - polygons)):
@@ -267,9 +277,32 @@ def _lost(job: MakingJob, failed: Failed) -> GeosegError:
 
 def _marked(products: Products) -> str:
     """Say that these products are ours from now on: workers of an earlier run put nothing here."""
-    mark = secrets.token_hex(16)
-    write_bytes(products.task.directory / STATE / MAKER, mark.encode())
+    mark, folder = secrets.token_hex(16), products.task.directory
+    place = store_place(folder)
+    if place is not None:
+        confirm_held(place)
+        (place / STATE / MAKER).write_bytes(mark.encode())
+    else:
+        write_bytes(folder / STATE / MAKER, mark.encode())
     return mark
+
+
+def _made_away(making: Making, place: BucketPath) -> dict[str, Any]:
+    """Make products on this machine, and bring them to the store; what ``run.json`` says."""
+    folder = local_folder(str(place))
+    stays = (folder / STATE).exists()  # this is the client's machine, who removes it
+    task = replace(making.products.task, directory=folder)
+    products, work = replace(making.products, task=task), replace(making.work, root=folder / STATE)
+    making = replace(making, products=products, work=work)
+    try:
+        with _only_while_ours(making), _ONE:
+            work.root.mkdir(parents=True, exist_ok=True)
+            record = making.here(lambda _count: None)
+            upload(folder, place, confirm=lambda: _check_ours(making))
+            return record
+    finally:
+        if not stays:
+            remove_folder(folder)
 
 
 @contextmanager
@@ -279,15 +312,16 @@ def _only_while_ours(making: Making) -> Iterator[None]:
     A worker whose client was killed may not know of it yet.
     """
     folder = making.products.task.directory
-    file = folder / STATE / MAKER
-
-    def check() -> None:
-        try:
-            ours = file.read_text("ascii") == making.mark
-        except OSError:
-            ours = False
-        if not ours:
-            raise ProductError(f"{folder}: another run makes these products now")
-
-    with guarded(folder, check):
+    with guarded(folder, lambda: _check_ours(making)):
         yield
+
+
+def _check_ours(making: Making) -> None:
+    folder = making.products.task.directory
+    file = (making.place or folder) / STATE / MAKER
+    try:
+        ours = file.read_bytes().decode() == making.mark
+    except (OSError, ValueError):
+        ours = False
+    if not ours:
+        raise ProductError(f"{making.place or folder}: another run makes these products now")

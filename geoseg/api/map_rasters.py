@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 
 from geoseg.api import fingerprint
+from geoseg.api.holding import held_products
 from geoseg.api.places import check_folder
 from geoseg.api.planning import RunPlan
 from geoseg.api.results import SceneResult
+from geoseg.api.stored import folder_of, map_here
 from geoseg.errors import InputError, ProductError
 from geoseg.grid import GeoBox, Window, blocks, full_window
 from geoseg.io.atomic import remove_leftovers
@@ -42,7 +44,6 @@ from geoseg.io.qml import (
 from geoseg.io.rat import write_rat
 from geoseg.io.zarr_store import ZarrRaster
 from geoseg.legend import Legend
-from geoseg.run.lock import hold
 from geoseg.run.reporter import Reporter
 
 BLOCK = 512
@@ -60,9 +61,10 @@ def work_folder(out: Path) -> Iterator[Path]:
         LockedError: Another run holds ``out``.
         ProductError: Nothing can be written there.
     """
-    with hold(out):
+    with held_products(out):
         remove_leftovers(out)
         try:
+            out.mkdir(parents=True, exist_ok=True)
             folder = Path(tempfile.mkdtemp(dir=out, prefix=".work.", suffix=".part"))
         except OSError as error:
             raise ProductError(f"{out}: cannot write here: {error.strerror}") from error
@@ -88,8 +90,8 @@ def series_for(paths: Sequence[str | Path], out: Path, *, like: Path | None) -> 
 
 
 def maps_of(results: Sequence[SceneResult]) -> list[Path]:
-    """The maps of the scenes of a run."""
-    return [scene.directory for scene in results if scene.error is None]
+    """The maps of the scenes of a run; brought here, where they are in a store."""
+    return [map_here(scene.directory) for scene in results if scene.error is None]
 
 
 def check_section(plan: RunPlan, section: str, directory: str) -> None:
@@ -98,7 +100,8 @@ def check_section(plan: RunPlan, section: str, directory: str) -> None:
     Raises:
         InputError: Either.
     """
-    check_folder(Path(directory), what=f"{section}.directory")
+    folder = folder_of(directory)
+    check_folder(folder, what=f"{section}.directory")
     for task in plan.tasks:
         scene = task.plan.scene
         if scene.acquired is None:
@@ -106,7 +109,7 @@ def check_section(plan: RunPlan, section: str, directory: str) -> None:
                 f"{section}: scene {scene.id} has no date, by which maps are sorted; give it one "
                 f"in its file name (20240615) or with input.date"
             )
-        if task.directory.resolve() == Path(directory).resolve():
+        if task.directory.resolve() == folder.resolve():
             raise InputError(f"{section}.directory: is that of scene {scene.id}; choose another")
 
 
@@ -116,7 +119,7 @@ def earlier_maps(patterns: Sequence[str], directory: str, reporter: Reporter) ->
     Folders that hold no map, and patterns that match nothing, are passed over.
     """
     found: list[Path] = []
-    own = Path(directory).resolve()
+    own = folder_of(directory).resolve()
     for pattern in patterns:
         absolute = Path(pattern).expanduser().absolute().as_posix()
         # pathlib walks from a folder; a pattern may have wildcards in any part.

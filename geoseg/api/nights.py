@@ -44,7 +44,8 @@ def _planned(workflow: Workflow, clock: Clock, reporter: Reporter) -> RunPlan | 
             if workflow.monitor is None or not diary.ledger.works(SCENE, "done", "removed"):
                 failed = error
             else:
-                with held(diary.ledger.root):
+                with held(diary.root, above=True):
+                    diary.held()
                     diary.finish(())
                 reporter.message(f"nothing new: {error}")
                 reporter.done("0 scenes made")

@@ -58,8 +58,9 @@ def run_plan(
     with diary_of(plan.workflow, Clock.at(now), reporter, plan.committee.members) as diary:
         diary.check(plan.tasks)
         with ExitStack() as stack:
-            for folder in _outputs(plan, diary):
-                stack.enter_context(held(folder))
+            for folder, above in _outputs(plan, diary).items():
+                stack.enter_context(held(folder, above=above))
+            diary.held()
             with observed(plan, diary.ledger.root, reporter) as watch:
                 run = _Run(plan, watch, stack, diary, force=force)
                 results = run.results()
@@ -73,10 +74,10 @@ def run_plan(
     return result
 
 
-def _outputs(plan: RunPlan, diary: Diary) -> list[Path]:
-    """The folders that a run writes to; night after night, the one above them is one."""
-    above = [] if plan.workflow.monitor is None else [diary.ledger.root]
-    return list(dict.fromkeys((*above, *(task.directory for task in plan.tasks))))
+def _outputs(plan: RunPlan, diary: Diary) -> dict[Path, bool]:
+    """The folders that a run writes to; night after night, the one ``above`` them is one."""
+    above = {} if plan.workflow.monitor is None else {diary.root: True}
+    return above | dict.fromkeys((task.directory for task in plan.tasks), False)
 
 
 class _Run:

@@ -9,11 +9,13 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from geoseg.api.stored import edited
 from geoseg.errors import InputError
 from geoseg.io.atomic import write_bytes
 from geoseg.io.product_collection import join_collection, write_collection
-from geoseg.io.staging import ledger_folder
+from geoseg.io.staging import ledger_folder, store_place
 from geoseg.run.noted import Work
+from geoseg.run.store_lock import confirm_held
 from geoseg.run.work_ledger import WorkLedger
 from geoseg.workflow import Workflow
 from geoseg.workflow.template import expand_directory, parse_template
@@ -45,8 +47,9 @@ def check_root(root: Path, workflow: str) -> None:
     Raises:
         InputError: It is.
     """
+    file = root / COLLECTION
     try:
-        there = json.loads((root / COLLECTION).read_bytes())["id"]
+        there = json.loads((store_place(file) or file).read_bytes())["id"]
     except (OSError, ValueError, KeyError, TypeError):
         return
     if there != workflow:
@@ -56,8 +59,8 @@ def check_root(root: Path, workflow: str) -> None:
         )
 
 
-def publish(ledger: WorkLedger, *, title: str | None = None) -> None:
-    """Write collection and pointer anew from what the ledger says is done.
+def publish(ledger: WorkLedger, root: Path, *, title: str | None = None) -> None:
+    """Write collection and pointer anew in ``root`` from what the ledger says is done.
 
     Both say the same whatever order the scenes came in. Where nothing is left, they go.
 
@@ -65,24 +68,33 @@ def publish(ledger: WorkLedger, *, title: str | None = None) -> None:
         ProductError: An item is damaged, or they cannot be written.
     """
     with ledger.transaction():  # two runs that end at once do it one after the other
-        root, name = ledger.root, ledger.workflow
-        works = [work for work in ledger.works("scene") if _item(root, work).exists()]
-        if not works:
-            for file in (COLLECTION, LATEST):
-                (root / file).unlink(missing_ok=True)
-            return
-        items = [_item(root, work) for work in works]
-        for item in items:
-            join_collection(item, name, root / COLLECTION)
-        write_collection(
-            root / COLLECTION,
-            collection_id=name,
-            title=name,
-            description=title or f"Products of the workflow {name}",
-            items=items,
-        )
-        content = json.dumps(_latest(name, works, root), indent=2, ensure_ascii=False) + "\n"
-        _write_news(root / LATEST, content.encode())
+        noted = ledger.works("scene")
+        files = [*(_item(root, work) for work in noted), root / COLLECTION, root / LATEST]
+        with edited(files):
+            works = [work for work in noted if _item(root, work).exists()]
+            _publish(root, ledger.workflow, works, title)
+            place = store_place(root)
+            if place is not None:
+                confirm_held(place)
+
+
+def _publish(root: Path, name: str, works: Sequence[Work], title: str | None) -> None:
+    if not works:
+        for file in (COLLECTION, LATEST):
+            (root / file).unlink(missing_ok=True)
+        return
+    items = [_item(root, work) for work in works]
+    for item in items:
+        join_collection(item, name, root / COLLECTION)
+    write_collection(
+        root / COLLECTION,
+        collection_id=name,
+        title=name,
+        description=title or f"Products of the workflow {name}",
+        items=items,
+    )
+    content = json.dumps(_latest(name, works, root), indent=2, ensure_ascii=False) + "\n"
+    _write_news(root / LATEST, content.encode())
 
 
 def _item(root: Path, work: Work) -> Path:

@@ -30,7 +30,6 @@ from geoseg.api.resuming import Resuming
 from geoseg.api.stages import MadeFrom, Stage
 from geoseg.api.stored import bring
 from geoseg.io.atomic import remove_leftovers
-from geoseg.io.staging import store_place
 from geoseg.ops.order import neighbours_together
 from geoseg.run.base import Executor
 from geoseg.run.loop import OnError, Summary, run_blocks
@@ -186,7 +185,8 @@ class SceneRun:
         self._warn(doubts, reporter)
         stages = self._stages(task, work, made_from)
         resuming = Resuming(work, reporter)
-        resuming.begin(stages[0], lambda: make_stores(task.plan, work), force=self.force)
+        committee = self._engines.committee(task, made_from.engine)
+        resuming.begin(stages[0], lambda: make_stores(task.plan, work, committee), force=self.force)
         machine = self._crew.machine(self._begun)
         stages, summaries, holes = self._map(task, stages, resuming, executor)
         fingerprint.check_states(made_from.files)
@@ -210,7 +210,6 @@ class SceneRun:
 
         making = Making(products, work, account, summaries, moved, told)
         record = self._made(making, reporter)
-        bring(task.directory)
         if not (holes or self.plan.workflow.output.keep_work):
             work.remove()
         return record, holes
@@ -219,12 +218,12 @@ class SceneRun:
         """Make the products, here or on workers; what run.json says."""
         from geoseg.api import making as ways  # noqa: PLC0415 (numba)
 
-        # Of a single small scene here, where nothing else is to be done; and what is to be uploaded,
-        # which lies in a folder of here.
+        # Of a single small scene here, where nothing else is to be done.
         alone = len(self.plan.tasks) == 1 and prod(self._task.plan.shape) < ways.LARGE
-        stored = store_place(self._task.directory) is not None
-        if alone or stored or not ways.fits_workers(self.plan, self._task):
-            return ways.make_here(making, reporter)
+        if alone or not ways.fits_workers(self.plan, self._task):
+            record = ways.make_here(making, reporter)
+            bring(self._task.directory)
+            return record
         executor = self._crew.executor(self._order, blocks=False)
         return ways.make_on_workers(making, executor, reporter)
 

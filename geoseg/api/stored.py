@@ -1,15 +1,25 @@
-"""Products that go to a store once they are made, and what a run cannot do there."""
+"""Products that go to a store once they are made, and maps that come back from it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from geoseg.api.after import SECTIONS
 from geoseg.api.places import check_place, place_of_blocks
 from geoseg.api.planning import RunPlan
-from geoseg.errors import InputError
-from geoseg.io.staging import store_place, upload
+from geoseg.io.staging import (
+    MIRRORED,
+    fetch,
+    local_folder,
+    prune,
+    store_place,
+    upload,
+)
 from geoseg.run.store_lock import confirm_held
+
+MAP = ("classes.tif", "classes.tif.aux.xml", "classes.qml", "confidence.tif", *MIRRORED)
+"""Files of a map that others are made of."""
 
 
 def bring(folder: Path) -> None:
@@ -26,8 +36,71 @@ def bring(folder: Path) -> None:
         upload(folder, place, confirm=lambda: confirm_held(place))
 
 
+def folder_of(named: str) -> Path:
+    """The folder that a section of a workflow names; what stands for it, where it is ``s3://``.
+
+    Raises:
+        InputError: It is an address of another kind.
+    """
+    return local_folder(named) if "://" in named else Path(named)
+
+
+def map_here(folder: Path, *more: str) -> Path:
+    """The folder of a map; its files are brought here where it stands for a place in a store.
+
+    Args:
+        folder: Of the products of a scene, which the run holds: what comes leaves with it.
+        more: Files that are wanted beside the usual ones.
+
+    Raises:
+        ProductError: The store does not answer.
+    """
+    fetch(folder, (*MAP, *more))
+    return folder
+
+
+def is_there(file: Path) -> bool:
+    """Whether there is such a product, here or in the store.
+
+    Raises:
+        ProductError: The store does not answer.
+    """
+    place = store_place(file)
+    return file.exists() or (place is not None and place.head() is not None)
+
+
+@contextmanager
+def edited(files: Sequence[Path]) -> Iterator[None]:
+    """Have files here that may be in a store; those that are others afterwards go back, in order.
+
+    What was not here before leaves again. Only for who holds the folder above them.
+
+    Raises:
+        ProductError: The store does not answer.
+    """
+    away = [file for file in files if store_place(file) is not None]
+    came = [file for file in away if not file.exists()]
+    for file in came:
+        fetch(file.parent, [file.name])
+    before = {file: _bytes(file) for file in away}
+    try:
+        yield
+        for file, was in before.items():
+            now, place = _bytes(file), store_place(file)
+            if now == was or place is None:
+                continue
+            if now is None:
+                place.unlink()
+            else:
+                place.write_bytes(now)
+    finally:
+        for file in came:
+            file.unlink(missing_ok=True)
+            prune(file.parent)
+
+
 def check_stores(plan: RunPlan) -> None:
-    """Refuse what a run cannot do with products in a store, and a place for blocks that is none.
+    """Refuse a place for blocks that is none.
 
     Raises:
         InputError: Says what, and what would work.
@@ -37,11 +110,9 @@ def check_stores(plan: RunPlan) -> None:
         place = place_of_blocks(workflow.run.work, tasks[0].plan.scene.id, tasks[0].directory)
         if place is not None:
             check_place(place, what="run.work")
-    if not any(store_place(task.directory) for task in tasks):
-        return
-    asked = [name for name in (*SECTIONS, "monitor") if getattr(workflow, name, None) is not None]
-    if asked:
-        raise InputError(
-            f"{asked[0]}: works with products in folders, and output.directory is in a store; "
-            f"write to a folder, or take {asked[0]} out and run it later on maps that you fetch"
-        )
+
+
+def _bytes(file: Path) -> bytes | None:
+    with suppress(FileNotFoundError):
+        return file.read_bytes()
+    return None

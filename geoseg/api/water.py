@@ -30,12 +30,14 @@ from geoseg.api.map_rasters import (
 from geoseg.api.planning import RunPlan
 from geoseg.api.results import SceneResult
 from geoseg.api.series_projects import write_water_project
+from geoseg.api.stored import folder_of
 from geoseg.api.water_report import write_water_report
 from geoseg.errors import InputError
 from geoseg.io.class_raster import unnamed
 from geoseg.io.dated_map import DatedMap
 from geoseg.io.map_series import MapSeries
 from geoseg.io.product_item import ItemAsset
+from geoseg.io.staging import address
 from geoseg.io.tables import write_tables
 from geoseg.io.zarr_store import ZarrRaster
 from geoseg.io.zones import check_zones
@@ -161,8 +163,8 @@ def follow(plan: RunPlan, results: Sequence[SceneResult], reporter: Reporter) ->
         return
     asked = Water.model_validate(section.model_dump(mode="json", exclude={"directory", "maps"}))
     made = make_water(
-        series_for(paths, Path(section.directory), like=None),
-        Path(section.directory),
+        series_for(paths, folder_of(section.directory), like=None),
+        folder_of(section.directory),
         asked,
         reporter,
     )
@@ -305,7 +307,7 @@ class _Making:
             lineage=f"water of {len(series.maps)} maps, after Pekel et al. 2016",
             sources=[str(one.classes) for one in series.maps],
         )
-        self._reporter.done(f"{folder}: water of {len(days)} days")
+        self._reporter.done(f"{address(folder)}: water of {len(days)} days")
         return WaterResult(
             folder,
             self._products | {"item": item},

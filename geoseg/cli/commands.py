@@ -266,19 +266,33 @@ def doctor(
             help="Ask the workers of a workflow's cluster, or of a scheduler, instead.",
         ),
     ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            metavar="S3://BUCKET/FOLDER|WORKFLOW",
+            help="Ask a store whether it does all that outputs in it need, with objects that go again.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Check what is installed and what this machine has; say what is missing and what mends it."""
     from geoseg.api.doctor import examine, examine_cluster
     from geoseg.cli.show import show_health
 
-    findings = examine() if cluster is None else examine_cluster(cluster)
+    if cluster is not None:
+        findings = examine_cluster(cluster)
+    elif store is not None:
+        from geoseg.api.store_check import examine_store
+
+        findings = examine_store(store)
+    else:
+        findings = examine()
     if as_json:
         print_json([finding._asdict() for finding in findings])
     else:
         show_health(findings)
     bad = any(f.needed and not f.ok for f in findings)
-    raise typer.Exit((1 if cluster is None else 2) if bad else 0)
+    raise typer.Exit((1 if cluster is None and store is None else 2) if bad else 0)
 
 
 accompany(app)

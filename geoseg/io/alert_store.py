@@ -32,10 +32,13 @@ VERSION: Final = 1
 """Of the layout, and of what the rules make of observations: other versions are replayed."""
 
 BLOCK: Final = 1024
-_META = "alerts.json"
+META: Final = "alerts.json"
+"""The file that says which scenes count; their arrays are there before it says so."""
 _OBSERVATIONS = "observations"
 _WATCHED = "baseline"
 _BLOCKS = ".blocks"
+RECORDS: Final = f"{_BLOCKS}/"
+"""What the names of files begin with that say what the states of blocks have taken in."""
 
 History = tuple[tuple[int, tuple[str, ...]], ...]
 """Days in order, each with the arrays that were observed on it."""
@@ -114,9 +117,9 @@ class AlertStore:
         if not is_store(path):
             raise InputError(f"{path}: is no store of alerts; make one with geoseg alerts update")
         try:
-            meta = json.loads((path / _META).read_text("utf-8"))
+            meta = json.loads((path / META).read_text("utf-8"))
         except (OSError, ValueError) as error:
-            raise ProductError(f"{path / _META}: cannot be read: {error}") from error
+            raise ProductError(f"{path / META}: cannot be read: {error}") from error
         if meta.get("version") != VERSION:
             raise InputError(
                 f"{path}: is a store of version {meta.get('version')}, this geoseg writes "
@@ -173,7 +176,7 @@ class AlertStore:
         """Write down which scenes and rule count from now on; their arrays must be there."""
         _make_planes(self.path, self.grid, rule, self.block)
         meta = _meta(self.watch, rule, tuple(sorted(scenes)))
-        write_bytes(self.path / _META, (json.dumps(meta, indent=1) + "\n").encode())
+        write_bytes(self.path / META, (json.dumps(meta, indent=1) + "\n").encode())
         return AlertStore(self.path, self.grid, self.block, meta)
 
     def tidy(self) -> None:
@@ -270,7 +273,7 @@ class AlertStore:
 
 def is_store(path: Path) -> bool:
     """Whether a store was made at ``path``."""
-    return (path / _META).is_file()
+    return (path / META).is_file()
 
 
 def rule_text(rule: Rule) -> str:
@@ -312,7 +315,7 @@ def _read_meta(path: Path, meta: Mapping[str, Any]) -> tuple[Watch, Rule, tuple[
         seen = Watch(tuple(watch["forest"]), tuple(watch["ignore"]), watch["baseline"])
         return seen, kind(**values), tuple(sorted(scenes))
     except (KeyError, TypeError, ValueError) as error:
-        raise ProductError(f"{path / _META}: is damaged: {error!r}") from error
+        raise ProductError(f"{path / META}: is damaged: {error!r}") from error
 
 
 def _checksum(planes: Planes) -> int:

@@ -106,7 +106,7 @@ def remove_abandoned(folder: Path, stem: str) -> None:
                 os.close(held)
 
 
-def write_bytes(path: str | Path, data: bytes) -> None:
+def write_bytes(path: str | Place, data: bytes) -> None:
     """Write a whole file at once, atomically."""
     with replacing(path) as made:
         made.write_bytes(data)

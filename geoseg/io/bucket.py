@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +18,8 @@ _ADDRESS = re.compile(r"s3://([^/]*)/?(.*)", re.DOTALL)
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _AT_ONCE = 1000
 """Objects that S3 removes in one request, and names in one listing."""
+_READS = 3
+"""How often an object is asked for that breaks off amid its bytes, which no client tries again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,31 @@ class BucketPath:
             data = found["Body"].read()
         return data, _head(found, len(data))
 
+    def fetch(self, file: Path) -> Head:
+        """All of the object into ``file``, which is there whole or not at all; never all in memory."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part = file.with_name(f".{file.name}.{secrets.token_hex(4)}.part")
+        try:
+            for tried in range(1, _READS + 1):
+                try:
+                    head = self._fetched(part)
+                    break
+                except ProductError:
+                    if tried == _READS:
+                        raise
+            part.replace(file)
+        finally:
+            part.unlink(missing_ok=True)
+        return head
+
+    def _fetched(self, part: Path) -> Head:
+        with answers(self, "read") as store:
+            found = store.get_object(Bucket=self.bucket, Key=self.key)
+            with part.open("wb") as opened:
+                for piece in found["Body"].iter_chunks(2**20):
+                    opened.write(piece)
+        return _head(found, part.stat().st_size)
+
     def open(self, mode: str = "rb") -> BytesIO:
         """As a file to read."""
         if mode != "rb":
@@ -111,8 +139,15 @@ class BucketPath:
 
     def write_bytes(self, data: bytes) -> None:
         """Write the object, in the place of any that is there."""
+        self.put(data)
+
+    def put(self, data: bytes) -> str:
+        """The same; returns what the store calls it."""
         with answers(self, "written") as store:
-            store.put_object(Bucket=self.bucket, Key=self.key, Body=data, ContentMD5=digest(data))
+            done = store.put_object(
+                Bucket=self.bucket, Key=self.key, Body=data, ContentMD5=digest(data)
+            )
+        return str(done["ETag"])
 
     def write_if(self, data: bytes, *, etag: str | None = None) -> str | None:
         """Write the object where none is there, or where that is the one called ``etag``.
@@ -149,9 +184,14 @@ class BucketPath:
 
         One request for each thousand: for the begin and the end of a run, not for its blocks.
         """
+        for place, head in self.heads():
+            yield place, head.size
+
+    def heads(self) -> Iterator[tuple[BucketPath, Head]]:
+        """The same, with what the store calls their content; how old they are is not told."""
         for page in self._pages():
             for one in page.get("Contents", ()):
-                yield BucketPath(self.bucket, one["Key"]), int(one["Size"])
+                yield BucketPath(self.bucket, one["Key"]), Head(one["ETag"], int(one["Size"]))
 
     def folders(self) -> list[BucketPath]:
         """What would be the folders right below."""
@@ -252,6 +292,9 @@ def _head(found: dict[str, Any], size: int) -> Head:
 def _age(now: str | None, written: datetime) -> float:
     from email.utils import parsedate_to_datetime  # noqa: PLC0415 (seldom needed)
 
-    if now is None:
+    try:
+        # Each proxy between may have added its own: the server's comes first.
+        told = parsedate_to_datetime((now or "").partition("GMT")[0] + "GMT")
+        return (told - written).total_seconds()
+    except (ValueError, TypeError):
         return 0.0  # nobody can tell: never taken for old
-    return (parsedate_to_datetime(now) - written).total_seconds()

@@ -24,7 +24,7 @@ from geoseg.io.atomic import write_bytes
 from geoseg.io.cog import CONFIDENCE_NODATA
 from geoseg.io.footprint import footprint
 from geoseg.io.quality import QUALITY_BANDS
-from geoseg.io.staging import moves_apart
+from geoseg.io.staging import address, moves_apart
 from geoseg.legend import Legend
 from geoseg.redaction import without_secrets
 
@@ -274,7 +274,7 @@ def href_from(item: Path, target: str) -> str:
     if not Path(target).exists():
         return target
     if moves_apart(item, Path(target).absolute()):
-        return str(Path(target).absolute())
+        return address(Path(target).absolute())
     relative = os.path.relpath(Path(target).resolve(), item.parent.resolve())
     return relative_href(Path(relative).as_posix())
 

@@ -18,7 +18,7 @@ from geoseg.grid import GeoBox
 from geoseg.io.atomic import write_bytes
 from geoseg.io.qml import RASTER_ATTRIBUTES, VECTOR_ATTRIBUTES, VERSION, Style, at_time
 from geoseg.io.qml_time import Shown, time_settings
-from geoseg.io.staging import moves_apart
+from geoseg.io.staging import moves_apart, store_place
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first moment that zip knows
 DOCTYPE = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
@@ -169,7 +169,10 @@ def _flag(on: bool) -> str:  # noqa: FBT001 (private)
 def _source(path: Path, layer: ProjectLayer) -> str:
     source = layer.source
     # /vsizip/..., https://..., ZARR:"..." are no paths: they stay as they are.
-    if Path(source).exists() and not moves_apart(path, Path(source).absolute()):
+    if Path(source).exists() and moves_apart(path, Path(source).absolute()):
+        place = store_place(Path(source).absolute())
+        source = source if place is None else f"/vsis3/{place.bucket}/{place.key}"
+    elif Path(source).exists():
         relative = os.path.relpath(Path(source).resolve(), path.parent.resolve())
         source = Path(relative).as_posix()
         source = source if source.startswith("../") else f"./{source}"

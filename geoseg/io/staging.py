@@ -18,6 +18,8 @@ STATE = ".geoseg"
 """Folder inside an output that holds what a run needs to go on, and its last word: no product."""
 ITEM = "item.json"
 """The last product: without it the others are not finished."""
+VOUCHING = (ITEM, "collection.json")
+"""What says that all beside it is there."""
 MIRRORED = (ITEM, "run.json")
 """What tells of the products of earlier runs."""
 PART = 16 * 2**20
@@ -77,14 +79,23 @@ def ledger_folder(above: str) -> Path:
     return staging_root().parent / "runs" / local_folder(above).relative_to(staging_root())
 
 
+def products_of(root: Path) -> Path:
+    """The folder of products whose ledger of runs lies in ``root``; see :func:`ledger_folder`."""
+    runs = staging_root().parent / "runs"
+    return staging_root() / root.relative_to(runs) if root.is_relative_to(runs) else root
+
+
 def address(path: Path) -> str:
     """What people call it: a path, or an ``s3://`` address."""
     return str(store_place(path) or path)
 
 
 def moves_apart(document: Path, target: Path) -> bool:
-    """Whether a file that ``document`` names will not lie beside it once that is in a store."""
-    return store_place(document) is not None and not target.is_relative_to(document.parent)
+    """Whether a file that ``document`` names will not lie as it does now once both are in place."""
+    away, other = store_place(document), store_place(target)
+    if away is None or other is None:
+        return away is not other
+    return away.bucket != other.bucket
 
 
 def begin(folder: Path, place: BucketPath) -> None:
@@ -106,10 +117,36 @@ def begin(folder: Path, place: BucketPath) -> None:
         (folder / name).write_bytes(data)
 
 
+def fetch(folder: Path, names: Iterable[str]) -> None:
+    """Bring products here that are in the store that ``folder`` stands for; none where it does not.
+
+    Those that are here stay as they are, those that are nowhere are passed over.
+
+    Raises:
+        ProductError: The store does not answer.
+    """
+    place = store_place(folder)
+    if place is None:
+        return
+
+    def bring(name: str) -> None:
+        if not (folder / name).exists():
+            with suppress(FileNotFoundError):
+                (place / name).fetch(folder / name)
+
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="geoseg-fetch") as pool:
+        list(pool.map(bring, names))
+
+
 def remove_folder(folder: Path) -> None:
     """Remove a folder that stands for an output, and those above that are empty then."""
     shutil.rmtree(folder, ignore_errors=True)
-    for above in folder.parents:
+    prune(folder.parent)
+
+
+def prune(folder: Path) -> None:
+    """Remove a folder that stands for a place in a store, and those above, if they are empty."""
+    for above in (folder, *folder.parents):
         if above == staging_root():
             return
         with suppress(OSError):
@@ -138,24 +175,28 @@ def sizes(paths: Iterable[Path]) -> dict[Path, int]:
 def upload(folder: Path, place: BucketPath, *, confirm: Callable[[], None]) -> list[BucketPath]:
     """Bring all products of ``folder`` to the store, the item last; they leave the folder.
 
-    An item that stands there from an earlier run goes first: it must not vouch for a mixture.
-    ``confirm`` raises where the output is not ours any more; it is asked before each file.
+    Items and collections that stand there from an earlier run go first: they must not vouch for a
+    mixture. ``confirm`` raises where the output is not ours any more; it is asked before each file.
 
     Raises:
         ProductError: The store does not take them. The item is not there then.
     """
     files = [f for f in sorted(folder.rglob("*")) if f.is_file() and _is_product(folder, f)]
+    # Those of folders below before that of all, items before the collection that names them.
+    last = sorted(
+        (f for f in files if f.name in VOUCHING), key=lambda f: (-len(f.parts), f.name != ITEM, f)
+    )
     confirm()
-    (place / ITEM).unlink()
-    last = folder / ITEM
+    for there in {_below(place, folder, file) for file in last} | {place / ITEM}:
+        there.unlink()
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="geoseg-upload") as pool:
         for file in files:
-            if file != last:
+            if file not in last:
                 confirm()
                 _send(file, _below(place, folder, file), pool)
-    confirm()
-    if last in files:
-        _send(last, place / ITEM, None)
+    for file in last:
+        confirm()
+        _send(file, _below(place, folder, file), None)
     for file in files:
         if file.relative_to(folder).as_posix() not in MIRRORED:
             file.unlink()

@@ -71,6 +71,12 @@ class WorkLedger:
         """Whether anything was noted yet."""
         return self.path.exists()
 
+    def refresh(self) -> None:
+        """See what others have noted; on a disk they are always seen."""
+
+    def keep(self, *, more: bool = False) -> None:
+        """Make sure that others see what was noted; ``more`` comes soon."""
+
     # -- what is done -------------------------------------------------------------------------
 
     def need(

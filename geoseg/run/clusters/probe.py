@@ -17,6 +17,8 @@ from typing import Any
 
 from distributed import Client
 
+from geoseg.errors import GeosegError
+from geoseg.io.bucket import BucketPath
 from geoseg.run.resources import available_cores, available_memory, nvidia_smi
 
 ANSWER_SECONDS = 120.0
@@ -33,7 +35,7 @@ class Needs:
     Attributes:
         files: Sizes in bytes by path, as jobs will open them.
         weights: sha256 by path, of models.
-        folders: That blocks are written to; all of them exist.
+        folders: That blocks are written to; all of them exist, or are places like s3://bucket/a.
         packages: Names of those whose versions are asked for.
         mark: Part of the names of what is written and removed again.
     """
@@ -136,7 +138,7 @@ async def look(needs: Needs, dask_worker: Any) -> Seen:
 def clear(needs: Needs, dask_worker: Any) -> None:
     """Remove what :func:`look` wrote."""
     for folder in needs.folders:
-        with suppress(OSError):
+        with suppress(OSError):  # of what is in a store nothing is left
             _probe(folder, needs.mark, dask_worker.address).unlink()
 
 
@@ -144,6 +146,9 @@ def _look(needs: Needs, address: str) -> tuple[tuple[str, ...], tuple[str, ...],
     unseen, unwritable, written = [], [], []
     for folder in needs.folders:
         file = _probe(folder, needs.mark, address)
+        if folder.startswith("s3://"):
+            unwritable += _shut(folder, file.name)
+            continue
         try:
             # Not as root's rights say, but as they are: somebody may have mounted it read-only.
             with file.open("x") as opened:
@@ -175,6 +180,17 @@ def other_packages(ours: Mapping[str, str], theirs: Mapping[str, str]) -> Iterat
         # 2.9.0+cpu and 2.9.0+cu128 are the same for another device.
         if mine.partition("+")[0] != found.partition("+")[0]:
             yield f"has {name} {found or '(none)'}, the client {mine or 'none'}"
+
+
+def _shut(place: str, name: str) -> list[str]:
+    """Why a worker cannot write to a place in a store, with the keys that it finds; [] if it can."""
+    file = BucketPath.of(place) / name
+    try:
+        file.write_bytes(b"")
+        file.unlink()
+    except (GeosegError, OSError) as error:
+        return [f"{place} ({error})"]
+    return []
 
 
 def lacking(needs: Needs) -> Iterator[str]:
