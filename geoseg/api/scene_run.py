@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from math import prod
 from threading import Lock
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from geoseg.api import fingerprint
@@ -29,7 +28,6 @@ from geoseg.api.resuming import Resuming
 from geoseg.api.stages import MadeFrom, Stage
 from geoseg.api.stored import bring
 from geoseg.io.atomic import remove_leftovers
-from geoseg.io.staging import store_place
 from geoseg.run.base import Executor
 from geoseg.run.loop import OnError, Summary, run_blocks
 from geoseg.run.reporter import Reporter, Several
@@ -80,7 +78,7 @@ class SceneRun:
         self._shared, self._task, self._order = shared, task, order
         self.plan, self.reporter, self.force = shared.plan, reporter, shared.force
         self._crew, self._engines, self._diary = shared.crew, shared.engines, shared.diary
-        self._begun = perf_counter()
+        self._begun = perf_counter(), thread_time()
 
     def result(self) -> SceneResult:
         """Do what there is to do; what came of it.
@@ -177,7 +175,7 @@ class SceneRun:
         stages = self._stages(task, work, made_from)
         resuming = Resuming(work, reporter)
         resuming.begin(stages[0], lambda: make_stores(task.plan, work), force=self.force)
-        machine = self._crew.machine(self._begun)
+        machine = self._crew.machine(*self._begun)
         stages, summaries, holes = self._map(task, stages, resuming, executor)
         fingerprint.check_states(made_from.files)
         moved, products = None, products.with_holes(holes)
@@ -209,11 +207,7 @@ class SceneRun:
         """Make the products, here or on workers; what run.json says."""
         from geoseg.api import making as ways  # noqa: PLC0415 (numba)
 
-        # Of a single small scene here, where nothing else is to be done; and what is to be uploaded,
-        # which lies in a folder of here.
-        alone = len(self.plan.tasks) == 1 and prod(self._task.plan.shape) < ways.LARGE
-        stored = store_place(self._task.directory) is not None
-        if alone or stored or not ways.fits_workers(self.plan, self._task):
+        if not ways.on_workers(self.plan, self._task, alone=len(self.plan.tasks) == 1):
             return ways.make_here(making, reporter)
         executor = self._crew.executor(self._order, blocks=False)
         return ways.make_on_workers(making, executor, reporter)
