@@ -16,7 +16,7 @@ from geoseg.grid import GeoBox, Window, full_window
 from geoseg.io.atomic import checksum, detach, remove_file
 from geoseg.io.bucket import Place, folders
 from geoseg.io.opening import open_pixels
-from geoseg.io.zarr_store import ZarrRaster
+from geoseg.io.zarr_store import ZarrRaster, create_rasters
 from geoseg.models.base import Segmenter, whole_batch
 from geoseg.models.committee import Committee
 from geoseg.models.engines import Runtime, check_versions
@@ -132,8 +132,7 @@ def fills(plan: ScenePlan, work: WorkFolder) -> dict[str, int]:
 
 def make_stores(plan: ScenePlan, work: WorkFolder) -> None:
     """The arrays of a scene, empty or as an interrupted run left them."""
-    for name, fill in fills(plan, work).items():
-        ZarrRaster.create(work.rasters, plan.scene.grid, block=plan.block, fill=fill, name=name)
+    create_rasters(work.rasters, plan.scene.grid, fills(plan, work), block=plan.block)
 
 
 @dataclass(frozen=True, slots=True)

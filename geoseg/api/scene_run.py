@@ -179,21 +179,17 @@ class SceneRun:
         stages, summaries, holes = self._map(task, stages, resuming, executor)
         fingerprint.check_states(made_from.files)
         moved, products = None, products.with_holes(holes)
-        if products.outlining is not None:
+        if (outlining := products.outlining) is not None:
             from geoseg.api.tracing import Tracing  # noqa: PLC0415 (numba)
 
             parts = holes.parts(stages[-1].parts) | {"made from": made_from.products}
-            trace = Tracing(task.plan, work, products.outlining, parts)
+            trace = Tracing(task.plan, work, outlining, parts)
             moved = trace.run(lambda stage: _do(stage, executor, resuming), summaries)
         account = _account(stages, work)
         lacks = what_lacks(task.plan.scene.id, account, holes)
         self._warn(lacks, reporter)
-        told = {
-            "numbers": numbers,
-            "warnings": doubts + lacks,
-            "engine": made_from.engine.record,
-            "machine": machine,
-        }
+        told = {"numbers": numbers, "warnings": doubts + lacks, "machine": machine}
+        told["engine"] = made_from.engine.record
         from geoseg.api.making import Making  # noqa: PLC0415 (numba)
 
         making = Making(products, work, account, summaries, moved, told)

@@ -124,10 +124,7 @@ def simulate_run(
         ahead: How many are under way at once; without it, one after the other.
     """
     ahead = ahead or Ahead()
-    groups = [
-        (one, sum(scene.count for scene in equal))
-        for one, equal in groupby(scenes, lambda scene: _Alike(scene))
-    ]
+    groups = [(one, sum(scene.count for scene in equal)) for one, equal in groupby(scenes, _Alike)]
     rounds = [min(count, _rounds(one.scene, ahead)) for one, count in groups]
     flying = [one.scene for (one, _), n in zip(groups, rounds, strict=True) for _ in range(n)]
     flight = _Flight(flying, pool, ahead, seed)

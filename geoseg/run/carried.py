@@ -79,16 +79,13 @@ def do_carried(carried: Carried, window: tuple[int, int, int, int]) -> Answer:
 
 def _answer(carried: Carried, block: Window, where: str) -> Answer:
     place = where, carried.token
-    with _LOCK:
-        if place in _OVER:
-            return Answer(None, where=where)
-        opened = _OPENED.get(place)
-        if opened is None:
-            try:
-                opened = _OPENED[place] = _unpacked(carried, where)
-            except Exception as error:  # noqa: BLE001 (what a job needs may lack here)
-                text = f"the job cannot be taken: {message(error)}; workers need the client's packages"
-                return Answer(Failed(block, text, everywhere=True), unopened=True, where=where)
+    try:
+        opened = _held(carried, place)
+    except Exception as error:  # noqa: BLE001 (what a job needs may lack here)
+        text = f"the job cannot be taken: {message(error)}; workers need the client's packages"
+        return Answer(Failed(block, text, everywhere=True), unopened=True, where=where)
+    if opened is None:
+        return Answer(None, where=where)
     try:
         return opened(block)
     finally:
@@ -98,13 +95,19 @@ def _answer(carried: Carried, block: Window, where: str) -> Answer:
             opened.close()
 
 
-def _unpacked(carried: Carried, where: str) -> Opened:
-    def check() -> None:
-        if versions() != carried.versions:
-            raise ClusterError(disagreement({"this worker": versions()}, carried.versions))
-
-    check()
-    return Opened(loads(carried.job), where=where, check=check, timeout=carried.timeout)
+def _held(carried: Carried, place: tuple[str, str]) -> Opened | None:
+    """The job as this worker holds it, from its first block on; None where it has ended."""
+    with _LOCK:
+        if place in _OVER:
+            return None
+        held = _OPENED.get(place)
+    if held is not None:
+        return held
+    if versions() != carried.versions:
+        raise ClusterError(disagreement({"this worker": versions()}, carried.versions))
+    fresh = Opened(loads(carried.job), where=place[0], timeout=carried.timeout)
+    with _LOCK:
+        return None if place in _OVER else _OPENED.setdefault(place, fresh)
 
 
 async def end_carried(token: str, dask_worker: Worker) -> None:
