@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import asdict
+from math import prod
 from typing import Any
 
 from geoseg.api.planning import SceneTask
@@ -18,7 +19,9 @@ from geoseg.run.patience import LateError, in_time
 from geoseg.steps.look import look
 
 _WINDOWS = 12
-_REMOTE_WINDOWS = 4  # each costs a request a band
+_FEW_WINDOWS = 4  # each costs a request a band, or as much as a block of a small scene
+_SMALL = 2**18
+"""Pixels of a scene of which few windows say enough."""
 
 Numbers = dict[str, dict[str, float]]
 
@@ -31,7 +34,8 @@ def look_at(task: SceneTask, committee: Committee, patience: float) -> tuple[Num
     """
     plan = task.plan
     bands = plan.card.bands
-    windows = _REMOTE_WINDOWS if any(map(is_remote, plan.scene.sources)) else _WINDOWS
+    few = prod(plan.shape) <= _SMALL or any(map(is_remote, plan.scene.sources))
+    windows = _FEW_WINDOWS if few else _WINDOWS
 
     def seen() -> tuple[Spread, ...] | None:
         with closing(open_pixels(plan.scene)) as pixels:

@@ -24,7 +24,7 @@ from geoseg.run.placing import CHECK_SECONDS, Roster, gpu_share, offers, uses_gp
 from geoseg.run.tasks import Try, Way
 
 POLL_SECONDS = 0.02
-WAIT_SECONDS, SOON_SECONDS = 0.1, 0.002
+WAIT_SECONDS, SOON_SECONDS = 0.2, 0.002
 PORTIONS = 4
 """The window is filled again when a part of it is free, this one of so many."""
 
