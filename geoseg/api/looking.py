@@ -19,9 +19,9 @@ from geoseg.run.patience import LateError, in_time
 from geoseg.steps.look import look
 
 _WINDOWS = 12
-_FEW_WINDOWS = 4  # each costs a request a band, or as much as a block of a small scene
-_SMALL = 2**18
-"""Pixels of a scene of which few windows say enough."""
+_REMOTE_WINDOWS = 4  # each costs a request a band
+_ENOUGH, _SMALL = 4, 2**18
+"""Windows that say enough of a scene of so few pixels: each takes as long as reading all of it."""
 
 Numbers = dict[str, dict[str, float]]
 
@@ -34,12 +34,12 @@ def look_at(task: SceneTask, committee: Committee, patience: float) -> tuple[Num
     """
     plan = task.plan
     bands = plan.card.bands
-    few = prod(plan.shape) <= _SMALL or any(map(is_remote, plan.scene.sources))
-    windows = _FEW_WINDOWS if few else _WINDOWS
+    windows = _REMOTE_WINDOWS if any(map(is_remote, plan.scene.sources)) else _WINDOWS
+    enough = _ENOUGH if prod(plan.shape) <= _SMALL else None
 
     def seen() -> tuple[Spread, ...] | None:
         with closing(open_pixels(plan.scene)) as pixels:
-            return look(pixels, bands, plan.blocks, windows=windows)
+            return look(pixels, bands, plan.blocks, windows=windows, enough=enough)
 
     try:
         found = in_time(patience, seen)

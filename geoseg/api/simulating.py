@@ -88,7 +88,7 @@ class Simulation:
         forecast: Of one run, the longest of them.
         times: What tasks take.
         busy: Share of the wall time in which each of them works: ``model``, ``cores`` (of the
-            workers), ``client`` (what it does alone), ``scheduler``.
+            workers), ``client`` (start, looks at scenes, products that it makes), ``scheduler``.
         feeding: Cores that are needed to read and write for one model that never waits.
         reading, writing: Bytes a second of all runs, before compression, while blocks are done.
         pixels: Of all scenes of all runs.
