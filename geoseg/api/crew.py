@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from threading import Lock
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import Any
 
 from distributed import Client
@@ -16,6 +16,7 @@ from geoseg.api.clusters import spec_of
 from geoseg.api.planning import RunPlan
 from geoseg.run.base import Executor
 from geoseg.run.cluster import Connected, connect
+from geoseg.run.many_jobs import ManyJobs
 from geoseg.run.on_dask import OnDask
 from geoseg.run.reporter import Reporter
 from geoseg.run.resources import available_cores
@@ -74,9 +75,10 @@ class Crew:
             self._tell(connected.client, self._doubts)
         rules = self._plan.workflow.run
         priority = 1000 * rules.priority - order
+        kind = ManyJobs if len(self._plan.tasks) > 1 else OnDask
         if not blocks:
-            return OnDask(connected.client, retries=rules.retries, resources={}, priority=priority)
-        return OnDask(
+            return kind(connected.client, retries=rules.retries, resources={}, priority=priority)
+        return kind(
             connected.client,
             retries=rules.retries,
             timeout=self.patience,
@@ -96,10 +98,11 @@ class Crew:
         """Seconds that a block may take."""
         return self._plan.workflow.run.block_timeout.timedelta.total_seconds()
 
-    def machine(self, since: float) -> dict[str, Any]:
+    def machine(self, since: float, cpu: float) -> dict[str, Any]:
         """Who works, and the seconds until work began: for the workers, and for all else.
 
-        ``since`` is when the scene was begun, by :func:`perf_counter`.
+        ``since`` is when the scene was begun, by :func:`perf_counter`, and ``cpu`` what its thread
+        had computed by then, by :func:`thread_time`.
         """
         found, resources = self._now(), self._plan.resources
         workers = resources.workers if found is None else found.workers
@@ -112,6 +115,7 @@ class Crew:
             "cores": available_cores(),
             "start": round(start, 3),
             "before": round(max(0.0, perf_counter() - since - start), 3),
+            "before_cpu": round(thread_time() - cpu, 3),
         }
 
     def _now(self) -> Connected | None:

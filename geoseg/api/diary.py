@@ -152,8 +152,8 @@ class Diary:
         when = None if scene.acquired is None else scene.acquired.isoformat(timespec="seconds")
         place = self._place(task.directory)
         with self.ledger.transaction():
-            for other in self.ledger.works(SCENE, "done", "failed", "removed"):
-                if other.place == place and other.name != scene.id:
+            for other in self.ledger.works(SCENE, "done", "failed", "removed", place=place):
+                if other.name != scene.id:
                     self.ledger.forget(SCENE, other.name)  # its products were replaced by these
             self.ledger.note(
                 SCENE, scene.id, parts, about=about, date=when, place=place,

@@ -16,7 +16,7 @@ from geoseg.grid import GeoBox, Window, full_window
 from geoseg.io.atomic import checksum, detach, remove_file
 from geoseg.io.bucket import Place, folders
 from geoseg.io.opening import open_pixels
-from geoseg.io.zarr_store import ZarrRaster
+from geoseg.io.zarr_store import ZarrRaster, create_rasters
 from geoseg.models.base import Segmenter, whole_batch
 from geoseg.models.committee import Committee
 from geoseg.models.engines import Runtime, check_versions
@@ -142,8 +142,7 @@ def make_stores(plan: ScenePlan, work: WorkFolder, committee: Committee | None =
         from geoseg.api.networks import send_networks  # noqa: PLC0415 (few runs have any)
 
         send_networks(committee, work.root, work.networks)
-    for name, fill in fills(plan, work).items():
-        ZarrRaster.create(work.rasters, plan.scene.grid, block=plan.block, fill=fill, name=name)
+    create_rasters(work.rasters, plan.scene.grid, fills(plan, work), block=plan.block)
 
 
 @dataclass(frozen=True, slots=True)

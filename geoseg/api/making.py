@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
+from math import prod
 from threading import Lock
-from time import perf_counter
-from typing import Any, Final
+from time import perf_counter, thread_time
+from typing import Any, Final, TypeVar
 
 from geoseg.api.accounts import Account, memory_record, tell_traffic
 from geoseg.api.holding import STATE
@@ -51,6 +52,28 @@ _ONE: Final = Lock()
 Made = dict[str, Any]
 """What came of the parts, by name."""
 
+T = TypeVar("T")
+
+
+class _Spent:
+    """CPU seconds of several threads, but for those of libraries' own."""
+
+    def __init__(self) -> None:
+        self._parts: list[float] = []
+
+    def on(self, call: Callable[..., T], *given: Any) -> T:
+        """What ``call`` gives; what it takes is counted."""
+        begun = thread_time()
+        try:
+            return call(*given)
+        finally:
+            self._parts.append(thread_time() - begun)
+
+    @property
+    def seconds(self) -> float:
+        """All so far."""
+        return sum(self._parts)
+
 
 @dataclass(frozen=True, slots=True)
 class Making:
@@ -85,17 +108,18 @@ class Making:
         Returns:
             What ``run.json`` says.
         """
-        begun = perf_counter()
+        begun, spent = perf_counter(), _Spent()
         # Much of a file is made on one core, whatever GDAL is told: so two are made at once.
         with ThreadPoolExecutor(2, thread_name_prefix="geoseg-products") as two:
-            classes, layers = (two.submit(self.part, part) for part in PARTS[:2])
+            classes, layers = (two.submit(spent.on, self.part, part) for part in PARTS[:2])
             means = layers.result()[0]
             classes.result()
             tell(1 + len(means))
-            polygons, small = two.submit(self.part, "polygons"), two.submit(self._small)
+            polygons = two.submit(spent.on, self.part, "polygons")
+            small = two.submit(spent.on, self.products.small_scene)
             made = {"layers": layers.result(), "polygons": polygons.result()}
             tell(2)
-            return self.rest(made, small.result(), begun=begun)
+            return self.rest(made, small.result(), begun=begun, spent=spent)
 
     def part(self, part: str) -> Any:
         """Make one of :data:`PARTS`."""
@@ -103,11 +127,15 @@ class Making:
             return self.products.polygons(self.work, self.moved)
         return self.products.rasters(self.work, part)
 
-    def rest(self, made: Made, small: SmallScene | None, *, begun: float) -> dict[str, Any]:
+    def rest(
+        self, made: Made, small: SmallScene | None, *, begun: float, spent: _Spent | None = None
+    ) -> dict[str, Any]:
         """Make pictures, run.json, the report and the item; returns what run.json says.
 
-        ``begun`` is the time of :func:`perf_counter` that making them is counted from.
+        ``begun`` is the time of :func:`perf_counter` that making them is counted from, ``spent``
+        what they took of cores before, if that is known.
         """
+        cpu = thread_time()
         (means, seen), products = made["layers"], self.products
         polygons: Stored | None = made["polygons"]
         if small is not None:
@@ -115,11 +143,11 @@ class Making:
         record = products.record(self.account, polygons, self.summaries, self.moved)
         record |= self._process() | {"layers": means} | seen | dict(self.told)
         record["seconds"]["products"] = {"wall": round(perf_counter() - begun, 3)}
+        if spent is not None:
+            cpu = spent.seconds + thread_time() - cpu
+            record["seconds"]["products"]["cpu"] = round(cpu, 3)
         products.finish(record)
         return record
-
-    def _small(self) -> SmallScene | None:
-        return self.products.small_scene()
 
     def _process(self) -> dict[str, Any]:
         """What only the client, or this process, can tell."""
@@ -183,6 +211,14 @@ def fits_workers(plan: RunPlan, task: SceneTask) -> bool:
     if work is not None:
         return False
     return limit is None or task.plan.memory_per_worker + NEEDED <= limit.bytes
+
+
+def on_workers(plan: RunPlan, task: SceneTask, *, alone: bool) -> bool:
+    """Whether workers make the products of a scene, which is the only one of its run if ``alone``.
+
+    Of a single small scene the client does, which has nothing else to do.
+    """
+    return not (alone and prod(task.plan.shape) < LARGE) and fits_workers(plan, task)
 
 
 def make_here(making: Making, reporter: Reporter) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 from distributed import Client
 
 from geoseg.api.after import after_scenes, check_after
+from geoseg.api.at_once import AHEAD, LOOKED_AT, most_at_once
 from geoseg.api.chosen import EngineRefusedError
 from geoseg.api.crew import Crew
 from geoseg.api.diary import Diary, diary_of, say_what_lacks
@@ -28,12 +29,6 @@ from geoseg.run.flight import Flight
 from geoseg.run.gathering import Gathering
 from geoseg.run.reporter import Reporter, logs_to
 from geoseg.run.stopping import StopRequest, stop_together
-
-MOST_AT_ONCE = 64
-"""Scenes under way at once, where the workflow does not say; most runs need far fewer."""
-
-AHEAD = 2
-"""Blocks that are kept in hand for each that workers do now, so that none runs out of them."""
 
 
 def run_plan(
@@ -95,7 +90,7 @@ class _Run:
     def results(self) -> tuple[SceneResult, ...]:
         """What came of each scene, in order."""
         tasks = self.plan.tasks
-        if len(tasks) == 1 or self._most == 1:
+        if len(tasks) == 1 or most_at_once(self.plan.workflow) == 1:
             return self._one_by_one()
         blocks = [block for task in tasks for block in task.plan.blocks]
         gathering = Gathering(
@@ -113,15 +108,6 @@ class _Run:
             raise
         gathering.ended("done", "all scenes have come to an end")
         return tuple(self._results[number] for number in range(len(tasks)))
-
-    @property
-    def _most(self) -> int:
-        """Scenes that may be under way at once."""
-        workflow = self.plan.workflow
-        if workflow.model.numbers == "int8":
-            return 1  # each scene has networks of its own, and memory is planned for one
-        most = workflow.run.scenes_at_once
-        return MOST_AT_ONCE if most == "auto" else most
 
     def _one_by_one(self) -> tuple[SceneResult, ...]:
         shared = self._shared(self._reporter, lambda call: call())
@@ -154,7 +140,8 @@ class _Run:
             gathering.message("stopping: running blocks are finished and kept (once more: at once)")
 
         self._diary.reporter = gathering  # one lock for all that is told
-        flight = Flight(do, most=self._most, enough=lambda: self._enough(shared, gathering))
+        most = most_at_once(self.plan.workflow)
+        flight = Flight(do, most=most, enough=lambda: self._enough(shared, gathering))
         shared = self._shared(gathering, flight.here)
         with stop_together(tell) as request, logs_to(gathering):
             for number, came in flight.outcomes(range(len(tasks)), request):
@@ -180,8 +167,8 @@ class _Run:
         )
 
     def _enough(self, shared: Shared, gathering: Gathering) -> bool:
-        """Whether the scenes under way keep all workers busy for a while."""
-        return gathering.backlog >= AHEAD * shared.crew.slots
+        """Whether the scenes under way keep all workers busy for a while, or will as soon as may be."""
+        return gathering.looked_at >= LOOKED_AT or gathering.backlog >= AHEAD * shared.crew.slots
 
     def _settle(self, number: int, came: Any, reporter: Reporter) -> None:
         """Note what came of a scene: a result, or what it raised."""

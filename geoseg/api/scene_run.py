@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from math import prod
 from threading import Lock
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from geoseg.api import fingerprint
@@ -81,7 +80,7 @@ class SceneRun:
         self._shared, self._task, self._order = shared, task, order
         self.plan, self.reporter, self.force = shared.plan, reporter, shared.force
         self._crew, self._engines, self._diary = shared.crew, shared.engines, shared.diary
-        self._begun = perf_counter()
+        self._begun = perf_counter(), thread_time()
 
     def result(self) -> SceneResult:
         """Do what there is to do; what came of it.
@@ -187,25 +186,21 @@ class SceneRun:
         resuming = Resuming(work, reporter)
         committee = self._engines.committee(task, made_from.engine)
         resuming.begin(stages[0], lambda: make_stores(task.plan, work, committee), force=self.force)
-        machine = self._crew.machine(self._begun)
+        machine = self._crew.machine(*self._begun)
         stages, summaries, holes = self._map(task, stages, resuming, executor)
         fingerprint.check_states(made_from.files)
         moved, products = None, products.with_holes(holes)
-        if products.outlining is not None:
+        if (outlining := products.outlining) is not None:
             from geoseg.api.tracing import Tracing  # noqa: PLC0415 (numba)
 
             parts = holes.parts(stages[-1].parts) | {"made from": made_from.products}
-            trace = Tracing(task.plan, work, products.outlining, parts)
+            trace = Tracing(task.plan, work, outlining, parts)
             moved = trace.run(lambda stage: _do(stage, executor, resuming), summaries)
         account = _account(stages, work)
         lacks = what_lacks(task.plan.scene.id, account, holes)
         self._warn(lacks, reporter)
-        told = {
-            "numbers": numbers,
-            "warnings": doubts + lacks,
-            "engine": made_from.engine.record,
-            "machine": machine,
-        }
+        told = {"numbers": numbers, "warnings": doubts + lacks, "machine": machine}
+        told["engine"] = made_from.engine.record
         from geoseg.api.making import Making  # noqa: PLC0415 (numba)
 
         making = Making(products, work, account, summaries, moved, told)
@@ -218,9 +213,7 @@ class SceneRun:
         """Make the products, here or on workers; what run.json says."""
         from geoseg.api import making as ways  # noqa: PLC0415 (numba)
 
-        # Of a single small scene here, where nothing else is to be done.
-        alone = len(self.plan.tasks) == 1 and prod(self._task.plan.shape) < ways.LARGE
-        if alone or not ways.fits_workers(self.plan, self._task):
+        if not ways.on_workers(self.plan, self._task, alone=len(self.plan.tasks) == 1):
             record = ways.make_here(making, reporter)
             bring(self._task.directory)
             return record

@@ -8,11 +8,12 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from geoseg.api.at_once import AHEAD, LOOKED_AT, most_at_once
 from geoseg.api.clusters import SPARE_LANES
-from geoseg.api.planning import RunPlan, plan_workflow
+from geoseg.api.planning import RunPlan, SceneTask, plan_workflow
 from geoseg.api.task_times import TaskTimes, times_by_trial, times_of_run
 from geoseg.errors import InputError, PlanError
-from geoseg.ops.forecast import RunForecast, SceneCost, StageCost, simulate_run
+from geoseg.ops.forecast import Ahead, RunForecast, SceneCost, StageCost, simulate_run
 from geoseg.ops.simulation import BlockCost, Pool
 from geoseg.plan import ScenePlan
 from geoseg.run.resources import available_cores
@@ -87,7 +88,7 @@ class Simulation:
         forecast: Of one run, the longest of them.
         times: What tasks take.
         busy: Share of the wall time in which each of them works: ``model``, ``cores`` (of the
-            workers), ``client`` (what it does alone), ``scheduler``.
+            workers), ``client`` (start, looks at scenes, products that it makes), ``scheduler``.
         feeding: Cores that are needed to read and write for one model that never waits.
         reading, writing: Bytes a second of all runs, before compression, while blocks are done.
         pixels: Of all scenes of all runs.
@@ -150,7 +151,10 @@ def simulate_plan(
     times = times_by_trial(plan, task) if measured is None else times_of_run(measured, task.plan)
     begun = perf_counter()
     scenes = _scenes(plan, wanted, times)
-    forecast = simulate_run(scenes, pool, start=times.start)
+    count = sum(scene.count for scene in scenes)
+    start = times.start + (max(0.0, times.before - times.look) if count > 1 else 0.0)
+    ahead = Ahead(most_at_once(workflow), AHEAD, LOOKED_AT)
+    forecast = simulate_run(scenes, pool, start=start, ahead=ahead)
     return _told(plan, wanted, pool, forecast, times, perf_counter() - begun)
 
 
@@ -179,7 +183,7 @@ def _here(cluster: Cluster, wanted: Wanted) -> tuple[Pool, Cluster]:
     if wanted.workers is not None:
         each = max(1, wanted.workers // wanted.runs)
         cluster = Cluster(workers=each, threads=cluster.threads, memory=cluster.memory)
-    return Pool(cores=available_cores() / wanted.runs), cluster
+    return Pool(cores=available_cores() / wanted.runs, near=True), cluster
 
 
 def _elsewhere(cluster: Cluster, wanted: Wanted) -> tuple[Pool, Cluster]:
@@ -200,13 +204,32 @@ def _scenes(plan: RunPlan, wanted: Wanted, times: TaskTimes) -> list[SceneCost]:
         if wanted.runs > len(plan.tasks):
             raise PlanError(f"--runs: {wanted.runs} runs share {len(plan.tasks)} scenes")
         every = plan.tasks[:: wanted.runs]
-        return [scene_cost(task.plan, times, wanted.latency, 1) for task in every]
+        many = len(every) > 1
+        return [_cost(plan, task, times, wanted.latency, many=many) for task in every]
     count = -(-wanted.scenes // wanted.runs)
-    return [scene_cost(plan.tasks[0].plan, times, wanted.latency, count)]
+    one = _cost(plan, plan.tasks[0], times, wanted.latency, many=count > 1)
+    return [replace(one, count=count)]
 
 
-def scene_cost(plan: ScenePlan, times: TaskTimes, latency: float, count: int) -> SceneCost:
-    """What ``count`` scenes of this plan take, with ``latency`` seconds for each request."""
+def _cost(
+    plan: RunPlan, task: SceneTask, times: TaskTimes, latency: float, *, many: bool
+) -> SceneCost:
+    """Of a scene as its run does it: one of ``many`` is looked at beside others."""
+    from geoseg.api.making import on_workers  # noqa: PLC0415 (numba)
+
+    by_workers = on_workers(plan, task, alone=not many)
+    if many:
+        times = replace(times, before=times.look)
+    return scene_cost(task.plan, times, latency, 1, by_workers=by_workers)
+
+
+def scene_cost(
+    plan: ScenePlan, times: TaskTimes, latency: float, count: int, *, by_workers: bool = False
+) -> SceneCost:
+    """What ``count`` scenes of this plan take, with ``latency`` seconds for each request.
+
+    ``by_workers``: whether these make the products; else the client does.
+    """
     # Each band is asked for on its own; what one band's window takes in requests is not known.
     waits = latency * (len(plan.card.bands) + len(plan.scene.masks))
     per_pixel = times.infer * plan.predictions_per_pixel
@@ -224,7 +247,9 @@ def scene_cost(plan: ScenePlan, times: TaskTimes, latency: float, count: int) ->
         costs = tuple(BlockCost(write=seconds * mpx) for mpx in later)
         stages.append(StageCost(name, costs, opened.get(name, 0.0)))
     whole = plan.shape[0] * plan.shape[1] / 1e6
-    return SceneCost(times.before, tuple(stages), times.after * whole, count)
+    products = (times.making or times.after) * whole if by_workers else 0.0
+    after = 0.0 if by_workers else times.after * whole
+    return SceneCost(times.before, tuple(stages), after, count, products)
 
 
 def _told(

@@ -22,9 +22,10 @@ from geoseg.run.reporter import Silent
 
 START_SECONDS = 6.0
 BEFORE_SECONDS = 1.0
+LOOK_SECONDS = 0.1
 AFTER_PER_MPX = 0.35
-"""What a trial does not show: two workers' start, a scene's first look, its products. Rough, from runs
-on two cores; ``--measured`` takes those of a run instead."""
+"""What a trial does not show: two workers' start, the first look at a scene and at further ones,
+products. Rough, from runs on two cores; ``--measured`` takes those of a run instead."""
 
 TRIED = 3
 """Blocks of a trial; the first one opens the job, and is not counted."""
@@ -44,8 +45,10 @@ class TaskTimes:
         others: Seconds of a core for each Mpx of a block, by later stage.
         others_opening: Seconds of a core that each worker takes to open these.
         start: Seconds until the workers are there.
-        before: Seconds of the client for each scene, before its first block.
+        before: Seconds of the client before the first block of a scene, the first or the only one.
+        look: The same of one of many: seconds that the client computes.
         after: Seconds of the client for each Mpx of a scene, after its last block.
+        making: Seconds of a core for each Mpx of products that a worker makes; 0: as ``after``.
         source: Where all this is from.
     """
 
@@ -58,7 +61,9 @@ class TaskTimes:
     others_opening: Mapping[str, float] | None = None
     start: float = START_SECONDS
     before: float = BEFORE_SECONDS
+    look: float = LOOK_SECONDS
     after: float = AFTER_PER_MPX
+    making: float = 0.0
     source: str = "told"
 
     def as_json(self) -> dict[str, Any]:
@@ -79,7 +84,8 @@ def times_of_run(folder: Path, plan: ScenePlan) -> TaskTimes:
     segment, machine = record["seconds"]["segment"], record["machine"]
     blocks, tiling = segment["blocks"], record["tiling"]
     share = blocks / (blocks + segment["resumed_blocks"])
-    mpx = share * record["pixels"] / 1e6
+    whole = record["pixels"] / 1e6
+    mpx = share * whole
     slow = _slowness(record)
     walls = {lane: segment[lane] / slow for lane in ("read", "infer", "write")}
     opening = _unexplained(segment, machine) / slow
@@ -97,7 +103,9 @@ def times_of_run(folder: Path, plan: ScenePlan) -> TaskTimes:
         others=others,
         start=machine["start"] / slow or START_SECONDS,
         before=machine["before"] / slow,
-        after=record["seconds"]["products"]["wall"] / slow / (record["pixels"] / 1e6),
+        look=machine.get("before_cpu", machine["before"] / slow),
+        after=record["seconds"]["products"]["wall"] / slow / whole,
+        making=record["seconds"]["products"].get("cpu", 0.0) / whole,
         source=f"{folder / 'run.json'}: {blocks} blocks on {machine['workers']} workers",
     )
 

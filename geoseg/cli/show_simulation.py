@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 _BUSY = {
     "model": "models, while the run goes on",
     "cores": "cores of the workers",
-    "client": "client alone: start, first looks, products",
+    "client": "client: start, first looks, products that it makes",
     "scheduler": "scheduler",
 }
 
@@ -31,7 +31,8 @@ def show_simulation(found: Simulation) -> None:
         f"  tasks as in        {found.times.source}",
         f"  {'start':<18} {_duration(forecast.start)}",
         *(f"  {name:<18} {_duration(seconds)}" for name, seconds in forecast.stages.items()),
-        f"  {'client alone':<18} {_duration(forecast.client)}",
+        f"  {'client':<18} {_duration(forecast.client)}",
+        f"  idle {forecast.waiting:6.1%}       workers' time without any block or product",
     ]
     lines += [f"  busy {found.busy[name]:6.1%}       {text}" for name, text in _BUSY.items()]
     if forecast.tries > forecast.blocks:

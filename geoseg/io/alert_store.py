@@ -24,7 +24,8 @@ from geoseg.errors import InputError, ProductError
 from geoseg.grid import Window, blocks, full_window
 from geoseg.io.atomic import remove_leftovers, replace_unsynced, write_bytes
 from geoseg.io.grids import same_grid
-from geoseg.io.zarr_store import ZarrRaster, consolidate, read_grid
+from geoseg.io.zarr_group import consolidate
+from geoseg.io.zarr_store import ZarrRaster, read_grid
 from geoseg.ops.alerts.rules import Bayes, Count, Rule, to_date
 from geoseg.ops.alerts.states import FILLS, UNSEEN, Planes, recent_days
 

@@ -19,7 +19,8 @@ from geoseg.errors import ProductError
 from geoseg.grid import GeoBox, blocks
 from geoseg.io.atomic import replacing
 from geoseg.io.provenance import KEY, text_of
-from geoseg.io.zarr_store import ZarrRaster, consolidate
+from geoseg.io.zarr_group import consolidate
+from geoseg.io.zarr_store import ZarrRaster
 from geoseg.legend import Legend
 
 

@@ -29,6 +29,9 @@ SPAN_SECONDS = 60.0
 STAGE = "segment"
 """Of the stages of a scene the one whose blocks are counted for the whole run."""
 
+PRODUCTS = "products"
+"""The stage whose progress is counted in files, of which one task makes all."""
+
 FEW_FAILED = 100
 """Failed scenes that are listed by name."""
 
@@ -192,12 +195,22 @@ class Gathering(Silent):
 
     @property
     def backlog(self) -> int:
-        """Blocks that scenes under way have still to do, as far as is known: one each at least."""
+        """Tasks that scenes under way have still for workers, as far as is known: one each at least.
+
+        Not of those that are looked at: they have none yet.
+        """
         with self._lock:
             return sum(
-                max(1, one.blocks - one.done_blocks) if one.stage else self._expected.get(name, 1)
-                for name, one in self._flying.items()
+                max(1, one.blocks - one.done_blocks) if one.stage != PRODUCTS else 1
+                for one in self._flying.values()
+                if one.stage
             )
+
+    @property
+    def looked_at(self) -> int:
+        """Scenes that are begun, and have come to no stage yet."""
+        with self._lock:
+            return sum(not one.stage for one in self._flying.values())
 
     def stage_of(
         self, scene: str, name: str, *, blocks: int, done_blocks: int, pixels: int

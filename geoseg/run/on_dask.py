@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import pickle
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
+from threading import Event
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from distributed import CancelledError, Client, Future, KilledWorker, as_completed
 
 from geoseg.errors import ClusterError, ClusterLostError, StoppedError
 from geoseg.grid import Window
+from geoseg.run.answers import hear_no_more, listen, topic_of
 from geoseg.run.attending import tell_of_unfit
 from geoseg.run.base import Failed, Job, Outcome, Stop, tried
 from geoseg.run.clusters.base import GPU
@@ -22,8 +23,10 @@ from geoseg.run.clusters.joining import expected
 from geoseg.run.on_worker import JobPlugin, WorkerFacts, describe, do_block, stop_job
 from geoseg.run.opened import Answer, failure, message
 from geoseg.run.placing import CHECK_SECONDS, Roster, gpu_share, offers, uses_gpu
+from geoseg.run.tasks import Try, Way
 
 POLL_SECONDS = 0.02
+WAIT_SECONDS, SOON_SECONDS = 0.2, 0.002
 PORTIONS = 4
 """The window is filled again when a part of it is free, this one of so many."""
 
@@ -76,20 +79,33 @@ class OnDask:
         resources = self._asked(job, facts)
         if not any(offers(fact, resources) for fact in facts.values()):
             raise ClusterError(f"cluster: no worker offers {resources}; start some that do")
-        topic, joining = f"geoseg-answers-{self.client.id}", expected(self.client)
+        joining = expected(self.client)
+        topic = topic_of(self.client)
         plugin = JobPlugin(job, topic, timeout=self.timeout, joining=joining)
+        way = Way(job, plugin.name, do_block, plugin.name, stop_job, plugin.name)
         try:
             self._hand_over(plugin)
-            running = _Running(self, plugin, resources, stop or Stop(), facts)
-            try:
-                yield from running.outcomes(blocks)
-            finally:
-                running.abandon()
+            yield from self._outcomes(way, blocks, resources, stop or Stop(), facts)
         finally:
             if _connected(self.client):
                 # A worker that never took the job, or died just now, has none to give back.
                 with suppress(Exception):
                     self.client.unregister_worker_plugin(plugin.name)
+
+    def _outcomes(
+        self,
+        way: Way,
+        blocks: Iterable[Window],
+        resources: dict[str, float],
+        stop: Stop,
+        facts: Mapping[str, Any],
+    ) -> Generator[Outcome, None, None]:
+        """Those of a job that workers can get at by ``way``."""
+        running = _Running(self, way, resources, stop, facts)
+        try:
+            yield from running.outcomes(blocks)
+        finally:
+            running.abandon()
 
     def _hand_over(self, plugin: JobPlugin) -> None:
         """Give the job to all workers, and to those that will come."""
@@ -115,7 +131,7 @@ class OnDask:
             return False
         return True
 
-    def _asked(self, job: Job, facts: Mapping[str, WorkerFacts]) -> dict[str, float]:
+    def _asked(self, job: Job, facts: Mapping[str, Any]) -> dict[str, float]:
         """What each task asks of a worker."""
         if self.resources is not None:
             return dict(self.resources)
@@ -139,51 +155,32 @@ class OnDask:
             ) from error
 
 
-@dataclass(frozen=True, slots=True)
-class _Try:
-    """One submission of a block."""
-
-    block: Window
-    number: int = 0
-    unopened: int = 0
-    alone: bool = False
-
-    @property
-    def name(self) -> tuple[int | str, ...]:
-        """The same in every run, and another one for every try; after the job, a key of Dask's.
-
-        So Dask's dashboard shows one group of tasks for each job.
-        """
-        b = self.block
-        again = (f"again{self.number}.{self.unopened}",) if self.number or self.unopened else ()
-        return (b.y0, b.x0, b.y1, b.x1, *again)
-
-
 class _Running:
     """One run of one job: what is submitted, and what is known of the workers."""
 
     def __init__(
         self,
         executor: OnDask,
-        plugin: JobPlugin,
+        way: Way,
         resources: dict[str, float],
         stop: Stop,
-        facts: Mapping[str, WorkerFacts],
+        facts: Mapping[str, Any],
     ) -> None:
         self._client, self._stop = executor.client, stop
         self._retries, self._patience = executor.retries, executor.patience
-        self._plugin, self._resources, self._window = plugin.name, resources, executor.window
+        self._way, self._resources, self._window = way, resources, executor.window
         self._priority = executor.priority
-        self._roster = Roster(self._client, plugin.job, facts)
+        self._roster = Roster(self._client, way.job, facts)
         self._answers: dict[str, Answer] = {}
-        self._tries: dict[Future[Any], _Try] = {}
+        self._tries: dict[Future[Any], Try] = {}
         self._completed = as_completed(loop=self._client.loop)
-        self._suspects: list[_Try] = []
+        self._suspects: list[Try] = []
         self._unfit: set[str] = set()
         self._fit: list[str] = []
         self._hopeless: Failed | None = None
         self._told = False
-        _listen(self._client, plugin, self._hear)
+        self._heard = Event()
+        listen(self._client, way.name, self._hear)
 
     def outcomes(self, blocks: Iterable[Window]) -> Iterator[Outcome]:
         waiting = iter(blocks)
@@ -198,7 +195,7 @@ class _Running:
 
     def abandon(self) -> None:
         """Drop what is not answered: queued blocks never run, running ones end unheard."""
-        _listeners(self._client).pop(self._plugin, None)
+        hear_no_more(self._client, self._way.name)
         if self._tries and _connected(self._client):
             with suppress(OSError, ValueError):
                 self._client.cancel(list(self._tries), force=True)
@@ -214,7 +211,7 @@ class _Running:
         room = window - len(self._tries)
         # In portions: each message has a price of its own for the scheduler.
         if self._hopeless is None and room >= max(1, window // PORTIONS):
-            self._submit([_Try(b) for b in islice(waiting, room)])
+            self._submit([Try(b) for b in islice(waiting, room)])
         if not self._tries and self._suspects:
             self._submit([self._suspects.pop()])
         return bool(self._tries)
@@ -225,16 +222,16 @@ class _Running:
             with suppress(OSError, TimeoutError, ValueError):
                 self._roster.look()
 
-    def _submit(self, tries: list[_Try]) -> None:
+    def _submit(self, tries: list[Try]) -> None:
         """One message to the scheduler for all of ``tries``: half the cost of one for each."""
         if not tries:
             return
         asked_first = self._fit or self._roster.preferred
         futures = self._client.map(
-            do_block,
-            [self._plugin] * len(tries),
+            self._way.task,
+            [self._way.told] * len(tries),
             [(t.block.y0, t.block.x0, t.block.y1, t.block.x1) for t in tries],
-            key=[(self._plugin, *t.name) for t in tries],
+            key=[(self._way.name, *t.name) for t in tries],
             resources=self._resources or None,
             priority=self._priority,
             workers=asked_first or None,
@@ -249,7 +246,10 @@ class _Running:
         """Wait for answers, with an eye on the cluster."""
         checked, alone_since = time.monotonic(), None
         while not self._completed.has_ready():
-            time.sleep(POLL_SECONDS)
+            # An answer is heard just before its task is known to have ended.
+            if self._heard.wait(WAIT_SECONDS):
+                self._heard.clear()
+                time.sleep(SOON_SECONDS)
             if self._stop.at_once:
                 raise StoppedError("stopped at once; finished blocks are kept")
             if self._stop.asked:
@@ -269,10 +269,10 @@ class _Running:
                 )
         return list(self._completed.next_batch(block=False))
 
-    def _hear(self, event: tuple[float, tuple[str, bytes]]) -> None:
+    def _hear(self, key: str, answer: bytes) -> None:
         """An answer came along with the news that its task has ended, or before; any thread's."""
-        key, answer = event[1]
         self._answers[key] = pickle.loads(answer)  # noqa: S301 (of our own workers, as all results)
+        self._heard.set()
 
     def _settle(self, future: Future[Any]) -> Outcome | None:
         """The outcome of a block, or None where it was not begun or is tried again."""
@@ -301,7 +301,7 @@ class _Running:
         except (Exception, CancelledError) as error:  # noqa: BLE001 (whatever distributed raises)
             return error
 
-    def _judge(self, this: _Try, answer: Answer) -> Outcome | None:
+    def _judge(self, this: Try, answer: Answer) -> Outcome | None:
         if answer.unopened and isinstance(answer.outcome, Failed):
             return self._elsewhere(this, answer.outcome, answer.where)
         if answer.again and this.number < self._retries and not self._stop.asked:
@@ -309,7 +309,7 @@ class _Running:
             return None
         return answer.outcome and tried(answer.outcome, this.number + 1)
 
-    def _elsewhere(self, this: _Try, failed: Failed, where: str) -> Outcome | None:
+    def _elsewhere(self, this: Try, failed: Failed, where: str) -> Outcome | None:
         """Try a block on workers that can open the job; without any, all the rest fails."""
         if self._hopeless is None and where not in self._unfit:
             self._unfit.add(where)
@@ -323,7 +323,7 @@ class _Running:
         self._submit([replace(this, unopened=this.unopened + 1)])
         return None
 
-    def _killed(self, this: _Try) -> Outcome | None:
+    def _killed(self, this: Try) -> Outcome | None:
         """Workers died under a block: it may be innocent, so it is tried alone at the end."""
         if not this.alone and not self._stop.asked:
             self._suspects.append(replace(this, alone=True, number=this.number + 1))
@@ -351,31 +351,8 @@ class _Running:
         """Let queued blocks pass by undone, once."""
         if not self._told:
             self._told = True
-            self._client.run(stop_job, self._plugin, wait=False, on_error="ignore")
-
-
-Hear = Callable[[tuple[float, tuple[str, bytes]]], None]
-_HEARING: WeakKeyDictionary[Client, dict[str, Hear]] = WeakKeyDictionary()
-
-
-def _listeners(client: Client) -> dict[str, Hear]:
-    """Who hears the answers of each job, of all that run on a cluster at once."""
-    return _HEARING.setdefault(client, {})
-
-
-def _listen(client: Client, plugin: JobPlugin, hear: Hear) -> None:
-    """Let ``hear`` have the answers of a job's blocks."""
-    listeners = _listeners(client)
-    listeners[plugin.name] = hear
-
-    def pass_on(event: tuple[float, tuple[str, str, bytes]]) -> None:
-        when, (name, key, answer) = event
-        hearing = listeners.get(name)
-        if hearing is not None:  # else it comes too late, and nobody waits for it any more
-            hearing((when, (key, answer)))
-
-    # Never unsubscribed: a late answer would find nobody, which the client does not take well.
-    client.subscribe_topic(plugin.topic, pass_on)
+            way = self._way
+            self._client.run(way.stop, way.stopped, wait=False, on_error="ignore")
 
 
 def _connected(client: Client) -> bool:

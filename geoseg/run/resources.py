@@ -134,6 +134,8 @@ def dask_settings(environment: Mapping[str, str]) -> dict[str, object]:
         "distributed.worker.profile.enabled": False,
         # Models and kernels hold the interpreter for seconds while they load; that is no news.
         "distributed.admin.tick.limit": "5 minutes",
+        # Fifty times a second, for each of scheduler, nannies and workers, only to see that it can.
+        "distributed.admin.tick.interval": "500ms",
     }
 
 

@@ -60,7 +60,12 @@ class RunMetrics:
             self._count(event)
             due = time.monotonic() - self._sent >= SEND_SECONDS
             client = self._client
-            if client is None or not (due or event["event"].endswith(("_started", "_ended"))):
+            what = event["event"]
+            # Of one scene each stage, at once; of many, what has come together in a second.
+            news = what.endswith(("_started", "_ended")) and (
+                what.startswith("run_") or self._of_run["scenes"] == 1
+            )
+            if client is None or not (due or news):
                 return
             self._sent = time.monotonic()
         self._send(client, wait=event["event"] == "run_ended")

@@ -145,15 +145,20 @@ class WorkLedger:
         found = self._works(kind, name)
         return found[0] if found else None
 
-    def works(self, kind: str, *states: WorkState) -> list[Work]:
-        """All things of a kind in these states (``done`` without any), by date and name."""
-        return [work for work in self._works(kind) if work.state in (states or ("done",))]
+    def works(self, kind: str, *states: WorkState, place: str | None = None) -> list[Work]:
+        """All things of a kind in these states (``done`` without any), by date and name.
 
-    def _works(self, kind: str, name: str | None = None) -> list[Work]:
+        With ``place`` only those whose results lie there.
+        """
+        found = self._works(kind, place=place)
+        return [work for work in found if work.state in (states or ("done",))]
+
+    def _works(self, kind: str, name: str | None = None, place: str | None = None) -> list[Work]:
         rows = self._read(
             "SELECT kind, name, state, parts, date, place, facts, text, run, noted, crc FROM works "
-            "WHERE workflow = ? AND kind = ? AND name = coalesce(?, name) ORDER BY date, name",
-            self.workflow, kind, name,
+            "WHERE workflow = ? AND kind = ? AND name = coalesce(?, name) "
+            "AND (? IS NULL OR place = ?) ORDER BY date, name",
+            self.workflow, kind, name, place, place,
         )  # fmt: skip
         return [self._whole(*row) for row in rows]
 

@@ -21,32 +21,44 @@ _PIXELS = 500  # fewer say nothing
 
 
 def look(
-    pixels: Pixels, bands: Sequence[str], blocks: Sequence[Window], *, windows: int
+    pixels: Pixels,
+    bands: Sequence[str],
+    blocks: Sequence[Window],
+    *,
+    windows: int,
+    enough: int | None = None,
 ) -> tuple[Spread, ...] | None:
     """How the valid pixels of each band are spread, in about ``windows`` windows over ``blocks``.
+
+    With ``enough`` no more than so many that show something, which are looked for first where they
+    lie far apart, then in all the others.
 
     Windows keep the pixels of the scene: averages, as overviews have them, are not what a model
     sees. None where hardly anything is valid.
     """
     seen: list[NDArray[np.float64]] = []
-    for window in list(_windows(blocks, windows))[: _TRIES * windows]:
+    enough = min(windows, enough or windows)
+    for window in list(_windows(blocks, windows, enough))[: _TRIES * windows]:
         patch = pixels.read(bands, window)
         if patch.valid.any():
             scale, offset = patch.scale[:, None], patch.offset[:, None]
             seen.append(patch.values[:, patch.valid].astype(np.float64) * scale + offset)
-        if len(seen) == windows:
+        if len(seen) == enough:
             break
     if sum(part.shape[1] for part in seen) < _PIXELS:
         return None
     return spreads(np.concatenate(seen, axis=1))
 
 
-def _windows(blocks: Sequence[Window], count: int) -> Iterator[Window]:
-    """Windows in the middles of equal parts: first ``count`` of them far apart, then the others."""
+def _windows(blocks: Sequence[Window], count: int, few: int) -> Iterator[Window]:
+    """Windows in the middles of equal parts: ``few`` of them far apart, ``count``, all others."""
     a_side = ceil(sqrt(count / len(blocks)))
     every = [part for block in blocks for part in _parts(block, a_side)]
-    first = {round(at) for at in np.linspace(0, len(every) - 1, min(count, len(every)))}
-    order = [*sorted(first), *(at for at in range(len(every)) if at not in first)]
+    order = dict.fromkeys(
+        round(at)
+        for some in (few, count, len(every))
+        for at in np.linspace(0, len(every) - 1, min(some, len(every)))
+    )
     for at in order:
         part = every[at]
         y, x = (part.y0 + part.y1) // 2, (part.x0 + part.x1) // 2

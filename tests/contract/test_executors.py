@@ -12,8 +12,10 @@ import pytest
 
 from geoseg.errors import ClusterError, ModelError, PlanError, SceneError
 from geoseg.grid import Window, blocks
+from geoseg.run import carried
 from geoseg.run.base import Done, Failed, Stop
 from geoseg.run.cluster import ClusterSpec, connect
+from geoseg.run.many_jobs import ManyJobs
 from geoseg.run.on_dask import OnDask, gpu_share
 from geoseg.run.on_worker import WorkerFacts
 from geoseg.run.serial import Serial
@@ -104,10 +106,19 @@ def cluster():
         yield connected
 
 
-@pytest.fixture(params=["serial-1", "serial-3", pytest.param("dask", marks=pytest.mark.cluster)])
+ON_A_CLUSTER = {"dask": OnDask, "many jobs": ManyJobs}
+
+
+@pytest.fixture(
+    params=[
+        "serial-1",
+        "serial-3",
+        *(pytest.param(n, marks=pytest.mark.cluster) for n in ON_A_CLUSTER),
+    ]
+)
 def executor(request):
-    if request.param == "dask":
-        return OnDask(request.getfixturevalue("cluster").client)
+    if request.param in ON_A_CLUSTER:
+        return ON_A_CLUSTER[request.param](request.getfixturevalue("cluster").client)
     return Serial(int(request.param[-1]))
 
 
@@ -120,6 +131,15 @@ def outcomes_by_block(executor, job, windows=BLOCKS):
     outcomes = list(executor.run(job, windows))
     assert Counter(o.block for o in outcomes) == Counter(windows), "one outcome for each block"
     return {o.block: o for o in outcomes}
+
+
+def wait_until_closed(job):
+    """Nobody waits for workers to let go of a job that travels with its tasks."""
+    until = time.monotonic() + 30
+    while len(job.noted("close")) < len(job.noted("open")):
+        assert time.monotonic() < until, "the job was not closed"
+        time.sleep(0.02)
+    assert Counter(job.noted("close")) == Counter(job.noted("open"))
 
 
 def the_failed(found):
@@ -135,7 +155,7 @@ class TestEveryExecutor:
         list(executor.run(probe, BLOCKS))
         opened = Counter(probe.noted("open"))
         assert set(opened.values()) == {1}
-        assert Counter(probe.noted("close")) == opened
+        wait_until_closed(probe)
 
     def test_no_blocks(self, executor, probe):
         assert list(executor.run(probe, [])) == []
@@ -184,16 +204,13 @@ class TestEveryExecutor:
         assert 1 <= begun < 200
         assert all(isinstance(o, Done) for o in found)
         assert len(found) == begun, "what was begun has its outcome"
-        assert len(probe.noted("close")) == len(probe.noted("open"))
+        wait_until_closed(probe)
 
     def test_closing_the_generator_drops_what_is_queued(self, executor, probe):
         run = executor.run(replace(probe, seconds=0.05), list(blocks((400, 100), 10)))
         next(run)
         run.close()
-        deadline = time.monotonic() + 30
-        while len(probe.noted("close")) < len(probe.noted("open")):
-            assert time.monotonic() < deadline, "the job was not closed"
-            time.sleep(0.05)
+        wait_until_closed(probe)
         assert len(probe.noted("block")) < 200
 
 
@@ -244,6 +261,40 @@ class TestOnDask:
         assert not cluster.client.futures
         plugins = cluster.client.run(lambda dask_worker: list(dask_worker.plugins))
         assert not [name for names in plugins.values() for name in names if "geoseg" in name]
+
+
+@pytest.mark.cluster
+class TestManyJobs:
+    def test_no_worker_is_told_of_a_small_job(self, cluster, probe, monkeypatch):
+        """It comes along with its blocks, so that nothing waits for a busy worker's answer."""
+        monkeypatch.setattr(ManyJobs, "_hand_over", None)
+        found = outcomes_by_block(ManyJobs(cluster.client), probe)
+        assert not the_failed(found)
+        assert len(outcomes_by_block(ManyJobs(cluster.client), probe, BLOCKS[:1])) == 1
+        wait_until_closed(probe)
+        left = cluster.client.run(lambda: len(carried._OPENED))
+        assert set(left.values()) == {0}
+        assert not cluster.client.futures
+
+    def test_a_job_that_is_too_large_to_travel_is_handed_over(self, cluster, probe, monkeypatch):
+        monkeypatch.setattr(carried, "MOST_BYTES", 0)
+        monkeypatch.setattr(carried, "do_carried", None)
+        assert not the_failed(outcomes_by_block(ManyJobs(cluster.client), probe))
+
+    def test_a_single_block_is_tried_again_where_the_job_can_be_opened(self, cluster, probe):
+        job = replace(probe, open_fails="once")
+        assert not the_failed(outcomes_by_block(ManyJobs(cluster.client), job, BLOCKS[:1]))
+        assert len(probe.noted("open")) == 2
+
+    def test_workers_with_other_versions_do_nothing_of_it(self, cluster, probe, monkeypatch):
+        monkeypatch.setattr(carried, "versions", lambda: ("0.0.1", "3.0"))
+        failed = the_failed(outcomes_by_block(ManyJobs(cluster.client), probe, BLOCKS[:3]))
+        assert sorted(failed) == BLOCKS[:3]
+        assert all("the client runs geoseg 0.0.1" in one.error for one in failed.values())
+
+    def test_missing_resources_are_an_error_not_a_hang(self, cluster, probe):
+        with pytest.raises(ClusterError, match=r"no worker offers .*GPU"):
+            list(ManyJobs(cluster.client, resources={"GPU": 1}).run(probe, BLOCKS))
 
 
 def test_lanes_must_be_some():

@@ -1,5 +1,6 @@
 """The run on paper against what can be worked out by hand, and rules that hold for any run."""
 
+from dataclasses import replace
 from math import ceil
 
 import pytest
@@ -7,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geoseg.errors import PlanError
-from geoseg.ops.forecast import SAMPLE, SceneCost, StageCost, simulate_run
+from geoseg.ops import forecast
+from geoseg.ops.forecast import Ahead, SceneCost, StageCost, simulate_run
 from geoseg.ops.simulation import BlockCost, Pool, simulate_stage
 
 SECONDS = st.floats(0.0, 10.0)
@@ -138,23 +140,128 @@ def test_failures_cost_their_share():
     assert 0 < found.failed < 20  # 0.1 % of 4000 lose all three tries
 
 
+def a_scene(*costs, before=0.0, after=0.0, products=0.0, count=1, opening=0.0):
+    """With one stage of these blocks."""
+    stages = (StageCost("segment", costs, opening),)
+    return SceneCost(before, stages, after, count, products)
+
+
 @settings(max_examples=20)
-@given(BLOCKS, st.integers(1, 1000), SECONDS, SECONDS)
-def test_equal_scenes_take_as_many_times_as_long(costs, count, before, after):
-    stages = (StageCost("segment", tuple(costs), 2.0), StageCost("trace", tuple(costs)))
+@given(BLOCKS, st.integers(1, 1000), SECONDS, SECONDS, SECONDS)
+def test_one_after_the_other_takes_as_many_times_as_long(costs, count, before, after, products):
+    stages = (StageCost("segment", tuple(costs)), StageCost("trace", tuple(costs)))
     one, many = (
-        simulate_run([SceneCost(before, stages, after, n)], Pool(cores=2), start=7.0)
+        simulate_run([SceneCost(before, stages, after, n, products)], Pool(cores=2), start=7.0)
         for n in (1, count)
     )
     assert many.wall - 7.0 == pytest.approx((one.wall - 7.0) * count)
-    assert (many.scenes, many.simulated, many.blocks) == (count, 1, 2 * len(costs) * count)
-    assert many.wall == pytest.approx(7.0 + many.client + sum(many.stages.values()))
+    assert (many.scenes, many.blocks) == (count, 2 * len(costs) * count)
+    assert many.simulated == min(count, forecast.LEAST)
+    taken = 7.0 + many.client + products * count + sum(many.stages[s.name] for s in stages)
+    assert many.wall == pytest.approx(taken)
+
+
+FLOWN = Ahead(most=64)
+
+
+@given(st.integers(1, 150), st.integers(1, 4), st.floats(0.1, 5.0))
+def test_scenes_of_one_block_fill_all_lanes(scenes, workers, seconds):
+    pool = own_cores(workers, lanes=2, models=2)
+    costs = [a_scene(BlockCost(infer=seconds)) for _ in range(scenes)]
+    found = simulate_run(costs, pool, ahead=FLOWN)
+    assert found.wall == pytest.approx(ceil(scenes / (2 * workers)) * seconds)
+
+
+@given(st.integers(1, 60), st.floats(0.5, 3.0), st.floats(0.0, 0.4), st.floats(0.0, 0.4))
+def test_a_slow_client_sets_the_pace(scenes, before, infer, products):
+    """It looks at one scene after the other, and workers are done before the next one comes."""
+    cost = a_scene(BlockCost(infer=infer), before=before, products=products / 2)
+    found = simulate_run([replace(cost, count=scenes)], own_cores(2), ahead=FLOWN)
+    assert found.wall == pytest.approx(scenes * before + infer + products / 2)
+
+
+@given(st.integers(2, 40), st.floats(0.2, 2.0), st.floats(0.2, 2.0))
+def test_products_are_made_while_the_next_scene_is_in_the_model(scenes, infer, products):
+    """On one worker with cores enough: whichever takes longer sets the pace."""
+    cost = a_scene(BlockCost(infer=infer), products=products, count=scenes)
+    found = simulate_run([cost], own_cores(1, lanes=3), ahead=FLOWN)
+    slower, quicker = max(infer, products), min(infer, products)
+    assert found.wall == pytest.approx(scenes * slower + quicker)
+    assert found.waiting == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_near_client_takes_its_share_of_the_cores():
+    """Two that compute on one core: each takes twice as long."""
+    cost = a_scene(BlockCost(infer=1.0), before=1.0, count=2)
+    apart = simulate_run([cost], Pool(cores=1), ahead=FLOWN)
+    near = simulate_run([cost], Pool(cores=1, near=True), ahead=FLOWN)
+    assert apart.wall == pytest.approx(3.0)  # look, look and compute, compute
+    assert near.wall == pytest.approx(4.0)
+
+
+SCENES = st.lists(
+    st.builds(
+        lambda costs, opening, *rest: SceneCost(
+            rest[0],
+            (StageCost("segment", tuple(costs), opening), StageCost("trace", tuple(costs[:2]))),
+            rest[1],
+            products=rest[2],
+        ),
+        st.lists(COSTS, min_size=1, max_size=6), SECONDS, SECONDS, SECONDS, SECONDS,
+    ),
+    min_size=1, max_size=12,
+)  # fmt: skip
+
+
+@settings(max_examples=50)
+@given(SCENES, POOLS, st.integers(1, 6), st.booleans())
+def test_no_run_of_scenes_beats_the_work_in_it(scenes, pool, most, near):
+    pool = replace(pool, near=near)
+    found = simulate_run(scenes, pool, ahead=Ahead(most))
+    alone = [simulate_run([scene], replace(pool, failures=0.0)).wall for scene in scenes]
+    cores = found.cores + (found.client if near else 0.0)
+    places = pool.workers * (1 if pool.gpu else pool.models)
+    least = max(
+        found.client,
+        *(scene.before + scene.after + scene.products for scene in scenes),
+        cores / (pool.cores * pool.machines),
+        found.model / places,
+        sum(scene.products for scene in scenes) / pool.workers,
+    )
+    assert found.wall >= least - 1e-6
+    assert 0.0 <= found.waiting <= 1.0
+    if not pool.failures:
+        assert found.tries == found.blocks == sum(min(2, n) + n for n in map(blocks_of, scenes))
+        if most == 1:
+            # A stage is opened once by each worker, not for each scene.
+            assert found.wall <= sum(alone) + 1e-6
+
+
+def blocks_of(scene):
+    return len(scene.stages[0].costs)
+
+
+@pytest.mark.parametrize("gpus", [2, 16])
+@pytest.mark.parametrize("blocks", [1, 9])
+def test_many_equal_scenes_go_on_at_the_pace_of_the_first(monkeypatch, gpus, blocks):
+    costs = (BlockCost(read=0.4, latency=0.1, infer=0.1, write=0.2),) * blocks
+    stages = (StageCost("segment", costs, 3.0), StageCost("trace", costs))
+    cost = SceneCost(0.05, stages, 0.0, 600, 2.0)
+    pool = Pool(gpus, 4, 1, 4.0, gpu=True, dispatch=0.001)
+    found = simulate_run([cost], pool, start=6.0, ahead=FLOWN)
+    monkeypatch.setattr(forecast, "_rounds", lambda _scene, _ahead: 600)
+    whole = simulate_run([cost], pool, start=6.0, ahead=FLOWN)
+    assert found.simulated < whole.simulated == 600
+    assert found.wall == pytest.approx(whole.wall, rel=0.02)
+    assert found.cores == pytest.approx(whole.cores)
+    assert found.model == pytest.approx(whole.model)
+    assert found.stages["segment"] == pytest.approx(whole.stages["segment"], rel=0.05)
 
 
 def test_where_blocks_fail_a_few_scenes_speak_for_all():
-    stages = (StageCost("segment", (BlockCost(infer=1.0),) * 50),)
-    found = simulate_run([SceneCost(0.0, stages, 0.0, 20_000)], Pool(failures=0.05))
-    assert found.simulated == SAMPLE
+    cost = a_scene(*[BlockCost(infer=1.0)] * 50, count=20_000)
+    found = simulate_run([cost], Pool(failures=0.05))
+    assert found.simulated == forecast.LEAST
     assert found.tries == pytest.approx(20_000 * 50 * 1.0525, rel=0.05)
 
 

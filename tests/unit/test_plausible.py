@@ -112,6 +112,17 @@ def test_a_look_reads_little_of_a_scene_and_only_what_is_valid():
     assert pixels.seen <= 36 * SIDE**2
 
 
+@pytest.mark.parametrize("clear", [slice(None), slice(256, 384)])
+def test_where_few_windows_are_enough_others_are_read_only_for_these(clear):
+    """Of a scene with clouds they are found all the same."""
+    valid = np.zeros((512, 512), np.bool_)
+    valid[clear] = True
+    pixels = Counting(np.full((2, 512, 512), 7, np.int16), valid)
+    spread = look(pixels, ("b1", "b2"), (Window(0, 0, 512, 512),), windows=12, enough=4)
+    assert spread == (Spread(7, 7, 7), Spread(7, 7, 7))
+    assert pixels.seen == (4 if clear == slice(None) else 15) * SIDE**2
+
+
 class Counting(ArrayPixels):
     """Counts the pixels that are read."""
 

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 from distributed import Client, Worker, WorkerPlugin
 
 from geoseg.errors import ClusterError
-from geoseg.run.clusters.probe import Needs, installed, lacking, other_packages
+from geoseg.run.clusters.probe import Needs, installed, lacking, other_packages, probe, shut
 
 _EXPECTED: WeakKeyDictionary[Client, str] = WeakKeyDictionary()
 
@@ -50,7 +50,10 @@ class Joining(WorkerPlugin):
         yield from other_packages(self.ours, installed(self.ours))
         yield from lacking(self.needs)
         for folder in self.needs.folders:
-            if not Path(folder).is_dir():
+            if folder.startswith("s3://"):
+                name = probe(folder, self.needs.mark, self._address).name
+                yield from (f"cannot write to {place}" for place in shut(folder, name))
+            elif not Path(folder).is_dir():
                 yield f"does not see the folder {folder}"
 
 

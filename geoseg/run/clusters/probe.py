@@ -139,15 +139,15 @@ def clear(needs: Needs, dask_worker: Any) -> None:
     """Remove what :func:`look` wrote."""
     for folder in needs.folders:
         with suppress(OSError):  # of what is in a store nothing is left
-            _probe(folder, needs.mark, dask_worker.address).unlink()
+            probe(folder, needs.mark, dask_worker.address).unlink()
 
 
 def _look(needs: Needs, address: str) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     unseen, unwritable, written = [], [], []
     for folder in needs.folders:
-        file = _probe(folder, needs.mark, address)
+        file = probe(folder, needs.mark, address)
         if folder.startswith("s3://"):
-            unwritable += _shut(folder, file.name)
+            unwritable += shut(folder, file.name)
             continue
         try:
             # Not as root's rights say, but as they are: somebody may have mounted it read-only.
@@ -182,7 +182,7 @@ def other_packages(ours: Mapping[str, str], theirs: Mapping[str, str]) -> Iterat
             yield f"has {name} {found or '(none)'}, the client {mine or 'none'}"
 
 
-def _shut(place: str, name: str) -> list[str]:
+def shut(place: str, name: str) -> list[str]:
     """Why a worker cannot write to a place in a store, with the keys that it finds; [] if it can."""
     file = BucketPath.of(place) / name
     try:
@@ -240,7 +240,8 @@ def _appears(file: Path) -> bool:
     return False
 
 
-def _probe(folder: str, mark: str, address: str) -> Path:
+def probe(folder: str, mark: str, address: str) -> Path:
+    """The file that a worker writes to see whether it can; each has its own."""
     name = hashlib.sha256(address.encode()).hexdigest()[:12]
     return Path(folder) / f".geoseg-probe-{mark}-{name}"
 
