@@ -129,7 +129,16 @@ def check(plan: RunPlan) -> None:
     section = _section(plan)
     legend = plan.committee.card.legend
     Forest.of(legend, section.forest, section.ignore, what="alerts.forest: the model")
-    check_folder(Path(section.store).parent, what="alerts.store")
+    store = Path(section.store)
+    check_folder(store.parent, what="alerts.store")
+    if store.exists() and not is_store(store) and not (store.is_dir() and not any(store.iterdir())):
+        raise InputError(f"alerts.store: {store} is there and no store of alerts; choose another")
+    for task in plan.tasks:
+        if task.plan.scene.acquired is None:
+            raise InputError(
+                f"alerts: scene {task.plan.scene.id} has no date; give it one in its file name "
+                f"(20240615) or with input.date"
+            )
     if section.output is not None:
         check_folder(Path(section.output), what="alerts.output")
 

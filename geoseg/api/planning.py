@@ -16,6 +16,7 @@ from geoseg.api.refining import check_steps, refinement, wanted_layers
 from geoseg.errors import PlanError
 from geoseg.grid import Window
 from geoseg.io.area import area_touches
+from geoseg.io.patterns import means
 from geoseg.io.target_grid import where_data_can_be
 from geoseg.models.base import ModelCard
 from geoseg.models.card_rules import check_architecture
@@ -28,6 +29,7 @@ from geoseg.ops.tiling import Lattice
 from geoseg.plan import Resources, ScenePlan, TilingWish, plan_scene
 from geoseg.scene import Scene
 from geoseg.workflow import Workflow
+from geoseg.workflow.inputs import FilesInput
 from geoseg.workflow.model import ModelChoice, expand_model
 
 
@@ -82,6 +84,7 @@ def plan_workflow(workflow: Workflow, *, now: datetime | None = None) -> RunPlan
         plan = _plan(found, card, wish, resources)
         tasks.append(SceneTask(plan, found.directory, found))
     _check_directories(tasks)
+    _check_apart(workflow, tasks)
     return RunPlan(workflow, committee, resources, tuple(tasks), tuple(warnings))
 
 
@@ -165,3 +168,17 @@ def _check_directories(tasks: list[SceneTask]) -> None:
         f"({', '.join(scenes[:3])}{', ...' if len(scenes) > 3 else ''}); add {{scene}} or {{date}} "
         f"to it"
     )
+
+
+def _check_apart(workflow: Workflow, tasks: list[SceneTask]) -> None:
+    """Refuse maps that the next run would take for scenes."""
+    source = workflow.input
+    if not isinstance(source, FilesInput):
+        return
+    for pattern in source.path or ():
+        for task in tasks:
+            if means(pattern, task.directory / "classes.tif"):
+                raise PlanError(
+                    f"output.directory: input.path ({pattern}) means what would be written to "
+                    f"{task.directory}, too; choose a folder of its own"
+                )
