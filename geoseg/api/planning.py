@@ -158,6 +158,10 @@ def _check_directories(tasks: list[SceneTask]) -> None:
         check_folder(task.directory, what="output.directory")
         if task.found.sample is not None:
             check_folder(task.found.sample.directory, what="input.directory")
+            if not task.found.ready:
+                from geoseg.api.samples import check_room  # noqa: PLC0415 (few scenes are one)
+
+                check_room(task.found.sample.spec.size, task.found.sample.directory, what="input.size")
     count = Counter(task.directory for task in tasks)
     twice = next((folder for folder, n in count.items() if n > 1), None)
     if twice is None:

@@ -261,9 +261,10 @@ def _check_place(uri: str, grid: GeoBox) -> None:
     else:
         there = min(abs(side) for side in (box.left, box.bottom, box.right, box.top)) < _FARTHEST
     if not there:
+        unit = "degrees" if crs.geographic else crs.units[0]
         raise SceneError(
             f"{uri}: reaches over [{', '.join(f'{side:.9g}' for side in box)}] in {str(crs)[:60]}, "
-            f"which counts in {crs.units[0]}: that is nowhere on the Earth; correct its CRS "
+            f"which counts in {unit}: that is nowhere on the Earth; correct its CRS "
             f"(gdal_edit.py -a_srs EPSG:... in.tif) or its place"
         )
 
