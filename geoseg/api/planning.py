@@ -79,6 +79,7 @@ def plan_workflow(workflow: Workflow, *, now: datetime | None = None) -> RunPlan
         Lattice(wish.size, wish.margin, card.stride)
     tasks, warnings = [], []
     for found in find_scenes(workflow, card.bands, now=now):
+        _check_sample(found)
         warnings += check_scene(card, found.scene)
         wish = replace(wish, refinement=refinement(workflow, card, found.scene))
         plan = _plan(found, card, wish, resources)
@@ -152,16 +153,20 @@ def wish_of(workflow: Workflow, committee: Committee) -> TilingWish:
     )
 
 
+def _check_sample(found: Found) -> None:
+    """Refuse a sample that would fill the disk; before it is cut into a million blocks."""
+    if not found.ready and found.sample is not None:
+        from geoseg.api.samples import check_room  # noqa: PLC0415 (few scenes are one)
+
+        check_room(found.sample.spec.size, found.sample.directory, what="input.size")
+
+
 def _check_directories(tasks: list[SceneTask]) -> None:
     """Refuse outputs that cannot be written, and two scenes that would write over each other."""
     for task in tasks:
         check_folder(task.directory, what="output.directory")
         if task.found.sample is not None:
             check_folder(task.found.sample.directory, what="input.directory")
-            if not task.found.ready:
-                from geoseg.api.samples import check_room  # noqa: PLC0415 (few scenes are one)
-
-                check_room(task.found.sample.spec.size, task.found.sample.directory, what="input.size")
     count = Counter(task.directory for task in tasks)
     twice = next((folder for folder, n in count.items() if n > 1), None)
     if twice is None:
