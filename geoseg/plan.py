@@ -239,6 +239,9 @@ def memory_needed(
     halo = lattice.margin if wish.seams == "crop" else lattice.size - lattice.stride
     edge = min(block, max(shape)) + 2 * halo
     seen, kept = bytes_per_pixel(scene, card) + 2, 2 + _planes(card, wish)
+    if block > max(shape):
+        # Chunks are as large as blocks, whatever the scene.
+        kept = ceil(kept * block * block / (shape[0] * shape[1]))
     held = KEPT_BYTES + resources.lanes * combining_bytes(scene, card, edge, block)
     for height, width in _largest(shape, block, resources.lanes):
         held += (height + 2 * halo) * (width + 2 * halo) * seen + height * width * kept

@@ -143,9 +143,24 @@ def check(plan: RunPlan) -> None:
     section = _section(plan)
     legend = plan.committee.card.legend
     Forest.of(legend, section.forest, section.ignore, what="alerts.forest: the model")
-    check_folder(folder_of(section.store).parent, what="alerts.store")
+    store = folder_of(section.store)
+    check_folder(store.parent, what="alerts.store")
+    if store_place(store) is None and _is_something_else(store):
+        raise InputError(f"alerts.store: {store} is there and no store of alerts; choose another")
+    for task in plan.tasks:
+        if task.plan.scene.acquired is None:
+            raise InputError(
+                f"alerts: scene {task.plan.scene.id} has no date; give it one in its file name "
+                f"(20240615) or with input.date"
+            )
     if section.output is not None:
         check_folder(folder_of(section.output), what="alerts.output")
+
+
+def _is_something_else(store: Path) -> bool:
+    if not store.exists() or is_store(store):
+        return False
+    return not store.is_dir() or any(store.iterdir())
 
 
 def follow(plan: RunPlan, results: Sequence[SceneResult], reporter: Reporter) -> Told | None:

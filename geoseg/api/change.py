@@ -186,8 +186,10 @@ def check(plan: RunPlan) -> None:
     """
     wanted = plan.workflow.change
     if wanted is not None:
-        for side in ("before", "after"):
-            _chosen(plan, wanted, side)
+        before, after = (_chosen(plan, wanted, side) for side in ("before", "after"))
+        if before == after:
+            name = before if isinstance(before, Path) else f"scene {before.plan.scene.id}"
+            raise PlanError(f"change.after: is {name}, as is change.before; say two of them")
 
 
 def follow(plan: RunPlan, results: Sequence[SceneResult], reporter: Reporter) -> None:

@@ -11,6 +11,7 @@ from geoseg.io.bucket import Place, as_place
 from geoseg.io.staging import STATE, address, store_place
 from geoseg.workflow.template import safe_name
 
+_LONGEST = 200
 _answered: set[str] = set()
 """Buckets that have let us list: asked once for all scenes of a run."""
 
@@ -28,8 +29,13 @@ def check_folder(folder: Path, *, what: str) -> None:
         check_place(away, what=what)
         return
     for place in (folder, *folder.absolute().parents):
-        if not os.path.lexists(place):
+        try:
+            os.lstat(place)
+        except (FileNotFoundError, NotADirectoryError):
             continue
+        except OSError as error:  # a name that is too long, a link to itself
+            told = str(folder) if len(str(folder)) < _LONGEST else f"{str(folder)[:_LONGEST]}..."
+            raise InputError(f"{what}: {told}: {error.strerror}; choose another") from error
         if not place.is_dir():
             below = "" if place == folder else f", so {folder} cannot be made"
             raise InputError(f"{what}: {place} is not a folder{below}; choose another")

@@ -16,6 +16,7 @@ from geoseg.api.refining import check_steps, refinement, wanted_layers
 from geoseg.errors import PlanError
 from geoseg.grid import Window
 from geoseg.io.area import area_touches
+from geoseg.io.patterns import means
 from geoseg.io.target_grid import where_data_can_be
 from geoseg.models.base import ModelCard
 from geoseg.models.card_rules import check_architecture
@@ -28,6 +29,7 @@ from geoseg.ops.tiling import Lattice
 from geoseg.plan import Resources, ScenePlan, TilingWish, plan_scene
 from geoseg.scene import Scene
 from geoseg.workflow import Workflow
+from geoseg.workflow.inputs import FilesInput
 from geoseg.workflow.model import ModelChoice, expand_model
 
 
@@ -77,11 +79,13 @@ def plan_workflow(workflow: Workflow, *, now: datetime | None = None) -> RunPlan
         Lattice(wish.size, wish.margin, card.stride)
     tasks, warnings = [], []
     for found in find_scenes(workflow, card.bands, now=now):
+        _check_sample(found)
         warnings += check_scene(card, found.scene)
         wish = replace(wish, refinement=refinement(workflow, card, found.scene))
         plan = _plan(found, card, wish, resources)
         tasks.append(SceneTask(plan, found.directory, found))
     _check_directories(tasks)
+    _check_apart(workflow, tasks)
     return RunPlan(workflow, committee, resources, tuple(tasks), tuple(warnings))
 
 
@@ -149,6 +153,14 @@ def wish_of(workflow: Workflow, committee: Committee) -> TilingWish:
     )
 
 
+def _check_sample(found: Found) -> None:
+    """Refuse a sample that would fill the disk; before it is cut into a million blocks."""
+    if not found.ready and found.sample is not None:
+        from geoseg.api.samples import check_room  # noqa: PLC0415 (few scenes are one)
+
+        check_room(found.sample.spec.size, found.sample.directory, what="input.size")
+
+
 def _check_directories(tasks: list[SceneTask]) -> None:
     """Refuse outputs that cannot be written, and two scenes that would write over each other."""
     for task in tasks:
@@ -165,3 +177,17 @@ def _check_directories(tasks: list[SceneTask]) -> None:
         f"({', '.join(scenes[:3])}{', ...' if len(scenes) > 3 else ''}); add {{scene}} or {{date}} "
         f"to it"
     )
+
+
+def _check_apart(workflow: Workflow, tasks: list[SceneTask]) -> None:
+    """Refuse maps that the next run would take for scenes."""
+    source = workflow.input
+    if not isinstance(source, FilesInput):
+        return
+    for pattern in source.path or ():
+        for task in tasks:
+            if means(pattern, task.directory / "classes.tif"):
+                raise PlanError(
+                    f"output.directory: input.path ({pattern}) means what would be written to "
+                    f"{task.directory}, too; choose a folder of its own"
+                )

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from shutil import disk_usage
 
 from geoseg.api.places import check_folder
 from geoseg.errors import InputError
 from geoseg.io.sample import SampleSource, SampleSpec
 from geoseg.run.reporter import Reporter, Silent
 
+_BYTES = 7.8
+"""Of a pixel on the disk, once it is compressed."""
 _SIZE = re.compile(r"(\d+)(?:[x,](\d+))?\Z")
 
 
@@ -39,8 +42,24 @@ def write_sample(
         raise InputError(f"sample: date {date} is not 1 or 2")
     spec = SampleSpec(size=(rows, cols), seed=seed, date=1 if date == 1 else 2, clouds=clouds)
     check_folder(directory, what="sample")
+    check_room(spec.size, directory, what="sample")
     source = SampleSource(spec, directory)
     return source.write(progress=SampleStage(source, reporter or Silent()))
+
+
+def check_room(size: tuple[int, int], directory: Path, *, what: str) -> None:
+    """Refuse a sample that would fill the disk.
+
+    Raises:
+        InputError: There is not enough room left.
+    """
+    there = next(place for place in (directory, *directory.absolute().parents) if place.exists())
+    wanted, left = size[0] * size[1] * _BYTES, disk_usage(there).free
+    if wanted > left:
+        raise InputError(
+            f"{what}: {size[0]} x {size[1]} pixels take {wanted / 1e9:,.1f} GB, and {there} has "
+            f"{left / 1e9:,.1f} GB left; make it smaller"
+        )
 
 
 class SampleStage:

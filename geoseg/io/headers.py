@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from affine import Affine
 from odc.geo.crs import CRS
@@ -221,6 +221,11 @@ def _header(uri: str, dataset: DatasetReader, crs: str | None, *, placeless: boo
     )
 
 
+_TURNS: Final = 900
+"""Degrees of longitude that are understood, in either direction."""
+_FARTHEST: Final = 1e9
+"""Metres or feet from the origin that no projection of the Earth reaches."""
+
 _COLORS = ("red", "green", "blue", "nir", "coastal", "pan")
 
 
@@ -240,7 +245,28 @@ def _grid(uri: str, dataset: DatasetReader, crs: str | None) -> GeoBox:
         raise SceneError(f"{uri}: {_not_mapped(dataset)}")
     if not _maps(transform, dataset.shape):
         raise SceneError(f"{uri}: its geotransform {tuple(transform[:6])} has pixels without area")
-    return GeoBox((dataset.height, dataset.width), transform, _crs(uri, dataset, crs))
+    grid = GeoBox((dataset.height, dataset.width), transform, _crs(uri, dataset, crs))
+    _check_place(uri, grid)
+    return grid
+
+
+def _check_place(uri: str, grid: GeoBox) -> None:
+    """Refuse what is nowhere on the Earth, like metres that are said to be degrees."""
+    box, crs = grid.boundingbox, grid.crs
+    if crs is None:
+        return
+    if crs.geographic:
+        # Longitudes may be counted from anywhere.
+        there = box.bottom < 90 and box.top > -90 and box.left < _TURNS and box.right > -_TURNS
+    else:
+        there = min(abs(side) for side in (box.left, box.bottom, box.right, box.top)) < _FARTHEST
+    if not there:
+        unit = "degrees" if crs.geographic else crs.units[0]
+        raise SceneError(
+            f"{uri}: reaches over [{', '.join(f'{side:.9g}' for side in box)}] in {str(crs)[:60]}, "
+            f"which counts in {unit}: that is nowhere on the Earth; correct its CRS "
+            f"(gdal_edit.py -a_srs EPSG:... in.tif) or its place"
+        )
 
 
 def _maps(transform: Affine, shape: tuple[int, int]) -> bool:

@@ -14,6 +14,7 @@ from geoseg.io.environment import is_remote
 
 SCENE = "{scene}"
 _TOKENS = re.compile(r"(\*\*/|\*|\?|\[[^\]]+\]|\{scene\})")
+_NEARLY_REMOTE = re.compile(r"(https?|s3|gs|az):/*")
 _WILD = {"**/": "(?:.*/)?", "*": "[^/]*", "?": "[^/]"}
 
 
@@ -49,6 +50,17 @@ def find(pattern: str) -> list[tuple[str | None, str]]:
     return [(match.groupdict().get("scene"), path) for match, path in matches]
 
 
+def means(pattern: str, path: Path) -> bool:
+    """Whether ``path`` would be a scene of ``pattern`` if it were there."""
+    if is_remote(pattern):
+        return False
+    absolute = Path(pattern).expanduser().absolute()
+    if absolute.is_dir():
+        return path.parent == absolute and not _is_input(str(absolute))
+    wild = _TOKENS.search(absolute.as_posix()) is not None
+    return wild and _expression(absolute.as_posix()).fullmatch(path.as_posix()) is not None
+
+
 def _is_text(path: str) -> bool:
     """Whether a name can be written into a record: Linux takes any bytes for one."""
     return not any("\ud800" <= char <= "\udfff" for char in path)
@@ -58,9 +70,11 @@ def _nothing(pattern: str) -> str:
     """Why there is no file, and what is there instead."""
     wild = _TOKENS.search(pattern)
     what = "no file matches" if wild else "no such file"
-    folder = Path(pattern[: wild.start()] + "x" if wild else pattern).parent
+    if nearly := _NEARLY_REMOTE.match(pattern):
+        return f"{what}; did you mean {nearly[1]}://{pattern[nearly.end() :]}?"
+    folder = Path(pattern[: wild.start()] + "x" if wild else pattern).parent.expanduser()
     try:
-        names = sorted(path.name for path in folder.expanduser().iterdir())
+        names = sorted(path.name for path in folder.iterdir())
     except OSError:
         return f"{what}; there is no folder {folder.absolute()}"
     if wild:

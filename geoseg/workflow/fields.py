@@ -25,6 +25,7 @@ from geoseg.workflow.units import Area, Duration, Length, Size
 
 T = TypeVar("T")
 _SLUG = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+_NEARLY_IN_STORE = re.compile("s3(?::/*|//+)", re.IGNORECASE)
 _IN_STORE = r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^/]+)+/?"
 _BAND = r"[A-Za-z][A-Za-z0-9_]*"
 _PIXELS = re.compile(r"\s*([0-9]{1,9})\s*px\s*", re.IGNORECASE)
@@ -98,6 +99,9 @@ def _path(value: object) -> str:
 
 def _scene_path(value: object) -> str:
     path = _path(value)
+    if path.startswith("file:"):
+        hint = "write it without 'file:', from its first single '/' on"
+        raise UnfitError("expected a path, or the address of a server", show(path), hint=hint)
     for field in re.findall(r"\{[^{}]*\}?|\}", path.replace("{scene}", "")):
         raise UnfitError("expected a path; in braces only {scene} is known", show(field))
     return path
@@ -115,6 +119,10 @@ def _directory(value: object) -> str:
 def _output(value: object) -> str:
     path = _path(value)
     if not path.startswith("s3://"):
+        almost = _NEARLY_IN_STORE.match(path)
+        if almost:
+            meant = f"did you mean 's3://{path[almost.end() :]}'?"
+            raise UnfitError("expected a folder, or s3://bucket/folder", show(path), hint=meant)
         return _directory(path)
     if not re.fullmatch(_IN_STORE, path):
         raise UnfitError(
