@@ -62,9 +62,18 @@ async def _ask(client: Client) -> None:
         await asyncio.wait_for(scheduler.ncores(), PATIENCE_SECONDS)
     except TimeoutError:
         LOG.warning("the scheduler has not answered for %g s: given up", PATIENCE_SECONDS)
+        _hang_up(client, str(scheduler.addr))
         line.abort()
     except OSError:
         pass  # the line is broken, which the client sees by itself
+
+
+def _hang_up(client: Client, address: str) -> None:
+    """Let all fail that wait for an answer: questions have lines of their own, without an end."""
+    pool = client.rpc
+    for line in list(pool.occupied.get(address, ())):
+        line.abort()
+    pool.remove(address, reason="it has not answered")
 
 
 def _tell_of_departures(client: Client) -> None:

@@ -151,7 +151,8 @@ class OnDask:
             return facts  # noqa: TRY300 (surveys raise, too)
         except OSError as error:
             raise ClusterLostError(
-                f"cluster: no worker in {self.patience:g} s ({message(error)})"
+                f"cluster: no worker in {self.patience:g} s ({message(error)}); what is done is kept, "
+                f"run again to go on"
             ) from error
 
 

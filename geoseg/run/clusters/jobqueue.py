@@ -99,7 +99,7 @@ def jobqueue(kind: str) -> Any:
             return signal.getsignal(number)
         return real(number, handler)
 
-    signal.signal = unless_imported
+    signal.signal = unless_imported  # type: ignore[assignment]  # (for as long as an import takes)
     try:
         return optional("dask_jobqueue", kind)
     finally:
