@@ -165,10 +165,11 @@ class SegmentJob:
             from geoseg.api.networks import networks_here  # noqa: PLC0415 (few runs have any)
 
             here = networks_here(self.committee, self.folder.networks)
-            return replace(self, committee=here)._lent()
-        return self._lent()
+            return replace(self, committee=here).begun()
+        return self.begun()
 
-    def _lent(self) -> BlockWork:
+    def begun(self) -> BlockWork:
+        """The same, of models that lie here."""
         lent = SHARED.borrow(self._model, self._opened, threads=self.model_threads)
         try:
             return _Lent(self._work(lent), lent)

@@ -19,6 +19,7 @@ import psutil
 from geoseg.errors import ProductError
 from geoseg.redaction import masked
 from geoseg.run.clock import Clock
+from geoseg.run.file_systems import is_shared
 from geoseg.run.noted import Notice, NoticeState, PastRun, RunState, Work, WorkState
 from geoseg.run.reasons import About, Reason, changed
 from geoseg.run.status import is_gone
@@ -56,7 +57,8 @@ _NO_DAMAGE = ("locked", "full", "readonly", "unable to open", "disk I/O", "inter
 class WorkLedger:
     """What one workflow has done below a folder.
 
-    Safe for several processes (SQLite's write-ahead log, short transactions). The file appears
+    Safe for several processes (SQLite's write-ahead log, or on file systems of a network its
+    rollback journal, which needs locks between hosts; short transactions). The file appears
     with the first thing that is noted, not before. All times are the clock's.
     """
 
@@ -329,8 +331,10 @@ class WorkLedger:
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         """Make the tables of a new file, and refuse those of a newer version."""
+        # What is written ahead is shared by way of memory: hosts would lose each other's notes.
+        mode = "DELETE" if is_shared(self.path.parent) else "WAL"
         with suppress(sqlite3.OperationalError):  # another process does the same right now
-            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(f"PRAGMA journal_mode = {mode}")
         if _version(connection) == 0:
             connection.execute("BEGIN IMMEDIATE")
             if _version(connection) == 0:  # it may have come first

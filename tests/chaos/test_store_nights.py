@@ -20,6 +20,8 @@ from geoseg.run.ledger_segments import _known
 from geoseg.run.store_lock import StoreLock
 from geoseg.workflow.loading import from_data
 
+WHOLE = pytest.mark.long
+"""Of tests that need whole nights."""
 DAYS = ("2024-06-01", "2024-06-13", "2024-07-25")
 TELLS = {"run.json", "report.html", "history.html"}
 """What says how long it took, and where."""
@@ -126,6 +128,7 @@ def bytes_of(folder):
     }
 
 
+@WHOLE
 def test_all_of_it_is_as_in_folders(nights):
     here, there = bytes_of(nights.folder), bytes_of(nights.fetched)
     # One project of all scenes reads all of them: it is made in folders only.
@@ -147,6 +150,7 @@ def test_all_of_it_is_as_in_folders(nights):
         assert part in there
 
 
+@WHOLE
 def test_links_lead_to_what_is_there(nights):
     items = [
         p for p in nights.fetched.rglob("*.json") if p.name in {"item.json", "collection.json"}
@@ -167,6 +171,7 @@ def test_links_lead_to_what_is_there(nights):
     assert {one["href"].partition("/S2")[0] for one in inputs} == {"s3://maps/n/maps"}
 
 
+@WHOLE
 def test_the_second_night_goes_on_from_another_machine(nights, become):
     assert nights.second.said.count("up to date") == 3  # two scenes, and the change between them
     assert [scene.fresh for scene in nights.second.result.scenes] == [False, False, True]
@@ -179,6 +184,7 @@ def test_the_second_night_goes_on_from_another_machine(nights, become):
     assert [scene["date"] for scene in alerts["scenes"]] == list(DAYS)
 
 
+@WHOLE
 def test_what_was_done_is_known_everywhere(nights, become, season):
     become()
     with ledger_of(from_data(season.data("s3://maps/n"))) as ledger:
@@ -186,6 +192,7 @@ def test_what_was_done_is_known_everywhere(nights, become, season):
         assert len(ledger.works("scene")) == 3
 
 
+@WHOLE
 def test_nothing_stays_behind(nights, become, store, season):
     assert not [key for key in store.keys("n") if key.endswith(("/lock", "/maker"))]
     begun = len(store.requests())
@@ -196,6 +203,7 @@ def test_nothing_stays_behind(nights, become, store, season):
     assert not [path for path in written if "classes.tif" in path and "/land/" not in path]
 
 
+@WHOLE
 def test_another_night_at_once_is_refused(nights, become, season):
     lock = StoreLock(BucketPath.of("s3://maps/n/maps"))
     lock.acquire()
@@ -206,22 +214,7 @@ def test_another_night_at_once_is_refused(nights, become, season):
         lock.release()
 
 
-def test_notes_of_two_nights_are_never_mixed(nights, become, season):
-    workflow = from_data(season.data("s3://maps/n"))
-    with ledger_of(workflow) as one, ledger_of(workflow) as two:
-        one.begin()
-        two.begin()
-        two.tell("failure", "two", "of the other night")
-        one.keep()
-        with pytest.raises(LockedError, match="another run has written it"):
-            two.keep()
-        one.end("good", {"made": 1})
-        one.keep()
-    with ledger_of(workflow) as ledger:
-        assert ledger.runs()[-1].counts == {"made": 1}
-        assert [run.state for run in ledger.runs()].count("running") == 0
-
-
+@WHOLE
 def test_states_of_two_updates_are_never_mixed(nights, become, season, store):
     """A store of alerts that somebody wrote while we held what we took for ours."""
     head = BucketPath.of("s3://maps/n/alerts.zarr/alerts.json")
@@ -242,15 +235,7 @@ def test_states_of_two_updates_are_never_mixed(nights, become, season, store):
     assert store.keys("n/alerts.zarr") == keys
 
 
-def test_old_products_are_the_stores_own_business(become, season, tmp_path):
-    from geoseg.api.cleaning import clean
-
-    path = tmp_path / "w.yaml"
-    path.write_text(json.dumps(season.data("s3://maps/n", monitor={"keep": "90 d"})))
-    with pytest.raises(InputError, match="lifecycle"):
-        clean(path, Heard())
-
-
+@WHOLE
 def test_a_section_that_breaks_off_leaves_no_half(nights, become, season, store):
     store.disturb(status=403, methods=["PUT"], match="water/.*tif", times=1000)
     try:
@@ -261,3 +246,28 @@ def test_a_section_that_breaks_off_leaves_no_half(nights, become, season, store)
     assert "n/water/item.json" not in store.keys("n/water")
     season.night("s3://maps/n")
     assert "n/water/item.json" in store.keys("n/water")
+
+
+def test_notes_of_two_nights_are_never_mixed(become, season):
+    workflow = from_data(season.data("s3://maps/mixed"))
+    with ledger_of(workflow) as one, ledger_of(workflow) as two:
+        one.begin()
+        two.begin()
+        two.tell("failure", "two", "of the other night")
+        one.keep()
+        with pytest.raises(LockedError, match="another run has written it"):
+            two.keep()
+        one.end("good", {"made": 1})
+        one.keep()
+    with ledger_of(workflow) as ledger:
+        assert ledger.runs()[-1].counts == {"made": 1}
+        assert [run.state for run in ledger.runs()].count("running") == 0
+
+
+def test_old_products_are_the_stores_own_business(become, season, tmp_path):
+    from geoseg.api.cleaning import clean
+
+    path = tmp_path / "w.yaml"
+    path.write_text(json.dumps(season.data("s3://maps/n", monitor={"keep": "90 d"})))
+    with pytest.raises(InputError, match="lifecycle"):
+        clean(path, Heard())

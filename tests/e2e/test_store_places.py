@@ -10,6 +10,7 @@ from geoseg.grid import GeoBox, Window
 from geoseg.io import staging
 from geoseg.io.bucket import BucketPath
 from geoseg.io.bucket_client import forget_client
+from geoseg.io.mirroring import Mirror
 from geoseg.io.staging import address, ledger_folder, local_folder, store_place, upload
 from geoseg.io.zarr_store import ZarrRaster
 from geoseg.run import ledger_segments
@@ -226,3 +227,80 @@ def test_parts_that_were_left_are_given_up(place, store, monkeypatch):
     staging.begin(folder, place)
     assert not folder.exists()
     assert not store.client().list_multipart_uploads(Bucket="maps").get("Uploads")
+
+
+def mirrored(place):
+    return Mirror(place, head="head.json", vouching=".of/")
+
+
+def write(mirror, **files):
+    for name, text in files.items():
+        path = mirror.folder / name.replace("__", "/").replace("of_", ".of/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def test_a_mirror_fetches_what_is_news(place, store, monkeypatch, tmp_path):
+    one = mirrored(place)
+    one.pull()
+    assert not one.folder.exists()
+    write(one, a="a", deep__b="b", of_a="1")
+    (one.folder / "head.json").write_text("{}")
+    one.push(confirm=lambda: None)
+    monkeypatch.setenv("GEOSEG_CACHE", str(tmp_path / "other"))
+    two = mirrored(place)
+    two.pull()
+    assert (two.folder / "deep" / "b").read_text() == "b"
+    assert (two.folder / ".of" / "a").read_text() == "1"
+    begun = len(store.requests())
+    mirrored(place).pull()
+    assert [method for method, _, _ in store.requests()[begun:]] == ["GET"]  # the listing
+    two.pull()
+    (two.folder / "a").unlink()
+    (two.folder / ".of" / "a").unlink()
+    write(two, c="c", of_c="2")
+    two.push(confirm=lambda: None)
+    one.pull()
+    found = {p.relative_to(one.folder).as_posix() for p in one.folder.rglob("*") if p.is_file()}
+    assert found == {"head.json", "deep/b", "c", ".of/c"}
+    # What was changed here and never brought up counts for nothing.
+    write(one, c="torn")
+    one.pull()
+    assert (one.folder / "c").read_text() == "c"
+
+
+def test_what_vouches_goes_first_and_comes_last(place, store):
+    mirror = mirrored(place)
+    mirror.pull()
+    (mirror.folder).mkdir(parents=True)
+    (mirror.folder / "head.json").write_text("{}")
+    write(mirror, a="a", of_a="1")
+    mirror.push(confirm=lambda: None)
+    begun = len(store.requests())
+    write(mirror, a="other", of_a="2")
+    (mirror.folder / "head.json").write_text("{1}")
+    mirror.push(confirm=lambda: None)
+    asked = [
+        (method, path.partition("?")[0].rpartition("/")[2])
+        for method, path, _ in store.requests()[begun:]
+    ]
+    assert asked == [("POST", "maps"), ("PUT", "a"), ("PUT", "head.json"), ("PUT", "a")]
+    assert "/.of/" not in store.requests()[begun + 1][1]
+    assert "/.of/" in store.requests()[-1][1]
+
+
+def test_two_mirrors_are_never_mixed(place, monkeypatch, tmp_path):
+    one = mirrored(place)
+    one.pull()
+    one.folder.mkdir(parents=True)
+    (one.folder / "head.json").write_text("{}")
+    one.push(confirm=lambda: None)
+    monkeypatch.setenv("GEOSEG_CACHE", str(tmp_path / "other"))
+    two = mirrored(place)
+    two.pull()
+    (two.folder / "head.json").write_text("{2}")
+    two.push(confirm=lambda: None)
+    (one.folder / "head.json").write_text("{1}")
+    with pytest.raises(LockedError, match="another run has written it"):
+        one.push(confirm=lambda: None)
+    assert (place / "head.json").read_bytes() == b"{2}"
