@@ -18,6 +18,8 @@ as the scheduler's task stream has them:
 - ``first``: seconds from the call to the start of the first block; the cluster is there already.
 - ``client``: CPU seconds of the client's process, with its scheduler, a scene.
 
+With ``--forecast`` also what a run on paper makes of the record of a scene in its middle.
+
 Where other programs run, CPU is shared with them; ``idle`` is then what it is on a slower machine.
 """
 
@@ -31,13 +33,22 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import geoseg
+from geoseg.api.at_once import AHEAD, LOOKED_AT, MOST_AT_ONCE
+from geoseg.api.planning import plan_workflow
+from geoseg.api.simulating import DISPATCH_SECONDS, scene_cost
+from geoseg.api.task_times import times_of_run
 from geoseg.io.sample import SampleSpec, write_sample
+from geoseg.ops.forecast import Ahead, RunForecast, simulate_run
+from geoseg.ops.simulation import Pool
 from geoseg.run import forking
 from geoseg.run.cluster import ClusterSpec, connect
+from geoseg.run.resources import available_cores
+from geoseg.workflow import load
 
 KINDS = 4
 """Different scenes; the others are links to them."""
@@ -103,6 +114,7 @@ def measured(folder: Path, workers: int, options: argparse.Namespace) -> str:
         stream = client.get_task_stream(start=begun)
     if result.failed:
         raise SystemExit(f"{len(result.failed)} scenes failed: {result.failed[0].error}")
+    said = forecast(path, workers, options) if options.forecast else None
     shutil.rmtree(out)
     forking.end()
     spans: dict[str, list[tuple[float, float]]] = defaultdict(list)
@@ -122,10 +134,28 @@ def measured(folder: Path, workers: int, options: argparse.Namespace) -> str:
         Path(options.keep).write_text(
             json.dumps([dict(t, key=str(t["key"])) for t in stream], default=str)
         )
+    if said is not None:
+        print(
+            f"forecast of the span, {workers} workers: {said.wall:.1f} s "
+            f"({said.wall / span - 1:+.0%}), idle {said.waiting:.1%}"
+        )
     return (
         f"| {workers} | {len(result.scenes)} | {wall:.1f} | {first - begun:.1f} | {span:.1f} | "
         f"{blocks / span:.2f} | {idle:.1%} | {slots:.1%} | {cpu / len(result.scenes):.3f} |"
     )
+
+
+def forecast(path: Path, workers: int, options: argparse.Namespace) -> RunForecast:
+    """What ``geoseg plan --simulate`` makes of the record of a scene in the middle of the run."""
+    plan = plan_workflow(load(path))
+    task = plan.tasks[len(plan.tasks) // 2]
+    times = times_of_run(task.directory, task.plan)
+    times = replace(times, before=times.look)
+    cost = scene_cost(task.plan, times, 0.0, len(plan.tasks), by_workers=True)
+    cores = float(available_cores())
+    pool = Pool(workers, THREADS, 1, cores, together=workers, dispatch=DISPATCH_SECONDS, near=True)
+    ahead = Ahead(options.at_once or MOST_AT_ONCE, AHEAD, LOOKED_AT)
+    return simulate_run([cost], pool, ahead=ahead)
 
 
 def main() -> None:
@@ -136,6 +166,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--at-once", type=int, default=0, help="run.scenes_at_once; 0: auto")
     parser.add_argument("--model", default="landcover-s2")
+    parser.add_argument("--forecast", action="store_true", help="compare with --simulate")
     parser.add_argument("--keep", help="write the task stream there, as JSON")
     options = parser.parse_args()
     print(f"load before: {os.getloadavg()[0]:.1f}\n{HEAD}")

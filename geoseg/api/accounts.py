@@ -122,6 +122,7 @@ def timing(summaries: Mapping[str, Summary]) -> dict[str, Any]:
             "wall": round(s.wall, 3),
             "blocks": s.done,
             "resumed_blocks": s.resumed,
+            "ran": round(s.ran, 3),
             **{lane: round(seconds, 3) for lane, seconds in sorted(s.seconds.items())},
         }
         for name, s in summaries.items()

@@ -116,6 +116,7 @@ class Crew:
             "start": round(start, 3),
             "before": round(max(0.0, perf_counter() - since - start), 3),
             "before_cpu": round(thread_time() - cpu, 3),
+            "scenes": len(self._plan.tasks),
         }
 
     def _now(self) -> Connected | None:

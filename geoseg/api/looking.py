@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import asdict
-from math import prod
 from typing import Any
 
 from geoseg.api.planning import SceneTask
@@ -20,8 +19,6 @@ from geoseg.steps.look import look
 
 _WINDOWS = 12
 _REMOTE_WINDOWS = 4  # each costs a request a band
-_ENOUGH, _SMALL = 4, 2**18
-"""Windows that say enough of a scene of so few pixels: each takes as long as reading all of it."""
 
 Numbers = dict[str, dict[str, float]]
 
@@ -35,11 +32,10 @@ def look_at(task: SceneTask, committee: Committee, patience: float) -> tuple[Num
     plan = task.plan
     bands = plan.card.bands
     windows = _REMOTE_WINDOWS if any(map(is_remote, plan.scene.sources)) else _WINDOWS
-    enough = _ENOUGH if prod(plan.shape) <= _SMALL else None
 
     def seen() -> tuple[Spread, ...] | None:
         with closing(open_pixels(plan.scene)) as pixels:
-            return look(pixels, bands, plan.blocks, windows=windows, enough=enough)
+            return look(pixels, bands, plan.blocks, windows=windows)
 
     try:
         found = in_time(patience, seen)

@@ -27,6 +27,13 @@ AFTER_PER_MPX = 0.35
 """What a trial does not show: two workers' start, the first look at a scene and at further ones,
 products. Rough, from runs on two cores; ``--measured`` takes those of a run instead."""
 
+CLIENT_SECONDS = 0.1
+"""Of the client for each of many scenes beside what it looks at before the first block: messages,
+ledgers, status (``benchmarks/many_scenes.py``)."""
+
+AFTER_RECORD = 1.4
+"""Products take about so much more than their record says, as it is made before report and item."""
+
 TRIED = 3
 """Blocks of a trial; the first one opens the job, and is not counted."""
 
@@ -74,6 +81,9 @@ class TaskTimes:
 def times_of_run(folder: Path, plan: ScenePlan) -> TaskTimes:
     """From ``run.json`` of a finished run with the model of ``plan``, on any scene.
 
+    A scene of a run of many, but for its first ones, says what each of many takes: the model and
+    all libraries were loaded before.
+
     Blocks that had to wait for cores took longer than they would have alone: by what the model took
     on the clock against its thread's CPU time, where the engine tells that (torch on a CPU).
 
@@ -88,10 +98,12 @@ def times_of_run(folder: Path, plan: ScenePlan) -> TaskTimes:
     mpx = share * whole
     slow = _slowness(record)
     walls = {lane: segment[lane] / slow for lane in ("read", "infer", "write")}
-    opening = _unexplained(segment, machine) / slow
+    beside = machine.get("scenes", 1) > 1
+    # Beside other scenes a stage also waits for theirs, who have opened the model before.
+    opening = 0.0 if beside else _unexplained(segment, machine) / slow
     cores = min(machine["cores"], machine["workers"] * machine["lanes"])
     others = {
-        name: seconds["wall"] * cores / slow / mpx
+        name: (seconds["ran"] if beside else seconds["wall"] * cores) / slow / mpx
         for name, seconds in record["seconds"].items()
         if name not in _OWN and seconds["wall"]
     }
@@ -103,9 +115,9 @@ def times_of_run(folder: Path, plan: ScenePlan) -> TaskTimes:
         others=others,
         start=machine["start"] / slow or START_SECONDS,
         before=machine["before"] / slow,
-        look=machine.get("before_cpu", machine["before"] / slow),
+        look=machine.get("before_cpu", machine["before"] / slow) + CLIENT_SECONDS,
         after=record["seconds"]["products"]["wall"] / slow / whole,
-        making=record["seconds"]["products"].get("cpu", 0.0) / whole,
+        making=record["seconds"]["products"].get("cpu", 0.0) * AFTER_RECORD / whole,
         source=f"{folder / 'run.json'}: {blocks} blocks on {machine['workers']} workers",
     )
 

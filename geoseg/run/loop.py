@@ -31,6 +31,7 @@ class Summary:
         failed: Those that could not be done, in reading order.
         wall: Seconds from the first block to the last.
         seconds: By lane (``read``, ``infer``, ``write``...), summed over the blocks done now.
+        ran: Seconds that these took on workers, summed.
     """
 
     blocks: int
@@ -39,6 +40,7 @@ class Summary:
     failed: tuple[Failed, ...]
     wall: float
     seconds: Mapping[str, float]
+    ran: float = 0.0
 
     @property
     def left(self) -> int:
@@ -53,6 +55,7 @@ class _Tally:
     done: int = 0
     failed: list[Failed] = field(default_factory=list)
     seconds: Counter[str] = field(default_factory=Counter)
+    ran: float = 0.0
 
     def ends(self, on_error: OnError) -> bool:
         """Whether no further block shall be begun."""
@@ -62,7 +65,7 @@ class _Tally:
 
     def summary(self, blocks: int, todo: int, wall: float) -> Summary:
         failed = tuple(sorted(self.failed, key=lambda f: f.block))
-        return Summary(blocks, blocks - todo, self.done, failed, wall, dict(self.seconds))
+        return Summary(blocks, blocks - todo, self.done, failed, wall, dict(self.seconds), self.ran)
 
 
 def run_blocks(
@@ -141,6 +144,7 @@ def _take(outcome: Outcome, tally: _Tally, ledger: Ledger, reporter: Reporter) -
     if isinstance(outcome, Done):
         ledger.record(outcome)
         tally.done += 1
+        tally.ran += 0.0 if outcome.ran is None else outcome.ran.seconds
         seconds = outcome.report.get("seconds")
         if isinstance(seconds, Mapping):
             tally.seconds.update(seconds)

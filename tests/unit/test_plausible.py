@@ -11,6 +11,7 @@ from geoseg.models.plausible import doubt_numbers
 from geoseg.models.registry import find
 from geoseg.models.scaling import physical_norms
 from geoseg.ops.spread import Spread, spreads
+from geoseg.steps import look as look_step
 from geoseg.steps.look import SIDE, look
 from geoseg.testing import ArrayPixels
 
@@ -112,15 +113,18 @@ def test_a_look_reads_little_of_a_scene_and_only_what_is_valid():
     assert pixels.seen <= 36 * SIDE**2
 
 
-@pytest.mark.parametrize("clear", [slice(None), slice(256, 384)])
-def test_where_few_windows_are_enough_others_are_read_only_for_these(clear):
-    """Of a scene with clouds they are found all the same."""
-    valid = np.zeros((512, 512), np.bool_)
-    valid[clear] = True
-    pixels = Counting(np.full((2, 512, 512), 7, np.int16), valid)
-    spread = look(pixels, ("b1", "b2"), (Window(0, 0, 512, 512),), windows=12, enough=4)
-    assert spread == (Spread(7, 7, 7), Spread(7, 7, 7))
-    assert pixels.seen == (4 if clear == slice(None) else 15) * SIDE**2
+def test_a_small_scene_is_read_once_and_says_the_same(monkeypatch):
+    values = np.random.default_rng(1).integers(0, 9999, (2, 300, 400)).astype(np.int16)
+    valid = np.zeros((300, 400), np.bool_)
+    valid[50:, 100:300] = True
+    found, reads = [], []
+    for small in (look_step.SMALL, 0):
+        monkeypatch.setattr(look_step, "SMALL", small)
+        pixels = Counting(values, valid)
+        found.append(look(pixels, ("b1", "b2"), (Window(0, 0, 300, 400),), windows=12))
+        reads.append(len(pixels.reads))
+    assert found[0] == found[1]
+    assert reads[0] == 1 < reads[1]
 
 
 class Counting(ArrayPixels):

@@ -61,6 +61,14 @@ def test_works_come_by_date_whatever_their_order(ledger):
     assert [work.name for work in ledger.works("scene")] == ["b", "c", "a"]
 
 
+def test_works_of_one_place_are_found_among_all(ledger):
+    for name, place in (("a", "maps/1"), ("b", "maps/2"), ("c", "maps/1")):
+        ledger.note("scene", name, PARTS, place=place)
+    assert [work.name for work in ledger.works("scene", place="maps/1")] == ["a", "c"]
+    assert ledger.works("scene", "failed", place="maps/1") == []
+    assert len(ledger.works("scene")) == 3
+
+
 def test_workflows_in_one_folder_do_not_see_each_other(ledger, tmp_path):
     ledger.note("scene", "s", PARTS)
     with WorkLedger(tmp_path, "forest", Clock.at(NOON)) as other:

@@ -11,7 +11,7 @@ from rasters import NORTH_UP, SOUTH_UP, UTM
 
 from geoseg.errors import ProductError
 from geoseg.grid import GeoBox, Window, blocks, full_window
-from geoseg.io.zarr_store import ZarrRaster
+from geoseg.io.zarr_store import ZarrRaster, create_rasters, read_grid
 
 
 def filled(path, grid, block=256, fill=0):
@@ -88,6 +88,30 @@ def test_creating_again_keeps_what_is_there(tmp_path):
     again = ZarrRaster.create(path, grid, block=256, fill=0)
     np.testing.assert_array_equal(again.read(full_window(grid)), values)
     assert (again.shape, again.block, again.fill) == (values.shape, 256, 0)
+
+
+def test_several_made_at_once_are_as_those_made_one_by_one(tmp_path):
+    """Also of a second grid with the shape and CRS of the first: only its place is another."""
+    fills = {"classes": 255, "confidence": 254}
+    shift = rasterio.Affine.translation(70, -30)
+    for name, whole in GRIDS.items():
+        for number, grid in enumerate(
+            (whole, GeoBox(whole.shape, whole.affine @ shift, whole.crs))
+        ):
+            one, other = (tmp_path / f"{name}{number}-{way}.zarr" for way in ("one", "other"))
+            create_rasters(one, grid, fills, block=64)
+            for array, fill in fills.items():
+                ZarrRaster.create(other, grid, block=64, fill=fill, name=array)
+            for path in (one, other):
+                # Neither finds anything wrong with what is there.
+                create_rasters(path, grid, fills, block=64)
+                assert read_grid(path, full_window(grid).shape) == grid
+            left, right = (xr.open_zarr(path, decode_coords="all") for path in (one, other))
+            with left, right:
+                xr.testing.assert_identical(left, right)
+                if "x" in left.coords:
+                    center = grid.affine @ (0.5, 0.5)
+                    assert (float(left.x[0]), float(left.y[0])) == pytest.approx(tuple(center))
 
 
 def test_creating_again_mends_metadata_that_a_kill_left_out(tmp_path):
