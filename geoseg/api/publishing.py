@@ -11,7 +11,6 @@ from typing import Any
 
 from geoseg.errors import InputError
 from geoseg.io.atomic import write_bytes
-from geoseg.io.product_collection import join_collection, write_collection
 from geoseg.io.staging import ledger_folder
 from geoseg.run.noted import Work
 from geoseg.run.work_ledger import WorkLedger
@@ -64,6 +63,11 @@ def publish(ledger: WorkLedger, *, title: str | None = None) -> None:
     Raises:
         ProductError: An item is damaged, or they cannot be written.
     """
+    from geoseg.io.product_collection import (  # noqa: PLC0415 (pystac, at the end of a run)
+        join_collection,
+        write_collection,
+    )
+
     with ledger.transaction():  # two runs that end at once do it one after the other
         root, name = ledger.root, ledger.workflow
         works = [work for work in ledger.works("scene") if _item(root, work).exists()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -143,8 +144,9 @@ def check_versions(runtime: Runtime, wanted: Mapping[str, str]) -> None:
             )
 
 
+@cache
 def version_of(package: str) -> str:
-    """The version that is installed, or ``"missing"``."""
+    """The version that is installed, or ``"missing"``, as this process found it first."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
