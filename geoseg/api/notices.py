@@ -10,7 +10,6 @@ from itertools import groupby
 from typing import Any
 
 from geoseg.api import fingerprint
-from geoseg.io.delivery import Letter, MailServer, mail, post
 from geoseg.run.noted import Notice
 from geoseg.run.reporter import Reporter
 from geoseg.run.work_ledger import WorkLedger
@@ -132,6 +131,8 @@ def _webhook(variable: str, environ: Mapping[str, str]) -> Channel:
         address = environ.get(variable)
         if not address:
             return f"{variable} is not set in the environment"
+        from geoseg.io.delivery import post  # noqa: PLC0415 (requests, for who wants to be told)
+
         return post(address, message.payload(), ident=message.ident)
 
     return send
@@ -142,6 +143,12 @@ def _email(email: Email, environ: Mapping[str, str]) -> Channel:
         for variable in (email.server_env, email.to_env, email.from_env):
             if variable is not None and not environ.get(variable):
                 return f"{variable} is not set in the environment"
+        from geoseg.io.delivery import (  # noqa: PLC0415 (requests, for who wants to be told)
+            Letter,
+            MailServer,
+            mail,
+        )
+
         server = MailServer.parse(environ[email.server_env])
         if server is None:
             return f"{email.server_env} is no address like smtp://user:password@host:587"

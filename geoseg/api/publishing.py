@@ -12,7 +12,6 @@ from typing import Any
 from geoseg.api.stored import edited
 from geoseg.errors import InputError
 from geoseg.io.atomic import write_bytes
-from geoseg.io.product_collection import join_collection, write_collection
 from geoseg.io.staging import ledger_folder, store_place
 from geoseg.run.noted import Work
 from geoseg.run.store_lock import confirm_held
@@ -79,6 +78,11 @@ def publish(ledger: WorkLedger, root: Path, *, title: str | None = None) -> None
 
 
 def _publish(root: Path, name: str, works: Sequence[Work], title: str | None) -> None:
+    from geoseg.io.product_collection import (  # noqa: PLC0415 (pystac, at the end of a run)
+        join_collection,
+        write_collection,
+    )
+
     if not works:
         for file in (COLLECTION, LATEST):
             (root / file).unlink(missing_ok=True)

@@ -146,7 +146,7 @@ def check_versions(runtime: Runtime, wanted: Mapping[str, str]) -> None:
 
 @cache
 def version_of(package: str) -> str:
-    """The version that is installed, or ``"missing"``."""
+    """The version that is installed, or ``"missing"``, as this process found it first."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
