@@ -6,9 +6,10 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
+import rasterio
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 
@@ -16,8 +17,8 @@ from geoseg.errors import ProductError
 from geoseg.grid import GeoBox, Window, full_window
 from geoseg.io.atomic import replacing
 from geoseg.io.base import RasterReader
-from geoseg.io.cog_layout import lay_out
-from geoseg.io.cog_levels import LevelFiles
+from geoseg.io.cog_layout import TEMPLATE, lay_out
+from geoseg.io.cog_levels import TileFiles
 from geoseg.io.environment import gdal_env
 from geoseg.io.quality import QUALITY_BANDS, DistanceRaster
 from geoseg.io.read_back import FAILURES, Written
@@ -28,7 +29,6 @@ Tags = Mapping[str, str]
 CONFIDENCE_NODATA = 255
 SIDECAR = ".aux.xml"  # what GDAL appends to a raster's name, for what the raster cannot hold
 
-_EFFORT = 6  # of deflate; 9 saves 14 % of a class map's bytes for five times the time
 _CACHE_MIB = 64  # GDAL keeps of decoded tiles: a row of them at 100,000 pixels' width
 
 
@@ -252,7 +252,7 @@ def _write(
         try:
             counts = _write_levels(stores, grid, made, layer, tags, blocksize, written)
             written.check(made)
-        except (*FAILURES, ProductError) as error:
+        except (*FAILURES, OSError, ProductError) as error:
             room = shutil.disk_usage(path.parent).free / 1e6
             raise ProductError(
                 f"{path}: cannot be written: {error} ({room:,.1f} MB are free there)"
@@ -270,44 +270,59 @@ def _write_levels(
     blocksize: int,
     written: Written,
 ) -> NDArray[np.int64]:
-    """GDAL compresses each level into a file of its own; their tiles make up the COG."""
     from geoseg.ops.overviews import Pyramid, histogram, level_shapes  # noqa: PLC0415 (numba)
 
     shape, counts = full_window(grid).shape, np.zeros(256, np.int64)
     smaller = level_shapes(shape, blocksize)
-    profile = _profile(grid, layer, len(stores))
-    with LevelFiles(made.parent, [shape, *smaller], blocksize, profile, written) as files:
-        if layer.colors is not None:
-            files.color(layer.colors)
-        files.main.update_tags(**tags)
-        for band, (store, name) in enumerate(zip(stores, layer.descriptions, strict=True), 1):
-            files.main.set_band_description(band, name)
+    tiles = TileFiles(
+        made.parent,
+        [shape, *smaller],
+        blocksize,
+        differences=layer.differences,
+        written=written,
+    )
+    with tiles:
+        for band, store in enumerate(stores, 1):
             pyramid = Pyramid(shape, smaller, layer.overviews, layer.nodata)
             for window, values in _strips(store, shape, blocksize):
                 if layer.known is not None:
                     counts += histogram(values)
                     _check(counts, layer.known, layer.names, window)
-                files.add(band, [values, *pyramid.add(values)])
-    lay_out(files.paths, made)
-    for level in files.paths:
-        level.unlink()
+                tiles.add(band, [values, *pyramid.add(values)])
+    _describe(made, grid, layer, tags, blocksize)
+    lay_out(made, tiles.levels, made)
+    for level in tiles.levels:
+        level.path.unlink()
     return counts
 
 
-def _profile(grid: GeoBox, layer: _Layer, bands: int) -> dict[str, Any]:
-    return {
-        "driver": "GTiff",
-        "count": bands,
-        "interleave": "band" if bands > 1 else "pixel",
-        "dtype": layer.dtype,
-        "crs": _crs(grid),
-        "transform": grid.affine,
-        "nodata": layer.nodata,
-        "compress": "deflate",
-        "zlevel": _EFFORT,
-        "predictor": 2 if layer.differences else 1,
-        "num_threads": "2",
-    }
+def _describe(path: Path, grid: GeoBox, layer: _Layer, tags: Tags, blocksize: int) -> None:
+    """A file without pixels, in which GDAL says all that there is to say of the raster."""
+    height, width = full_window(grid).shape
+    bands = len(layer.descriptions)
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        height=height,
+        width=width,
+        count=bands,
+        interleave="band" if bands > 1 else "pixel",
+        dtype=layer.dtype,
+        crs=_crs(grid),
+        transform=grid.affine,
+        nodata=layer.nodata,
+        blockxsize=blocksize,
+        blockysize=blocksize,
+        compress="deflate",
+        predictor=2 if layer.differences else 1,
+        **TEMPLATE,
+    ) as target:
+        if layer.colors is not None:
+            target.write_colormap(1, layer.colors)
+        target.update_tags(**tags)
+        for band, name in enumerate(layer.descriptions, 1):
+            target.set_band_description(band, name)
 
 
 def _strips(

@@ -1,20 +1,20 @@
-"""Tiled GeoTIFFs, one for each level, laid out as one cloud-optimised GeoTIFF.
+"""Compressed tiles of all levels laid out as one cloud-optimised GeoTIFF.
 
-Tiles are copied as they are compressed; what describes the raster is taken from the file of the
-full resolution. Directories come first, the largest level first; then all pixels, the smallest
-level first, so that a reader has all directories, and what it shows first, with one request.
+What describes the raster is taken from a file that GDAL wrote. Directories come first, the largest
+level first; then all pixels, the smallest level first, so that a reader has all directories, and
+what it shows first, with one request.
 
 Source: TIFF 6.0; BigTIFF; https://gdal.org/en/stable/drivers/raster/cog.html
 """
 
 from __future__ import annotations
 
+import shutil
 import struct
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Final, cast
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,17 +22,18 @@ from numpy.typing import NDArray
 from geoseg.errors import ProductError
 from geoseg.io.read_back import LOST
 
-SOURCE_OPTIONS: Final = {"tiled": True, "BIGTIFF": "YES", "ENDIANNESS": "LITTLE"}
-"""How GDAL has to write the files that are laid out."""
+TEMPLATE: Final = {"tiled": True, "sparse_ok": True, "BIGTIFF": "YES", "ENDIANNESS": "LITTLE"}
+"""How GDAL has to write the file that describes the raster; it needs no pixels."""
 
+_WIDTH, _HEIGHT = 256, 257
 _SUBFILE, _OFFSETS, _SIZES = 254, 324, 325
 _LONG, _LONG8 = 4, 16
-_REDUCED = struct.pack("<I", 1)  # NewSubfileType of an overview
+_REDUCED = 1  # NewSubfileType of an overview
 _BYTES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
-_WIDE: Final = {13: 4, 16: 8, 17: 8, 18: 8}
+_BYTES.update({13: 4, 16: 8, 17: 8, 18: 8})
 
 _OF_PIXELS: Final = frozenset(
-    {256, 257, 258, 259, 262, 277, 284, 317, 320, 322, 323, 338, 339, 42113}
+    {258, 259, 262, 277, 284, 317, 320, 322, 323, 338, 339, 42113}
 )
 """What overviews say, too: how pixels are stored, their palette and nodata."""
 
@@ -44,6 +45,7 @@ _GHOST = b"GDAL_STRUCTURAL_METADATA_SIZE=%06d bytes\n" % len(_TOLD) + _TOLD
 """What GDAL's COG driver writes after the first bytes; the last blank leaves room for ``YES``."""
 
 _AROUND: Final = 8  # bytes: the size before a tile, and its last four bytes once more behind it
+_COPIED: Final = 2**20  # bytes at once
 _LARGEST_CLASSIC: Final = 2**32 - 2**20
 
 
@@ -55,20 +57,27 @@ class _Field:
     count: int
     value: bytes
 
+    @classmethod
+    def of(cls, kind: int, values: Sequence[int] | NDArray[np.int64]) -> _Field:
+        """An entry of whole numbers."""
+        numbers = np.asarray(values).astype({_LONG: "<u4", _LONG8: "<u8"}[kind])
+        return cls(kind, len(numbers), numbers.tobytes())
+
+
+_Fields = Mapping[int, _Field]
+"""By tag."""
+
 
 @dataclass(frozen=True, slots=True)
-class _Level:
-    """A level as GDAL wrote it: its file, what describes it, where its tiles lie in the file."""
+class LevelTiles:
+    """The tiles of a level in a file, each :func:`framed`, one after the other.
 
-    file: BinaryIO
-    fields: Mapping[int, _Field]
-    offsets: NDArray[np.uint64]
-    sizes: NDArray[np.uint64]
+    ``shape`` is rows and columns of the level, ``sizes`` are bytes of the framed tiles.
+    """
 
-    @property
-    def room(self) -> int:
-        """Bytes that its tiles take in a COG."""
-        return int(self.sizes.sum()) + _AROUND * len(self.sizes)
+    path: Path
+    shape: tuple[int, int]
+    sizes: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,40 +128,50 @@ _CLASSIC = _Form(struct.pack("<2sH", b"II", 42), "I", "H", "HHI")
 _BIG = _Form(struct.pack("<2sHHH", b"II", 43, 8, 0), "Q", "Q", "HHQ")
 
 
-def lay_out(levels: Sequence[Path], target: Path, *, most: int = _LARGEST_CLASSIC) -> None:
-    """Write one COG of the tiles of several files.
+def framed(tile: bytes) -> bytes:
+    """A compressed tile as it stands in a COG: after its size, and before its last four bytes."""
+    return struct.pack("<I", len(tile)) + tile + tile[-4:]
+
+
+def lay_out(
+    template: Path, levels: Sequence[LevelTiles], target: Path, *, most: int = _LARGEST_CLASSIC
+) -> None:
+    """Write one COG of the tiles of all levels.
 
     Args:
-        levels: Tiled GeoTIFFs with :data:`SOURCE_OPTIONS`, the full resolution first, then its
-            overviews, the largest first.
-        target: The COG.
+        template: A GeoTIFF that is written as :data:`TEMPLATE` says, with all that is to be said of
+            the full resolution.
+        levels: The full resolution first, then its overviews, the largest first.
+        target: The COG; may take the place of ``template``.
         most: Bytes from which on it becomes a BigTIFF.
 
     Raises:
-        ProductError: A file lacks tiles: its disk did not take them.
+        ProductError: A file is not what was written to it: its disk did not take it.
         OSError: A file cannot be read or written.
     """
-    with ExitStack() as stack:
-        read = [_read_level(stack.enter_context(path.open("rb"))) for path in levels]
-        form = _CLASSIC
-        if len(_header(read, form)) + sum(level.room for level in read) > most:
-            form = _BIG
-        with target.open("wb") as file:
-            file.write(_header(read, form))
-            for level in reversed(read):
-                for tile in _tiles(level):
-                    file.write(struct.pack("<I", len(tile)) + tile + tile[-4:])
+    fields = _read_fields(template)
+    form = _CLASSIC
+    if len(_header(fields, levels, form)) + sum(sum(level.sizes) for level in levels) > most:
+        form = _BIG
+    with target.open("wb") as file:
+        file.write(_header(fields, levels, form))
+        for level in reversed(levels):
+            if level.path.stat().st_size != sum(level.sizes):
+                raise ProductError(LOST)
+            with level.path.open("rb") as tiles:
+                shutil.copyfileobj(tiles, file, _COPIED)
 
 
-def _header(levels: Sequence[_Level], form: _Form) -> bytes:
+def _header(fields: _Fields, levels: Sequence[LevelTiles], form: _Form) -> bytes:
     """All that stands before the pixels: directories, then all tables of where tiles lie."""
-    directories, tables = _directories(levels, form, 0, 0)  # as long as where places are known
+    # As long as where places are known.
+    directories, tables = _directories(fields, levels, form, 0, 0)
     at = len(directories), len(directories) + len(tables)
-    return b"".join(_directories(levels, form, *at))
+    return b"".join(_directories(fields, levels, form, *at))
 
 
 def _directories(
-    levels: Sequence[_Level], form: _Form, tables: int, pixels: int
+    fields: _Fields, levels: Sequence[LevelTiles], form: _Form, tables: int, pixels: int
 ) -> tuple[bytes, bytes]:
     """Directories, and the tables that begin at ``tables``, of tiles that begin at ``pixels``."""
     first = len(form.head) + form.room + len(_GHOST)
@@ -160,67 +179,42 @@ def _directories(
     found = (form.head + struct.pack("<" + form.pointer, first) + _GHOST).ljust(first, b"\0")
     placed = b""
     for index, level in enumerate(levels):
-        begin = pixels + sum(smaller.room for smaller in levels[index + 1 :])
-        fields = dict(level.fields)
+        said = dict(fields)
         if index:
-            fields = {tag: field for tag, field in fields.items() if tag in _OF_PIXELS}
-            fields[_SUBFILE] = _Field(_LONG, 1, _REDUCED)
-        fields |= _places(level, begin, form)
+            said = {tag: value for tag, value in fields.items() if tag in _OF_PIXELS}
+            said[_SUBFILE] = _Field.of(_LONG, [_REDUCED])
+        said[_HEIGHT], said[_WIDTH] = (_Field.of(_LONG, [n]) for n in level.shape)
+        begin = pixels + sum(sum(smaller.sizes) for smaller in levels[index + 1 :])
+        said |= _places(level, begin, form)
         last = index == len(levels) - 1
-        one, its = form.directory(fields, len(found), tables + len(placed), last=last)
+        one, its = form.directory(said, len(found), tables + len(placed), last=last)
         found, placed = found + one, placed + its
     return found, placed
 
 
-def _places(level: _Level, begin: int, form: _Form) -> dict[int, _Field]:
+def _places(level: LevelTiles, begin: int, form: _Form) -> dict[int, _Field]:
     """Where its tiles lie once they stand one after the other from ``begin`` on."""
-    room = level.sizes + np.uint64(_AROUND)
-    offsets = np.uint64(begin + _AROUND // 2) + np.cumsum(room) - room
-    wide = form is _BIG
-    kind, width = (_LONG8, "<u8") if wide else (_LONG, "<u4")
-    count = len(offsets)
-    return {
-        _OFFSETS: _Field(kind, count, offsets.astype(width).tobytes()),
-        _SIZES: _Field(_LONG, count, level.sizes.astype("<u4").tobytes()),
-    }
+    sizes = np.array(level.sizes, np.int64)
+    offsets = begin + _AROUND // 2 + np.cumsum(sizes) - sizes
+    kind = _LONG8 if form is _BIG else _LONG
+    return {_OFFSETS: _Field.of(kind, offsets), _SIZES: _Field.of(_LONG, sizes - _AROUND)}
 
 
-def _tiles(level: _Level) -> Iterator[bytes]:
-    for offset, size in zip(level.offsets.tolist(), level.sizes.tolist(), strict=True):
-        level.file.seek(offset)
-        tile = level.file.read(size)
-        if not offset or not size or len(tile) < size:
-            raise ProductError(LOST)
-        yield tile
-
-
-def _read_level(file: BinaryIO) -> _Level:
-    head = file.read(16)
-    if len(head) < 16 or head[:8] != _BIG.head:
-        raise ProductError(LOST)
+def _read_fields(template: Path) -> dict[int, _Field]:
+    """The directory of a BigTIFF."""
+    content = template.read_bytes()
+    found = {}
     try:
-        fields = dict(_read_fields(file, struct.unpack_from("<Q", head, 8)[0]))
-        offsets, sizes = (_numbers(fields.pop(tag)) for tag in (_OFFSETS, _SIZES))
-    except (struct.error, KeyError) as error:
+        (at,) = struct.unpack_from("<Q", content, 8)
+        (entries,) = struct.unpack_from("<Q", content, at)
+        for start in range(at + 8, at + 8 + entries * _BIG.size, _BIG.size):
+            tag, kind, count, place = struct.unpack_from("<HHQQ", content, start)
+            length = count * _BYTES[kind]
+            begin = start + 12 if length <= 8 else place
+            value = content[begin : begin + length]
+            if len(value) < length:
+                raise ProductError(LOST)
+            found[tag] = _Field(kind, count, value)
+    except struct.error as error:
         raise ProductError(LOST) from error
-    return _Level(file, fields, offsets, sizes)
-
-
-def _read_fields(file: BinaryIO, at: int) -> Iterator[tuple[int, _Field]]:
-    file.seek(at)
-    (entries,) = struct.unpack("<Q", file.read(8))
-    table = file.read(entries * _BIG.size)
-    for start in range(0, len(table), _BIG.size):
-        tag, kind, count = struct.unpack_from("<HHQ", table, start)
-        value, length = table[start + 12 : start + 20], count * (_BYTES | _WIDE)[kind]
-        if length > 8:
-            file.seek(struct.unpack("<Q", value)[0])
-            value = file.read(length)
-        if len(value) < length:
-            raise ProductError(LOST)
-        yield tag, _Field(kind, count, value[:length])
-
-
-def _numbers(field: _Field) -> NDArray[np.uint64]:
-    width = {3: "<u2", 4: "<u4", 16: "<u8"}[field.kind]
-    return cast("NDArray[np.uint64]", np.frombuffer(field.value, width).astype(np.uint64))
+    return found

@@ -1,36 +1,36 @@
-"""A raster and its overviews, each a tiled GeoTIFF, written strip by strip in one go."""
+"""A raster and its overviews as compressed tiles, made strip by strip in one go."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
-from rasterio.io import DatasetWriter
-from rasterio.windows import Window as RasterWindow
 
 from geoseg.grid import Window
-from geoseg.io.cog_layout import SOURCE_OPTIONS
+from geoseg.io.cog_layout import LevelTiles, framed
 from geoseg.io.read_back import Written
 
+_THREADS = 2
+_AT_ONCE = 64  # tiles that wait for a thread, or to be written
 
-class LevelFiles:
+
+class TileFiles:
     """Files of all levels in a folder, the full resolution first; closed at the end of ``with``.
 
-    Attributes:
-        paths: Of the files.
-        main: The full resolution, open, for what describes it.
+    Each holds the tiles of a level as they stand in a COG: band by band, row by row.
 
     Args:
         folder: Where they go.
         shapes: Rows and columns of each level.
-        side: Of a tile; strips of so many rows are written at once.
-        profile: The raster, in rasterio's words.
+        side: Of a tile.
+        differences: Whether those of neighbours are stored (TIFF's predictor 2).
         written: Is told of all that is written.
     """
 
@@ -39,29 +39,24 @@ class LevelFiles:
         folder: Path,
         shapes: Sequence[tuple[int, int]],
         side: int,
-        profile: Mapping[str, Any],
+        *,
+        differences: bool,
         written: Written,
     ) -> None:
-        self.paths = [folder / f"level-{index}.tif" for index in range(len(shapes))]
+        self.levels = [
+            LevelTiles(folder / f"level-{index}", shape) for index, shape in enumerate(shapes)
+        ]
+        self._strips = [_Strips(shape, side) for shape in shapes]
+        self._side, self._differences, self._written = side, differences, written
         self._stack = ExitStack()
-        self._files: list[DatasetWriter] = []
-        self._strips = [_Strips(shape, side, str(profile["dtype"])) for shape in shapes]
-        self._written = written
-        tiles = {**SOURCE_OPTIONS, "blockxsize": side, "blockysize": side}
-        try:
-            for path, (height, width) in zip(self.paths, shapes, strict=True):
-                kept = {**profile, **tiles, "height": height, "width": width}
-                self._files.append(self._stack.enter_context(rasterio.open(path, "w", **kept)))
-        except BaseException:
-            self._stack.close()
-            raise
-
-    @property
-    def main(self) -> DatasetWriter:
-        """The full resolution."""
-        return self._files[0]
+        self._waiting: deque[tuple[int, Future[bytes]]] = deque()
+        self._files: list[BinaryIO] = []
 
     def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self._files = [stack.enter_context(level.path.open("wb")) for level in self.levels]
+            self._pool = stack.enter_context(ThreadPoolExecutor(_THREADS))
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(
@@ -70,38 +65,58 @@ class LevelFiles:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._stack.__exit__(kind, error, trace)
-
-    def color(self, palette: Mapping[int, tuple[int, int, int, int]]) -> None:
-        """Give all levels a palette; before any pixel."""
-        for file in self._files:
-            file.write_colormap(1, palette)
+        with self._stack:
+            self._drain(0 if kind is None else len(self._waiting))
 
     def add(self, band: int, parts: Sequence[NDArray[Any]]) -> None:
         """Append rows ``(y, x)`` to ``band`` (from 1), of each level some or none."""
         for level, rows in enumerate(parts):
             for window, strip in self._strips[level].add(rows):
-                at = RasterWindow(0, window.y0, *strip.shape[::-1])
-                self._files[level].write(strip, band, window=at)
                 self._written.note(band, window, strip, level=level)
+                for x in range(0, strip.shape[1], self._side):
+                    part = strip[:, x : x + self._side]
+                    self._waiting.append((level, self._pool.submit(self._tile, part)))
+                    self._drain(_AT_ONCE)
+
+    def _tile(self, part: NDArray[Any]) -> bytes:
+        from geoseg.ops.deflate import deflate  # noqa: PLC0415 (numba)
+
+        height, width = part.shape
+        tile = np.empty((self._side, self._side), part.dtype)
+        tile[:height, :width] = part
+        # What is beyond the raster is what takes few bytes.
+        tile[:height, width:] = part[:, -1:]
+        tile[height:] = tile[height - 1]
+        if self._differences:
+            tile[:, 1:] = tile[:, 1:] - tile[:, :-1]
+        return framed(deflate(tile, rows=not self._differences))
+
+    def _drain(self, most: int) -> None:
+        """Write what was begun first, until no more than so many tiles wait."""
+        while len(self._waiting) > most:
+            level, tile = self._waiting.popleft()
+            self._files[level].write(tile.result())
+            self.levels[level].sizes.append(len(tile.result()))
 
 
 class _Strips:
-    """Rows gathered until they are a row of tiles: a tile that is begun would be written twice."""
+    """Rows gathered until they are a row of tiles."""
 
-    def __init__(self, shape: tuple[int, int], side: int, dtype: str) -> None:
+    def __init__(self, shape: tuple[int, int], side: int) -> None:
         self._shape, self._side = shape, side
-        self._held = np.empty((0, shape[1]), dtype)
+        self._held: list[NDArray[Any]] = []
         self._at = 0
 
     def add(self, rows: NDArray[Any]) -> list[tuple[Window, NDArray[Any]]]:
         """All strips that are whole now; after the last row of a band, its next one begins."""
         (height, width), found = self._shape, []
-        held = np.concatenate([self._held, rows]) if len(self._held) else rows
-        while len(held) and len(held) >= min(self._side, height - self._at):
+        self._held.append(rows)
+        while rows_held := sum(map(len, self._held)):
             end = min(self._at + self._side, height)
-            strip, held = held[: end - self._at], held[end - self._at :]
-            found.append((Window(self._at, 0, end, width), strip))
+            if rows_held < end - self._at:
+                break
+            held = np.concatenate(self._held) if len(self._held) > 1 else self._held[0]
+            found.append((Window(self._at, 0, end, width), held[: end - self._at]))
+            self._held = [held[end - self._at :]]
             self._at = end % height
-        self._held = held.copy() if len(held) else held
         return found

@@ -8,12 +8,15 @@ from odc.geo.geobox import GeoBox
 from products import LEGEND, ArrayStore, class_map, percents
 from range_server import serving
 from rasterio.windows import Window
-from rasters import NORTH_UP, UTM, write
+from rasters import NORTH_UP, UTM
 
 from geoseg.errors import ProductError
 from geoseg.io import cog, cog_layout
 from geoseg.io.cog import write_class_cog, write_percent_cog
+from geoseg.io.cog_layout import lay_out
+from geoseg.io.cog_levels import TileFiles
 from geoseg.io.environment import gdal_env
+from geoseg.io.read_back import Written
 from geoseg.io.tiff_palette import patch_palette
 
 SHAPE = 1100, 700
@@ -102,24 +105,42 @@ def test_bytes_around_tiles_are_what_the_header_says(tmp_path):
     assert ends == len(content)
 
 
-def test_a_file_that_lost_tiles_is_not_laid_out(tmp_path):
-    values = np.random.default_rng(0).integers(0, 255, (200, 200)).astype(np.uint8)
-    options = {**cog_layout.SOURCE_OPTIONS, "blockxsize": 64, "blockysize": 64}
-    source = write(tmp_path / "level.tif", values, compress="deflate", **options)
-    cog_layout.lay_out([tmp_path / "level.tif"], tmp_path / "whole.tif")
+@pytest.fixture
+def parts(tmp_path):
+    """Tiles, and a file that describes them."""
+    values = np.random.default_rng(0).integers(0, 255, (200, 100)).astype(np.uint8)
+    options = {**cog_layout.TEMPLATE, "blockxsize": 64, "blockysize": 64, "compress": "deflate"}
+    profile = {"driver": "GTiff", "height": 200, "width": 100, "count": 1, "dtype": "uint8"}
+    with rasterio.open(tmp_path / "t.tif", "w", **profile, crs=UTM, transform=NORTH_UP, **options):
+        pass
+    files = TileFiles(tmp_path, [values.shape], 64, differences=False, written=Written())
+    with files:
+        files.add(1, [values])
+    return values, tmp_path / "t.tif", files.levels
+
+
+def test_tiles_and_a_description_make_a_cog(parts, tmp_path):
+    values, template, levels = parts
+    lay_out(template, levels, tmp_path / "whole.tif")
+    check_cogs(tmp_path / "whole.tif")
     with rasterio.open(tmp_path / "whole.tif") as file:
         np.testing.assert_array_equal(file.read(1), values)
-    content = (tmp_path / "level.tif").read_bytes()
+
+
+@pytest.mark.parametrize("which", ["template", "tiles"])
+def test_what_is_cut_off_is_not_laid_out(parts, tmp_path, which):
+    _, template, levels = parts
+    cut = template if which == "template" else levels[0].path
+    content = cut.read_bytes()
     for length in (0, 8, 100, len(content) // 2, len(content) - 1):
-        (tmp_path / "level.tif").write_bytes(content[:length])
+        cut.write_bytes(content[:length])
         with pytest.raises(ProductError, match="what was written is not there"):
-            cog_layout.lay_out([tmp_path / "level.tif"], tmp_path / "cut.tif")
-    assert source
+            lay_out(template, levels, tmp_path / "cut.tif")
 
 
-def test_tiles_that_gdal_left_out_are_missed(tmp_path):
-    values = np.zeros((200, 200), np.uint8)
-    options = {**cog_layout.SOURCE_OPTIONS, "blockxsize": 64, "blockysize": 64}
-    write(tmp_path / "level.tif", values, compress="deflate", sparse_ok=True, **options)
-    with pytest.raises(ProductError, match="what was written is not there"):
-        cog_layout.lay_out([tmp_path / "level.tif"], tmp_path / "whole.tif")
+def test_a_full_disk_is_an_error_at_once(tmp_path):
+    (tmp_path / "level-0").symlink_to("/dev/full")
+    values = np.random.default_rng(0).integers(0, 255, (300, 300)).astype(np.uint8)
+    files = TileFiles(tmp_path, [values.shape], 64, differences=False, written=Written())
+    with pytest.raises(OSError, match="No space left"), files:
+        files.add(1, [values])
