@@ -84,9 +84,9 @@ class TileFiles:
         height, width = part.shape
         tile = np.empty((self._side, self._side), part.dtype)
         tile[:height, :width] = part
-        # What is beyond the raster is what takes few bytes.
+        # What is beyond the raster is what takes few bytes: runs, or the row above.
         tile[:height, width:] = part[:, -1:]
-        tile[height:] = tile[height - 1]
+        tile[height:] = 0 if self._differences else tile[height - 1]
         if self._differences:
             tile[:, 1:] = tile[:, 1:] - tile[:, :-1]
         return framed(deflate(tile, rows=not self._differences))
