@@ -26,9 +26,10 @@ from geoseg.ops.deflate_codes import (
     SCRATCH,
     SIZE,
     TABLES,
+    flush,
     write_codes,
 )
-from geoseg.ops.kernels import uncounted_entry, uncounted_helper
+from geoseg.ops.kernels import load_word, uncounted_entry, uncounted_helper
 
 _SHORTEST, _LONGEST, _FARTHEST = 3, 258, 32768
 _END: Final = 256  # the symbol behind the last token of a block
@@ -52,9 +53,10 @@ def deflate(values: NDArray[Any], *, rows: bool = True) -> bytes:
     places = np.array([_place(back) for back in backs if 1 <= back <= _FARTHEST], np.int64)
     tokens, state = np.empty(_TOKENS, np.int32), np.zeros(3, np.int64)
     tables, scratch = np.zeros(TABLES, np.int64), np.zeros(SCRATCH, np.int64)
-    packed = np.empty(data.size * 5 // 4 + 1024, np.uint8)
-    _pack(data, places, tokens, tables, scratch, packed, state)
-    return _HEAD + packed[: state[0]].tobytes() + adler32(data).to_bytes(4, "big")
+    words = np.empty(data.size * 5 // 16 + 256, "<u4")
+    _pack(data, places, tokens, tables, scratch, words, state)
+    length = 4 * state[0] + -(-state[2] // 8)
+    return _HEAD + words.view(np.uint8)[:length].tobytes() + adler32(data).to_bytes(4, "big")
 
 
 def _place(back: int) -> tuple[int, int, int, int]:
@@ -79,11 +81,7 @@ def _pack(
         tables[OFTEN, LETTERS, _END] = 1
         write_codes(tables, at >= data.size, scratch, out, state)
         _write(tokens, count, tables, places, out, state)
-    while state[2] > 0:
-        out[state[0]] = state[1] & 255
-        state[0] += 1
-        state[1] >>= 8
-        state[2] -= 8
+    out[state[0]] = state[1]
 
 
 @uncounted_helper
@@ -92,14 +90,19 @@ def _find(data: Any, at: int, places: Any, tokens: Any, tables: Any) -> tuple[in
     count = 0
     while at < data.size and count < tokens.size:
         limit = min(_LONGEST, data.size - at)
-        best, place = _same(data, at, places[0, _BACK], limit), 0
-        worth = max(best, _SHORTEST - 1)
-        if best < limit:
-            for k in range(1, places.shape[0]):
-                length = _same(data, at, places[k, _BACK], limit)
-                if length > worth + _DEAR:
-                    best, place, worth = length, k, length - _DEAR
-        if best >= _SHORTEST:
+        best = place = 0
+        worth = _SHORTEST - 1
+        for k in range(places.shape[0]):
+            back = places[k, _BACK]
+            if back <= at and worth < limit and _begins(data, at, back, worth):
+                length = _same(data, at, back, limit)
+                if length > worth:
+                    best, place, worth = length, k, length
+            if k == 0:
+                worth += _DEAR
+            elif place:
+                worth = best
+        if best:
             tokens[count] = _MATCH + 1024 * place + best
             tables[OFTEN, LETTERS, LENGTH_SYMBOLS[best]] += 1
             tables[OFTEN, DISTANCES, places[place, _SYMBOL]] += 1
@@ -113,11 +116,21 @@ def _find(data: Any, at: int, places: Any, tokens: Any, tables: Any) -> tuple[in
 
 
 @uncounted_helper
+def _begins(data: Any, at: int, back: int, worth: int) -> bool:
+    """Whether the first and the last byte that must be the same are: one branch for both."""
+    differ = data[at] ^ data[at - back]
+    differ |= data[at + 1] ^ data[at + 1 - back]
+    return (differ | (data[at + worth] ^ data[at + worth - back])) == 0
+
+
+@uncounted_helper
 def _same(data: Any, at: int, back: int, limit: int) -> int:
     """How many bytes are as those so far before; at most ``limit``."""
-    if back > at:
-        return 0
     length = 0
+    while length + 8 <= limit:
+        if load_word(data, at + length) != load_word(data, at + length - back):
+            break
+        length += 8
     while length < limit and data[at + length] == data[at + length - back]:
         length += 1
     return length
@@ -139,24 +152,12 @@ def _write(tokens: Any, count: int, tables: Any, places: Any, out: Any, state: A
             held += tables[SIZE, LETTERS, letter]
             waiting |= LENGTH_BITS[length, 0] << held
             held += LENGTH_BITS[length, 1]
-            at, waiting, held = _flush(out, at, waiting, held)
+            at, waiting, held = flush(out, at, waiting, held)
             waiting |= tables[CODE, DISTANCES, far] << held
             held += tables[SIZE, DISTANCES, far]
             waiting |= places[place, _EXTRA] << held
             held += places[place, _BITS]
-        at, waiting, held = _flush(out, at, waiting, held)
+        at, waiting, held = flush(out, at, waiting, held)
     waiting |= tables[CODE, LETTERS, _END] << held
     held += tables[SIZE, LETTERS, _END]
-    state[0], state[1], state[2] = _flush(out, at, waiting, held)
-
-
-@uncounted_helper
-def _flush(out: Any, at: int, waiting: int, held: int) -> tuple[int, int, int]:
-    """Write whole bytes once there are four; fewer than 32 bits remain."""
-    if held >= 32:
-        for k in range(4):
-            out[at + k] = (waiting >> (8 * k)) & 255
-        at += 4
-        waiting >>= 32
-        held -= 32
-    return at, waiting, held
+    state[0], state[1], state[2] = flush(out, at, waiting, held)

@@ -225,11 +225,14 @@ def _sort(scratch: Any, n: int) -> None:
 
 @uncounted_helper
 def _put(out: Any, state: Any, value: int, bits: int) -> None:
-    """Append bits, the lowest first."""
-    state[1] |= value << state[2]
-    state[2] += bits
-    while state[2] >= 8:
-        out[state[0]] = state[1] & 255
-        state[0] += 1
-        state[1] >>= 8
-        state[2] -= 8
+    """Append at most 31 bits, the lowest first."""
+    waiting, held = state[1] | value << state[2], state[2] + bits
+    state[0], state[1], state[2] = flush(out, state[0], waiting, held)
+
+
+@uncounted_helper
+def flush(out: Any, at: int, waiting: int, held: int) -> tuple[int, int, int]:
+    """Write 32 bits once there are so many; whether is not guessed by a branch, but computed."""
+    out[at] = waiting & 0xFFFFFFFF
+    whole = held >> 5
+    return at + whole, waiting >> (whole << 5), held & 31

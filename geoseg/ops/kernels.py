@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -50,4 +51,22 @@ copy_bytes: Any = intrinsic(_copy_bytes)
 
 Places count in all bytes of an array; what is copied must not overlap. A loop over a few bytes, as
 it is compiled, takes several times as long.
+"""
+
+
+def _load_word(_typing: Any, array: Any, _at: Any) -> tuple[Any, Any]:
+    signature = types.int64(array, types.intp)
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        data = context.make_array(sig.args[0])(context, builder, args[0]).data
+        place = builder.bitcast(builder.gep(data, [args[1]]), ir.IntType(64).as_pointer())
+        return builder.load(place, align=1)
+
+    return signature, generate
+
+
+load_word: Any = intrinsic(_load_word)
+"""``load_word(array, at)``: eight bytes from ``at`` on, which counts in elements, as one number.
+
+All bytes of the array must be one after the other, and those eight must be among them.
 """

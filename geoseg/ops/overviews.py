@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.ops.kernels import entry, helper
+from geoseg.ops.kernels import entry, uncounted_entry, uncounted_helper
 
 Rule = Literal["majority", "average", "nearest"]
 """What a pixel of an overview is: see :func:`reduce`."""
@@ -47,6 +47,8 @@ def reduce(
     columns: NDArray[np.int64],
     rule: Rule,
     nodata: int | None,
+    *,
+    runs: NDArray[np.uint8] | None = None,
 ) -> NDArray[Any]:
     """Pixels of an overview, each made of the pixels between two edges along both axes.
 
@@ -61,6 +63,7 @@ def reduce(
         columns: Edges ``(j + 1,)``, likewise.
         rule: What is wanted.
         nodata: None where every number counts.
+        runs: :func:`run_lengths` of ``values``, where they are known; for ``majority``.
 
     Returns:
         ``(i, j)`` of the dtype of ``values``.
@@ -72,9 +75,19 @@ def reduce(
     out = np.empty((len(rows) - 1, len(columns) - 1), values.dtype)
     unknown = -1 if nodata is None else nodata
     if rule == "majority":
-        _majorities(values, rows, columns, unknown, out)
+        runs = run_lengths(values) if runs is None else runs
+        most = 256 if values.itemsize == 1 else 65536
+        seen = np.zeros((2, most), np.int64)
+        _majorities(values, runs, rows, columns, unknown, seen, out)
     else:
         _averages(values, rows, columns, unknown, out)
+    return out
+
+
+def run_lengths(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """How many pixels from each to the right are as it is, itself included; 255 is also more."""
+    out = np.empty(values.shape, np.uint8)
+    _measure_runs(np.ascontiguousarray(values), out)
     return out
 
 
@@ -125,11 +138,14 @@ class Pyramid:
         kept = self._kept
         rows = strip if kept is None or not len(kept) else np.concatenate([kept, strip])
         end, made = self._first + len(rows), []
+        wanted = self._rule == "majority" and self._levels
+        runs = run_lengths(rows) if wanted else None
         for index, level in enumerate(self._levels):
             begin = self._done[index]
             ready = int(np.searchsorted(level.rows, end, side="right")) - 1
             part = level.rows[begin : ready + 1] - self._first
-            made.append(reduce(rows, part, level.columns, self._rule, self._nodata))
+            how = self._rule, self._nodata
+            made.append(reduce(rows, part, level.columns, *how, runs=runs))
             self._done[index] = ready
         needed = (int(v.rows[n]) for v, n in zip(self._levels, self._done, strict=True))
         first = min(needed, default=end)
@@ -137,64 +153,60 @@ class Pyramid:
         return made
 
 
-@entry
+@uncounted_entry
+def _measure_runs(values: Any, out: Any) -> None:
+    for y in range(values.shape[0]):
+        x = 0
+        while x < values.shape[1]:
+            end = x + 1
+            while end < values.shape[1] and values[y, end] == values[y, x]:
+                end += 1
+            for k in range(x, end):
+                out[y, k] = min(end - k, 255)
+            x = end
+
+
+@uncounted_entry
 def _majorities(
-    values: Any, rows: NDArray[np.int64], columns: NDArray[np.int64], nodata: int, out: Any
+    values: Any, runs: Any, rows: Any, columns: Any, nodata: int, seen: Any, out: Any
 ) -> None:
-    counts = np.zeros(256 if values.itemsize == 1 else 65536, np.int64)
-    seen = np.empty(counts.size, np.int64)
     for i in range(out.shape[0]):
         y0, y1 = rows[i], rows[i + 1]
         for j in range(out.shape[1]):
             x0, x1 = columns[j], columns[j + 1]
-            first = values[y0, x0]
-            if y1 - y0 == 2 and x1 - x0 == 2:
-                right, below = values[y0, x0 + 1], values[y0 + 1, x0]
-                if first == right and first == below and first == values[y0 + 1, x0 + 1]:
-                    out[i, j] = first
-                    continue
-            elif _all_same(values, y0, y1, x0, x1):
-                out[i, j] = first
-                continue
-            out[i, j] = _most(values, y0, y1, x0, x1, nodata, counts, seen)
+            first, y = values[y0, x0], y0
+            while y < y1 and values[y, x0] == first and runs[y, x0] >= x1 - x0:
+                y += 1
+            if y < y1:
+                first = _most(values, runs, (y0, y1, x0, x1), nodata, seen)
+            out[i, j] = first
 
 
-@helper
-def _all_same(values: Any, y0: int, y1: int, x0: int, x1: int) -> bool:
-    first = values[y0, x0]
-    for y in range(y0, y1):
-        differ = 0
-        for x in range(x0, x1):
-            differ |= values[y, x] ^ first
-        if differ:
-            return False
-    return True
+@uncounted_helper
+def _most(values: Any, runs: Any, place: tuple[int, int, int, int], nodata: int, seen: Any) -> int:
+    """The most frequent known number.
 
-
-@helper
-def _most(
-    values: Any, y0: int, y1: int, x0: int, x1: int, nodata: int, counts: Any, seen: Any
-) -> int:
-    """The most frequent known number; ``counts`` is 0 everywhere, before and after."""
+    ``seen`` ``(2, number)`` is how often each occurs, 0 everywhere before and after; and which
+    occur, in their order.
+    """
+    y0, y1, x0, x1 = place
     different = 0
     for y in range(y0, y1):
         x = x0
         while x < x1:
-            value, begin = values[y, x], x
-            x += 1
-            while x < x1 and values[y, x] == value:
-                x += 1
+            value, length = values[y, x], min(runs[y, x], x1 - x)
             if value != nodata:
-                if counts[value] == 0:
-                    seen[different] = value
+                if seen[0, value] == 0:
+                    seen[1, different] = value
                     different += 1
-                counts[value] += x - begin
+                seen[0, value] += length
+            x += length
     best, most = nodata, 0
     for k in range(different):
-        value = seen[k]
-        if counts[value] > most:
-            best, most = value, counts[value]
-        counts[value] = 0
+        value = seen[1, k]
+        if seen[0, value] > most:
+            best, most = value, seen[0, value]
+        seen[0, value] = 0
     return best
 
 
