@@ -120,7 +120,9 @@ def main() -> None:
     parser.add_argument("--sides", type=int, nargs="+", default=[5490, 10980])
     parser.add_argument("--turns", type=int, default=3)
     args = parser.parse_args()
-    by_geoseg(np.zeros((1100, 1100), np.uint8), 255, Path(tempfile.mkdtemp(), "a.tif"), classes=True)
+    by_geoseg(
+        np.zeros((1100, 1100), np.uint8), 255, Path(tempfile.mkdtemp(), "a.tif"), classes=True
+    )
     print(f"{'':26}{'wall s':>8}{'CPU s':>8}{'ns a px':>9}{'bytes':>12}")
     for side in args.sides:
         for name in ("classes", "confidence"):

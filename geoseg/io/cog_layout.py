@@ -32,9 +32,7 @@ _REDUCED = 1  # NewSubfileType of an overview
 _BYTES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
 _BYTES.update({13: 4, 16: 8, 17: 8, 18: 8})
 
-_OF_PIXELS: Final = frozenset(
-    {258, 259, 262, 277, 284, 317, 320, 322, 323, 338, 339, 42113}
-)
+_OF_PIXELS: Final = frozenset({258, 259, 262, 277, 284, 317, 320, 322, 323, 338, 339, 42113})
 """What overviews say, too: how pixels are stored, their palette and nodata."""
 
 _TOLD = (

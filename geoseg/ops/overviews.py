@@ -9,11 +9,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.ops.kernels import entry, uncounted_entry, uncounted_helper
+from geoseg.ops.kernels import entry, load_word, uncounted_entry, uncounted_helper
 
 Rule = Literal["majority", "average", "nearest"]
 """What a pixel of an overview is: see :func:`reduce`."""
 
+_BYTES_1, _BYTES_2 = 0x0101010101010101, 0x0001000100010001  # a number in each place of a word
 _ONE = 1 << 32  # a known pixel, where sums stand in the lower half of 64 bits
 
 
@@ -47,8 +48,6 @@ def reduce(
     columns: NDArray[np.int64],
     rule: Rule,
     nodata: int | None,
-    *,
-    runs: NDArray[np.uint8] | None = None,
 ) -> NDArray[Any]:
     """Pixels of an overview, each made of the pixels between two edges along both axes.
 
@@ -63,7 +62,6 @@ def reduce(
         columns: Edges ``(j + 1,)``, likewise.
         rule: What is wanted.
         nodata: None where every number counts.
-        runs: :func:`run_lengths` of ``values``, where they are known; for ``majority``.
 
     Returns:
         ``(i, j)`` of the dtype of ``values``.
@@ -75,19 +73,10 @@ def reduce(
     out = np.empty((len(rows) - 1, len(columns) - 1), values.dtype)
     unknown = -1 if nodata is None else nodata
     if rule == "majority":
-        runs = run_lengths(values) if runs is None else runs
-        most = 256 if values.itemsize == 1 else 65536
-        seen = np.zeros((2, most), np.int64)
-        _majorities(values, runs, rows, columns, unknown, seen, out)
+        seen = np.zeros((2, 256**values.itemsize), np.int64)
+        _majorities(values, rows, columns, unknown, seen, out)
     else:
         _averages(values, rows, columns, unknown, out)
-    return out
-
-
-def run_lengths(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """How many pixels from each to the right are as it is, itself included; 255 is also more."""
-    out = np.empty(values.shape, np.uint8)
-    _measure_runs(np.ascontiguousarray(values), out)
     return out
 
 
@@ -138,14 +127,11 @@ class Pyramid:
         kept = self._kept
         rows = strip if kept is None or not len(kept) else np.concatenate([kept, strip])
         end, made = self._first + len(rows), []
-        wanted = self._rule == "majority" and self._levels
-        runs = run_lengths(rows) if wanted else None
         for index, level in enumerate(self._levels):
             begin = self._done[index]
             ready = int(np.searchsorted(level.rows, end, side="right")) - 1
             part = level.rows[begin : ready + 1] - self._first
-            how = self._rule, self._nodata
-            made.append(reduce(rows, part, level.columns, *how, runs=runs))
+            made.append(reduce(rows, part, level.columns, self._rule, self._nodata))
             self._done[index] = ready
         needed = (int(v.rows[n]) for v, n in zip(self._levels, self._done, strict=True))
         first = min(needed, default=end)
@@ -154,36 +140,57 @@ class Pyramid:
 
 
 @uncounted_entry
-def _measure_runs(values: Any, out: Any) -> None:
-    for y in range(values.shape[0]):
-        x = 0
-        while x < values.shape[1]:
-            end = x + 1
-            while end < values.shape[1] and values[y, end] == values[y, x]:
-                end += 1
-            for k in range(x, end):
-                out[y, k] = min(end - k, 255)
-            x = end
-
-
-@uncounted_entry
-def _majorities(
-    values: Any, runs: Any, rows: Any, columns: Any, nodata: int, seen: Any, out: Any
-) -> None:
+def _majorities(values: Any, rows: Any, columns: Any, nodata: int, seen: Any, out: Any) -> None:
     for i in range(out.shape[0]):
         y0, y1 = rows[i], rows[i + 1]
         for j in range(out.shape[1]):
             x0, x1 = columns[j], columns[j + 1]
-            first, y = values[y0, x0], y0
-            while y < y1 and values[y, x0] == first and runs[y, x0] >= x1 - x0:
-                y += 1
-            if y < y1:
-                first = _most(values, runs, (y0, y1, x0, x1), nodata, seen)
-            out[i, j] = first
+            if y1 - y0 == 2 and x1 - x0 == 2:
+                out[i, j] = _most_of_four(values, y0, x0, nodata)
+            elif _all_same(values, y0, y1, x0, x1):
+                out[i, j] = values[y0, x0]
+            else:
+                out[i, j] = _most(values, (y0, y1, x0, x1), nodata, seen)
 
 
 @uncounted_helper
-def _most(values: Any, runs: Any, place: tuple[int, int, int, int], nodata: int, seen: Any) -> int:
+def _all_same(values: Any, y0: int, y1: int, x0: int, x1: int) -> bool:
+    """Whether all pixels of a place are as the first, many compared at once."""
+    at_once, width = 8 // values.itemsize, x1 - x0
+    if (y1 - 1) * values.shape[1] + x0 + at_once > values.size:
+        return False  # no eight bytes to load
+    alike = values[y0, x0] * (_BYTES_1 if values.itemsize == 1 else _BYTES_2)
+    used = -1 if width >= at_once else (1 << (width * 8 * values.itemsize)) - 1
+    for y in range(y0, y1):
+        start = y * values.shape[1]
+        differ = (load_word(values, start + x0) ^ alike) & used
+        for x in range(x0 + at_once, x1 - at_once, at_once):
+            differ |= load_word(values, start + x) ^ alike
+        if width > at_once:
+            differ |= load_word(values, start + x1 - at_once) ^ alike
+        if differ:
+            return False
+    return True
+
+
+@uncounted_helper
+def _most_of_four(values: Any, y: int, x: int, nodata: int) -> int:
+    """What :func:`_most` says of the smallest places, of which there are so many."""
+    a, b, c, d = values[y, x], values[y, x + 1], values[y + 1, x], values[y + 1, x + 1]
+    if ((a ^ b) | (a ^ c) | (a ^ d)) == 0:
+        return a
+    best, most = nodata, 0
+    if a != nodata:
+        best, most = a, 1 + (a == b) + (a == c) + (a == d)
+    if b != nodata and 1 + (b == c) + (b == d) > most:
+        best, most = b, 1 + (b == c) + (b == d)
+    if c != nodata and 1 + (c == d) > most:
+        best, most = c, 1 + (c == d)
+    return d if most == 0 else best
+
+
+@uncounted_helper
+def _most(values: Any, place: tuple[int, int, int, int], nodata: int, seen: Any) -> int:
     """The most frequent known number.
 
     ``seen`` ``(2, number)`` is how often each occurs, 0 everywhere before and after; and which
@@ -194,13 +201,15 @@ def _most(values: Any, runs: Any, place: tuple[int, int, int, int], nodata: int,
     for y in range(y0, y1):
         x = x0
         while x < x1:
-            value, length = values[y, x], min(runs[y, x], x1 - x)
+            value, begin = values[y, x], x
+            x += 1
+            while x < x1 and values[y, x] == value:
+                x += 1
             if value != nodata:
                 if seen[0, value] == 0:
                     seen[1, different] = value
                     different += 1
-                seen[0, value] += length
-            x += length
+                seen[0, value] += x - begin
     best, most = nodata, 0
     for k in range(different):
         value = seen[1, k]

@@ -28,7 +28,9 @@ LEGEND = Legend("l", tuple(LandClass(c, f"c{c}", f"#0000{c:02x}") for c in range
 WRITERS = {
     "classes": lambda stores, *at, **how: write_class_cog(stores[0], at[0], LEGEND, at[1], **how),
     "counts": lambda stores, *at, **how: write_count_cog(stores[0], *at, "n", **how),
-    "numbers": lambda stores, *at, **how: write_number_cog(stores, *at, "abc"[: len(stores)], **how),
+    "numbers": lambda stores, *at, **how: write_number_cog(
+        stores, *at, "abc"[: len(stores)], **how
+    ),
     "percents": lambda stores, *at, **how: write_percent_cog(
         stores, *at, "abc"[: len(stores)], **how
     ),
@@ -45,7 +47,9 @@ def cases(draw):
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     most = {"classes": 20, "percents": 101, "numbers": 65536}.get(kind, 256)
     numbers = rng.integers(0, most, draw(st.integers(1, 6)))
-    values = rng.choice(numbers, (bands, *shape)).astype(np.uint16 if kind == "numbers" else np.uint8)
+    values = rng.choice(numbers, (bands, *shape)).astype(
+        np.uint16 if kind == "numbers" else np.uint8
+    )
     if kind == "percents":
         values[rng.random(values.shape) < draw(st.sampled_from([0, 0.3, 1]))] = 255
     return kind, values, draw(st.sampled_from([16, 32, 64]))
