@@ -96,7 +96,7 @@ def by_geoseg(values: Raster, nodata: int, path: Path, *, classes: bool) -> None
         write_confidence_cog(Held(values), grid, path, tags={})
         return
     codes = [code for code in range(256) if code != nodata]
-    legend = Legend("any", tuple(LandClass(c, f"class {c}", "#%06x" % c) for c in codes), nodata)
+    legend = Legend("any", tuple(LandClass(c, f"class {c}", f"#{c:06x}") for c in codes), nodata)
     write_class_cog(Held(values), grid, legend, path, tags={})
 
 

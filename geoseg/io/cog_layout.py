@@ -106,8 +106,8 @@ class _Form:
         """
         behind = at + struct.calcsize("<" + self.count) + len(fields) * self.size + self.room
         entries, values, placed = b"", b"", b""
-        for tag, field in sorted(fields.items()):
-            value = field.value
+        for tag, said in sorted(fields.items()):
+            value = said.value
             if len(value) <= self.room:
                 place = value.ljust(self.room, b"\0")
             elif tag in (_OFFSETS, _SIZES):
@@ -116,7 +116,7 @@ class _Form:
             else:
                 place = struct.pack("<" + self.pointer, behind + len(values))
                 values += value + b"\0" * (-len(value) % 2)
-            entries += struct.pack("<" + self.entry, tag, field.kind, field.count) + place
+            entries += struct.pack("<" + self.entry, tag, said.kind, said.count) + place
         after = 0 if last else behind + len(values)
         head = struct.pack("<" + self.count, len(fields))
         return head + entries + struct.pack("<" + self.pointer, after) + values, placed

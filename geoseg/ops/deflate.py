@@ -56,7 +56,7 @@ def deflate(values: NDArray[Any], *, rows: bool = True) -> bytes:
     words = np.empty(data.size * 5 // 16 + 256, "<u4")
     _pack(data, places, tokens, tables, scratch, words, state)
     length = 4 * state[0] + -(-state[2] // 8)
-    return _HEAD + words.view(np.uint8)[:length].tobytes() + adler32(data).to_bytes(4, "big")
+    return _HEAD + words.view(np.uint8)[:length].tobytes() + adler32(data.data).to_bytes(4, "big")
 
 
 def _place(back: int) -> tuple[int, int, int, int]:
@@ -79,7 +79,7 @@ def _pack(
             tables[OFTEN, LETTERS, symbol] = tables[OFTEN, DISTANCES, symbol] = 0
         at, count = _find(data, at, places, tokens, tables)
         tables[OFTEN, LETTERS, _END] = 1
-        write_codes(tables, at >= data.size, scratch, out, state)
+        write_codes(tables, 1 if at >= data.size else 0, scratch, out, state)
         _write(tokens, count, tables, places, out, state)
     out[state[0]] = state[1]
 
@@ -116,7 +116,7 @@ def _find(data: Any, at: int, places: Any, tokens: Any, tables: Any) -> tuple[in
 
 
 @uncounted_helper
-def _begins(data: Any, at: int, back: int, worth: int) -> bool:
+def _begins(data: Any, at: int, back: int, worth: int) -> Any:
     """Whether the first and the last byte that must be the same are: one branch for both."""
     differ = data[at] ^ data[at - back]
     differ |= data[at + 1] ^ data[at + 1 - back]

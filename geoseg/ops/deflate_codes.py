@@ -48,8 +48,8 @@ LENGTH_SYMBOLS, LENGTH_BITS = _length_tables()
 
 
 @uncounted_helper
-def write_codes(tables: Any, last: bool, scratch: Any, out: Any, state: Any) -> None:
-    """Begin a block: choose codes by how often symbols occur, and write them."""
+def write_codes(tables: Any, last: int, scratch: Any, out: Any, state: Any) -> None:
+    """Begin a block (1: the last): choose codes by how often symbols occur, and write them."""
     _code(tables, LETTERS, scratch)
     _code(tables, DISTANCES, scratch)
     told, far = _used(tables, LETTERS), _used(tables, DISTANCES)
@@ -68,7 +68,7 @@ def write_codes(tables: Any, last: bool, scratch: Any, out: Any, state: Any) -> 
         kinds -= 1
     # Whether it is the last block; that it has codes of its own (2); how many follow.
     head = (2 << 1) | (told - 257) << 3 | (far - 1) << 8 | (kinds - 4) << 13
-    _put(out, state, head | (1 if last else 0), 17)
+    _put(out, state, head | last, 17)
     for k in range(kinds):
         _put(out, state, tables[SIZE, RUNS, _ORDER[k]], 3)
     for k in range(count):
@@ -78,7 +78,7 @@ def write_codes(tables: Any, last: bool, scratch: Any, out: Any, state: Any) -> 
 
 
 @uncounted_helper
-def _used(tables: Any, which: int) -> int:
+def _used(tables: Any, which: int) -> Any:
     """How many symbols there are up to the last that has a code."""
     count = _SYMBOLS[which]
     while tables[SIZE, which, count - 1] == 0:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -59,7 +58,8 @@ def _load_word(_typing: Any, array: Any, _at: Any) -> tuple[Any, Any]:
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         data = context.make_array(sig.args[0])(context, builder, args[0]).data
-        place = builder.bitcast(builder.gep(data, [args[1]]), ir.IntType(64).as_pointer())
+        word = context.get_value_type(types.int64)
+        place = builder.bitcast(builder.gep(data, [args[1]]), word.as_pointer())
         return builder.load(place, align=1)
 
     return signature, generate

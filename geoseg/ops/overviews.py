@@ -84,7 +84,7 @@ def histogram(values: NDArray[np.uint8]) -> NDArray[np.int64]:
     """How often each of the 256 numbers occurs in ``values`` ``(y, x)``."""
     counts = np.zeros((4, 256), np.int64)
     _count(np.ascontiguousarray(values).reshape(-1), counts)
-    return counts.sum(axis=0)
+    return np.asarray(counts.sum(axis=0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,7 @@ def _all_same(values: Any, y0: int, y1: int, x0: int, x1: int) -> bool:
 
 
 @uncounted_helper
-def _most_of_four(values: Any, y: int, x: int, nodata: int) -> int:
+def _most_of_four(values: Any, y: int, x: int, nodata: int) -> Any:
     """What :func:`_most` says of the smallest places, of which there are so many."""
     a, b, c, d = values[y, x], values[y, x + 1], values[y + 1, x], values[y + 1, x + 1]
     if ((a ^ b) | (a ^ c) | (a ^ d)) == 0:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from products import class_map, percents
+from products import class_map
 
 from geoseg.ops.deflate import deflate
 
