@@ -6,18 +6,19 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.crs import CRS
-from rasterio.shutil import copy as copy_raster
-from rasterio.windows import Window as RasterWindow
 
 from geoseg.errors import ProductError
 from geoseg.grid import GeoBox, Window, full_window
 from geoseg.io.atomic import replacing
 from geoseg.io.base import RasterReader
+from geoseg.io.cog_layout import TEMPLATE, lay_out
+from geoseg.io.cog_levels import TileFiles
 from geoseg.io.environment import gdal_env
 from geoseg.io.quality import QUALITY_BANDS, DistanceRaster
 from geoseg.io.read_back import FAILURES, Written
@@ -38,13 +39,14 @@ class _Layer:
     descriptions: tuple[str, ...]
     """Of each band."""
     nodata: int | None
-    overviews: str
+    overviews: Literal["majority", "average", "nearest"]
+    """See :func:`geoseg.ops.overviews.reduce`."""
     known: NDArray[np.bool_] | None
     """Which of the 256 numbers may occur, nodata included; None for wider numbers: any."""
     names: str
     """What is known, for the message."""
-    predictor: str
-    """``STANDARD`` stores differences: good for percents (-14 %), bad for class codes (+12 %)."""
+    differences: bool
+    """Whether those of neighbours are stored: good for percents (-14 %), bad for codes (+12 %)."""
     colors: Mapping[int, tuple[int, int, int, int]] | None = None
     dtype: str = "uint8"
 
@@ -80,10 +82,10 @@ def write_class_cog(
     layer = _Layer(
         descriptions=(legend.name,),
         nodata=legend.nodata,
-        overviews="MODE",
+        overviews="majority",
         known=known,
         names=f"legend {legend.name!r} has {', '.join(str(v) for v in legend.values)}",
-        predictor="NO",
+        differences=False,
         colors=_palette(legend),
     )
     return _write([store], grid, path, layer, tags, blocksize)
@@ -135,10 +137,10 @@ def write_percent_cog(
     layer = _Layer(
         descriptions=tuple(f"{name} (percent)" for name in names),
         nodata=CONFIDENCE_NODATA,
-        overviews="AVERAGE",
+        overviews="average",
         known=known,
         names=f"{names[0]} is 0..100, or {CONFIDENCE_NODATA} where there is none",
-        predictor="STANDARD",
+        differences=True,
     )
     return _write(stores, grid, path, layer, tags, blocksize)
 
@@ -171,10 +173,10 @@ def write_quality_cog(
     layer = _Layer(
         descriptions=QUALITY_BANDS,
         nodata=None,  # 0 is what it says: not seen
-        overviews="NEAREST",
+        overviews="nearest",
         known=np.ones(256, np.bool_),
         names="any number may occur",
-        predictor="STANDARD",
+        differences=True,
     )
     distances = DistanceRaster(observations, full_window(grid).shape, least)
     return _write([observations, distances], grid, path, layer, tags, blocksize)
@@ -197,10 +199,10 @@ def write_count_cog(
     layer = _Layer(
         descriptions=(name,),
         nodata=0,
-        overviews="MODE",
+        overviews="majority",
         known=np.ones(256, np.bool_),
         names="any number may occur",
-        predictor="NO",
+        differences=False,
     )
     return _write([store], grid, path, layer, tags, blocksize)
 
@@ -222,10 +224,10 @@ def write_number_cog(
     layer = _Layer(
         descriptions=tuple(names),
         nodata=0,
-        overviews="MODE",
+        overviews="majority",
         known=None,
         names="any number may occur",
-        predictor="NO",
+        differences=False,
         dtype="uint16",
     )
     _write(stores, grid, path, layer, tags, blocksize)
@@ -245,27 +247,12 @@ def _write(
     blocksize: int,
 ) -> NDArray[np.int64]:
     path = Path(path)
-    # Overviews are made by as many threads as GDAL is told of in this way only.
-    threads = rasterio.Env(GDAL_NUM_THREADS="2")
-    with replacing(path) as made, gdal_env(cache=_CACHE_MIB), threads:
-        plain, written = made.with_name("plain.tif"), Written()
+    with replacing(path) as made, gdal_env(cache=_CACHE_MIB):
+        written = Written()
         try:
-            counts = _write_plain(stores, grid, plain, layer, tags, blocksize, written)
-            copy_raster(
-                plain,
-                made,
-                driver="COG",
-                COMPRESS="DEFLATE",
-                LEVEL=6,  # 9 saves 14 % of a class map's bytes for five times the time
-                PREDICTOR=layer.predictor,
-                BLOCKSIZE=blocksize,
-                OVERVIEWS="IGNORE_EXISTING",
-                OVERVIEW_RESAMPLING=layer.overviews,
-                BIGTIFF="IF_SAFER",
-                NUM_THREADS="2",
-            )
+            counts = _write_levels(stores, grid, made, layer, tags, blocksize, written)
             written.check(made)
-        except (*FAILURES, ProductError) as error:
+        except (*FAILURES, OSError, ProductError) as error:
             room = shutil.disk_usage(path.parent).free / 1e6
             raise ProductError(
                 f"{path}: cannot be written: {error} ({room:,.1f} MB are free there)"
@@ -274,50 +261,68 @@ def _write(
     return counts
 
 
-def _write_plain(
+def _write_levels(
     stores: Sequence[RasterReader],
     grid: GeoBox,
-    path: Path,
+    made: Path,
     layer: _Layer,
     tags: Tags,
     blocksize: int,
     written: Written,
 ) -> NDArray[np.int64]:
-    """The same raster as a plain tiled GeoTIFF: the COG driver can only copy."""
-    (height, width), counts = full_window(grid).shape, np.zeros(256, np.int64)
+    from geoseg.ops.overviews import Pyramid, histogram, level_shapes  # noqa: PLC0415 (numba)
+
+    shape, counts = full_window(grid).shape, np.zeros(256, np.int64)
+    smaller = level_shapes(shape, blocksize)
+    tiles = TileFiles(
+        made.parent,
+        [shape, *smaller],
+        blocksize,
+        differences=layer.differences,
+        written=written,
+    )
+    with tiles:
+        for band, store in enumerate(stores, 1):
+            pyramid = Pyramid(shape, smaller, layer.overviews, layer.nodata)
+            for window, values in _strips(store, shape, blocksize):
+                if layer.known is not None:
+                    counts += histogram(values)
+                    _check(counts, layer.known, layer.names, window)
+                tiles.add(band, [values, *pyramid.add(values)])
+    _describe(made, grid, layer, tags, blocksize)
+    lay_out(made, tiles.levels, made)
+    for level in tiles.levels:
+        level.path.unlink()
+    return counts
+
+
+def _describe(path: Path, grid: GeoBox, layer: _Layer, tags: Tags, blocksize: int) -> None:
+    """A file without pixels, in which GDAL says all that there is to say of the raster."""
+    height, width = full_window(grid).shape
+    bands = len(layer.descriptions)
     with rasterio.open(
         path,
         "w",
         driver="GTiff",
         height=height,
         width=width,
-        count=len(stores),
-        interleave="band",
+        count=bands,
+        interleave="band" if bands > 1 else "pixel",
         dtype=layer.dtype,
         crs=_crs(grid),
         transform=grid.affine,
         nodata=layer.nodata,
-        tiled=True,
         blockxsize=blocksize,
         blockysize=blocksize,
-        compress="zstd",
-        zstd_level=1,
-        num_threads="2",
-        bigtiff="if_safer",
+        compress="deflate",
+        predictor=2 if layer.differences else 1,
+        **TEMPLATE,
     ) as target:
         if layer.colors is not None:
             target.write_colormap(1, layer.colors)
         target.update_tags(**tags)
-        for band, (store, name) in enumerate(zip(stores, layer.descriptions, strict=True), 1):
+        for band, name in enumerate(layer.descriptions, 1):
             target.set_band_description(band, name)
-            for window, values in _strips(store, (height, width), blocksize):
-                if layer.known is not None:
-                    counts += np.bincount(values.ravel(), minlength=256)
-                    _check(counts, layer.known, layer.names, window)
-                rows = RasterWindow(0, window.y0, width, values.shape[0])
-                target.write(values, band, window=rows)
-                written.note(band, window, values)
-    return counts
 
 
 def _strips(

@@ -51,3 +51,22 @@ copy_bytes: Any = intrinsic(_copy_bytes)
 Places count in all bytes of an array; what is copied must not overlap. A loop over a few bytes, as
 it is compiled, takes several times as long.
 """
+
+
+def _load_word(_typing: Any, array: Any, _at: Any) -> tuple[Any, Any]:
+    signature = types.int64(array, types.intp)
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        data = context.make_array(sig.args[0])(context, builder, args[0]).data
+        word = context.get_value_type(types.int64)
+        place = builder.bitcast(builder.gep(data, [args[1]]), word.as_pointer())
+        return builder.load(place, align=1)
+
+    return signature, generate
+
+
+load_word: Any = intrinsic(_load_word)
+"""``load_word(array, at)``: eight bytes from ``at`` on, which counts in elements, as one number.
+
+All bytes of the array must be one after the other, and those eight must be among them.
+"""
