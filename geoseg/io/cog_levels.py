@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -79,17 +80,13 @@ class TileFiles:
                     self._drain(_AT_ONCE)
 
     def _tile(self, part: NDArray[Any]) -> bytes:
-        from geoseg.ops.deflate import deflate  # noqa: PLC0415 (numba)
-
         height, width = part.shape
-        tile = np.empty((self._side, self._side), part.dtype)
+        tile = np.zeros((self._side, self._side), part.dtype)  # below the raster, runs
         tile[:height, :width] = part
-        # What is beyond the raster is what takes few bytes: runs, or the row above.
         tile[:height, width:] = part[:, -1:]
-        tile[height:] = 0 if self._differences else tile[height - 1]
         if self._differences:
             tile[:, 1:] = tile[:, 1:] - tile[:, :-1]
-        return framed(deflate(tile, rows=not self._differences))
+        return framed(_deflated(tile))
 
     def _drain(self, most: int) -> None:
         """Write what was begun first, until no more than so many tiles wait."""
@@ -97,6 +94,15 @@ class TileFiles:
             level, tile = self._waiting.popleft()
             self._files[level].write(tile.result())
             self.levels[level].sizes.append(len(tile.result()))
+
+
+def _deflated(tile: NDArray[Any]) -> bytes:
+    """A zlib stream; the interpreter is free meanwhile."""
+    # In maps bytes repeat the one before, or are as many others: to look further back takes five
+    # times as long, for 5 % of a class map's bytes and none of percents'. Not so in wider numbers.
+    strategy = zlib.Z_RLE if tile.itemsize == 1 else zlib.Z_DEFAULT_STRATEGY
+    packer = zlib.compressobj(6, zlib.DEFLATED, zlib.MAX_WBITS, 9, strategy)
+    return packer.compress(tile) + packer.flush()
 
 
 class _Strips:
