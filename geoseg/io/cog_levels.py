@@ -102,7 +102,7 @@ def _deflated(tile: NDArray[Any]) -> bytes:
     # times as long, for 5 % of a class map's bytes and none of percents'. Not so in wider numbers.
     strategy = zlib.Z_RLE if tile.itemsize == 1 else zlib.Z_DEFAULT_STRATEGY
     packer = zlib.compressobj(6, zlib.DEFLATED, zlib.MAX_WBITS, 9, strategy)
-    return packer.compress(tile) + packer.flush()
+    return packer.compress(tile.data) + packer.flush()
 
 
 class _Strips:
