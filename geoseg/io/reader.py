@@ -268,10 +268,10 @@ class ScenePixels:
         nested = nested_in(warp.grid, self.grid)
         if nested is None:
             below = self._warped(self._nearest(warp), window)
-            return usable(below, nodata).all(axis=0)
+            return _all_usable(below, nodata)
         source = warp.uri, warp.indexes, warp.grid
         good, there = self._enlarged(
-            source, nested, window, lambda numbers: usable(numbers, nodata).all(axis=0)
+            source, nested, window, lambda numbers: _all_usable(numbers, nodata)
         )
         return good if there is None else good & there
 
@@ -345,6 +345,12 @@ class ScenePixels:
                 f"scene {self._scene.id}: {uri} cannot be read at {place}{reason}; if it is "
                 f"damaged, get it again"
             ) from error
+
+
+def _all_usable(numbers: NDArray[Any], nodata: float) -> NDArray[np.bool_]:
+    """Pixels ``(y, x)`` that are data in all planes."""
+    good: NDArray[np.bool_] = np.logical_and.reduce(usable(numbers, nodata), axis=0)
+    return good
 
 
 def _check_unchanged(uri: str, grid: GeoBox, dataset: DatasetReader) -> None:

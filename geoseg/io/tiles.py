@@ -236,4 +236,4 @@ class TiledFile:
 
 
 def _at(window: Window) -> RasterWindow:
-    return RasterWindow(window.x0, window.y0, window.x1 - window.x0, window.y1 - window.y0)  # type: ignore[no-untyped-call]  # rasterio is untyped
+    return RasterWindow(window.x0, window.y0, window.x1 - window.x0, window.y1 - window.y0)
