@@ -1,8 +1,9 @@
 """What a scene cannot cost less than: its model's forward passes, its reading and its writing, alone.
 
 Each floor is measured in as many fresh processes as a run has workers, all at the same time, each
-with its share of the blocks and one thread: on the cores that the run has. Products are written from
-memory by GDAL's COG driver as whoever has an array would do it, each by a process of its own.
+with its share of the blocks and one thread: on the cores that the run has. COGs are written from
+memory, each by a process of its own, as geoseg does it: `cogs.py` has GDAL's driver beside it, which
+takes longer.
 """
 
 from __future__ import annotations
@@ -19,8 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
-from rasterio.io import MemoryFile
-from rasterio.shutil import copy
+from cogs import by_geoseg
 
 from geoseg.api.planning import RunPlan, plan_workflow
 from geoseg.grid import Window
@@ -29,6 +29,7 @@ from geoseg.io.zarr_store import ZarrRaster
 from geoseg.models.base import Batch
 from geoseg.models.committee import Committee
 from geoseg.models.engines import Runtime
+from geoseg.ops.order import neighbours_together
 from geoseg.plan import ScenePlan
 from geoseg.steps.segment import Tiling, seen_from
 from geoseg.workflow.loading import load
@@ -128,44 +129,23 @@ class Product:
     """A finished product, to be written once more."""
 
     path: Path
-    overviews: str
-    predictor: str
 
     def cog(self) -> Callable[[], None]:
         """Write it as a COG, from memory."""
         with rasterio.open(self.path) as source:
-            values, profile = source.read(1), source.profile
-        plain = {
-            key: profile[key]
-            for key in ("width", "height", "count", "dtype", "nodata", "crs", "transform")
-        }
+            values, nodata = source.read(1), int(source.nodata)
+        classes = self.path.stem == "classes"
 
         def work() -> None:
-            with MemoryFile() as memory, tempfile.TemporaryDirectory(prefix="floor-") as folder:
-                with memory.open(driver="GTiff", **plain) as target:
-                    target.write(values, 1)
-                with memory.open() as source:
-                    copy(
-                        source,
-                        Path(folder, "cog.tif"),
-                        driver="COG",
-                        COMPRESS="DEFLATE",
-                        LEVEL=6,
-                        PREDICTOR=self.predictor,
-                        BLOCKSIZE=512,
-                        OVERVIEW_RESAMPLING=self.overviews,
-                        NUM_THREADS="1",
-                    )
+            with tempfile.TemporaryDirectory(prefix="floor-") as folder:
+                by_geoseg(values, nodata, Path(folder, "cog.tif"), classes=classes)
 
         return work
 
 
 def measure_cogs(folder: Path) -> Floor:
     """The floor of writing classes and confidence that lie in ``folder`` once more, side by side."""
-    products = (
-        Product(folder / "classes.tif", "MODE", "NO"),
-        Product(folder / "confidence.tif", "AVERAGE", "STANDARD"),
-    )
+    products = [Product(folder / f"{name}.tif") for name in ("classes", "confidence")]
     return _together(products, "cog")
 
 
@@ -184,7 +164,8 @@ def forward(run: RunPlan, runtime: Runtime, blocks: Sequence[Window], processes:
 def _shares(
     run: RunPlan, runtime: Runtime, blocks: Sequence[Window], processes: int
 ) -> list[Share]:
-    parts = [tuple(blocks[k::processes]) for k in range(processes)]
+    ordered = neighbours_together(blocks, processes)  # as the run hands them out
+    parts = [tuple(ordered[k::processes]) for k in range(processes)]
     return [Share(run.tasks[0].plan, run.committee, runtime, part) for part in parts if part]
 
 
