@@ -20,7 +20,7 @@ from geoseg.api.polygons import Stored
 from geoseg.api.products import Products
 from geoseg.errors import BlockError, GeosegError, ProductError
 from geoseg.grid import Window
-from geoseg.io.atomic import guarded, write_bytes
+from geoseg.io.atomic import guarded, remove_file, write_bytes
 from geoseg.io.bucket import BucketPath
 from geoseg.io.decimate import SmallScene
 from geoseg.io.staging import local_folder, remove_folder, store_place, upload
@@ -252,6 +252,8 @@ def make_on_workers(making: Making, executor: Executor, reporter: Reporter) -> d
     products, plan = making.products, making.products.task.plan
     products.begin()
     place = store_place(products.task.directory)
+    if place is not None:
+        remove_file(products.paths()["run"])  # what was mirrored of an earlier run is past
     mark = _marked(products)
     making = replace(making, client=(most_memory(), METER.take()), mark=mark, place=place)
     total = len(products.paths())

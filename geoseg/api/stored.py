@@ -8,6 +8,7 @@ from pathlib import Path
 
 from geoseg.api.places import check_place, place_of_blocks
 from geoseg.api.planning import RunPlan
+from geoseg.errors import InputError
 from geoseg.io.staging import (
     MIRRORED,
     fetch,
@@ -100,12 +101,18 @@ def edited(files: Sequence[Path]) -> Iterator[None]:
 
 
 def check_stores(plan: RunPlan) -> None:
-    """Refuse a place for blocks that is none.
+    """Refuse a place for blocks that is none, and to remove old products from a store.
 
     Raises:
         InputError: Says what, and what would work.
     """
     workflow, tasks = plan.workflow, plan.tasks
+    keeps = workflow.monitor is not None and workflow.monitor.keep is not None
+    if keeps and any(store_place(task.directory) for task in tasks):
+        raise InputError(
+            "monitor.keep: old products go from folders, and output.directory is in a store; take "
+            "keep out, and give the bucket a rule that lets objects expire"
+        )
     if workflow.run.work is not None and tasks:
         place = place_of_blocks(workflow.run.work, tasks[0].plan.scene.id, tasks[0].directory)
         if place is not None:

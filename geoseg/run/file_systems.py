@@ -51,5 +51,5 @@ def file_system(folder: Path) -> str:
         return ""
     for above in (place, *place.parents):
         if above in mounts:
-            return mounts[above]
+            return str(mounts[above])
     return ""

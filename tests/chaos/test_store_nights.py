@@ -58,7 +58,7 @@ def become(store, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def season(tmp_path_factory, chaos_package):
+def season(store, tmp_path_factory, chaos_package):
     """Scenes that come one after the other, and what nights make of them."""
     case = Case(tmp_path_factory.mktemp("season"), chaos_package)
     case.scene.unlink()
@@ -271,3 +271,7 @@ def test_old_products_are_the_stores_own_business(become, season, tmp_path):
     path.write_text(json.dumps(season.data("s3://maps/n", monitor={"keep": "90 d"})))
     with pytest.raises(InputError, match="lifecycle"):
         clean(path, Heard())
+    for day in DAYS[:2]:
+        season.comes(day)
+    with pytest.raises(InputError, match=r"^monitor\.keep: .* a rule that lets objects expire"):
+        season.night("s3://maps/kept", monitor={"keep": "90 d"})
