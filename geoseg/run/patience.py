@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 from geoseg.errors import GeosegError
 
 T = TypeVar("T")
-_KEY = "run.block_timeout"
+_KEY = " (run.block_timeout)"
 _Task = tuple[Future[Any], Callable[[], Any]] | None
 
 LONGEST = 3 * 3600.0
@@ -43,12 +43,12 @@ class Patience:
     outside; it is left behind. Its thread is a daemon, so that a process ends all the same. Threads
     whose calls came back are used again: libraries keep buffers for each.
 
-    ``key`` is what sets the seconds, for whoever reads of them.
+    ``settable``: whether a workflow sets the seconds, for whoever reads of them.
     """
 
-    def __init__(self, seconds: float, *, key: str = _KEY) -> None:
+    def __init__(self, seconds: float, *, settable: bool = True) -> None:
         self._seconds, self._lock = min(seconds, TIMEOUT_MAX), Lock()
-        self._key = f" ({key})" if key else ""
+        self._settable = settable
         self._idle: list[SimpleQueue[_Task]] = []
         self._closed = False
 
@@ -64,10 +64,11 @@ class Patience:
             error = future.exception(self._seconds)
         except TimeoutError:
             lane.put(None)  # it ends when its call comes back, if ever
-            raise LateError(
-                f"not done within {_span(self._seconds)}{self._key}: its files, their disk or "
-                f"server, or the model hang, or it needs more time than that"
-            ) from None
+            told = (
+                f"not done within {_span(self._seconds)} (run.block_timeout): its files, their "
+                f"disk or server, or the model hang, or it needs more time than that"
+            )
+            raise LateError(told if self._settable else told.replace(_KEY, "")) from None
         self._give_back(lane)
         if error is not None:
             raise error
@@ -99,7 +100,7 @@ class Patience:
 def allowed() -> Patience:
     """For blocks on threads of this process: as :func:`block_timeout` around says."""
     seconds = _allowed.get()
-    return Patience(LONGEST, key="") if seconds is None else Patience(seconds)
+    return Patience(LONGEST, settable=False) if seconds is None else Patience(seconds)
 
 
 def in_time(seconds: float, work: Callable[[], T]) -> T:

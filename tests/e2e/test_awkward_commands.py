@@ -72,9 +72,10 @@ def ask(capfd, path, said, *words):
         return out
     assert status == 2
     (line,) = [line for line in told.splitlines() if line.startswith("error: ")]
-    assert line.startswith(f"error: {path}: ")
+    assert f": {path}: " in line
     assert said in line
-    assert told.endswith(line + "\n"), "nothing after it"
+    _, below = told.split(line + "\n")
+    assert len(below.splitlines()) in (0, 2), "nothing after it but the line of a workflow"
     return ""
 
 
@@ -118,7 +119,8 @@ def test_the_globe_does_not_fit_into_a_zone(data_dir, tmp_path, model, capfd):
     asked = workflow(tmp_path, model, path, bands=["first"])
     assert run(["plan", str(asked), "--set", "grid.crs=utm"]) == 2
     _, told = capfd.readouterr()
-    assert told.startswith(f"error: scene {path.stem}: reaches 180 degrees of longitude from 3, ")
+    assert told.startswith("error: --set grid.crs=utm: scene ")
+    assert f"scene {path.stem}: reaches 180 degrees of longitude from 3, " in told
     assert "EPSG:6933" in told
     assert run(["plan", str(asked), "--set", "grid.crs=EPSG:6933"]) == 0
 

@@ -140,7 +140,7 @@ def test_plan_of_a_huge_scene_reads_no_pixel_and_writes_nothing(call, tmp_path, 
     refused = call("plan", path, "--set", "cluster.memory=1 GB")
     assert refused.code == 2
     assert "GB are allowed" in refused.err
-    assert len(refused.err.splitlines()) == 1
+    assert len(refused.err.splitlines()) == 3
 
 
 def test_plan_does_not_notice_pixels_that_cannot_be_read(call, tmp_path, model):

@@ -15,7 +15,7 @@ import pytest
 import rasterio
 import rioxarray
 import xarray as xr
-from array_cases import by_orbit, nameless, predicted, same, unplaced, write_bands
+from array_cases import OPENS, by_orbit, nameless, predicted, same, unplaced, write_bands
 from conftest import ROOT
 from packages import BANDS, write_package
 from range_server import serving
@@ -200,17 +200,6 @@ def test_a_product_is_a_dataset_with_its_legend_place_time_and_origin(product):
     )
     assert found.attrs["lineage"] == "Segmented with tiny 1.0.0"
     assert found.quality.dtype == np.uint8
-
-
-OPENS = """
-import sys, xarray as xr
-assert "geoseg" in xr.backends.list_engines()
-assert "geoseg.io.product_dataset" not in sys.modules, "who opens other files waits for none of it"
-found = xr.open_dataset(sys.argv[1], engine="geoseg")
-print(found.classes.geoseg.legend.names[0], dict(found.sizes)["x"])
-print(*xr.open_dataset(sys.argv[1], drop_variables="classes", chunks={}).data_vars)
-print(xr.open_dataset(sys.argv[1] + "/item.json", engine="geoseg").classes.shape)
-"""
 
 
 def test_xarray_finds_the_backend_by_itself(product, tmp_path):
