@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geoseg.api import fingerprint
+from geoseg.api.holding import STATE
 from geoseg.api.planning import RunPlan
 from geoseg.errors import ClusterError
 from geoseg.run.clusters.base import GPU
 from geoseg.run.clusters.joining import expect
 from geoseg.run.clusters.probe import Needs, Seen, ask, clocks, installed, other_packages
+from geoseg.run.lock import NAME as LOCK
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -63,8 +65,16 @@ def check_workers(client: Client, plan: RunPlan) -> list[str]:
     needs = needs_of(plan)
     states = examine_workers(client, plan, needs)
     refuse(states)
-    expect(client, needs, installed(fingerprint.LIBRARIES))
+    expect(client, needs, installed(fingerprint.LIBRARIES), tuple(_locks(plan)))
     return sorted({doubt for state in states for doubt in state.doubts})
+
+
+def _locks(plan: RunPlan) -> Iterator[str]:
+    """Files that this run has in the folders of its products as long as it lasts."""
+    for folder in _some(str(task.directory / STATE) for task in plan.tasks):
+        lock = Path(folder) / LOCK
+        if lock.is_file():
+            yield str(lock)
 
 
 def refuse(states: Sequence[WorkerState]) -> None:
