@@ -135,8 +135,7 @@ class OnDask:
             return facts  # noqa: TRY300 (surveys raise, too)
         except OSError as error:
             raise ClusterLostError(
-                f"cluster: no worker in {self.patience:g} s ({message(error)}); what is done is kept, "
-                f"run again to go on"
+                f"cluster: no worker in {self.patience:g} s ({message(error)}); run again to go on"
             ) from error
 
 
@@ -151,10 +150,7 @@ class _Try:
 
     @property
     def name(self) -> tuple[int | str, ...]:
-        """The same in every run, and another one for every try; after the job, a key of Dask's.
-
-        So Dask's dashboard shows one group of tasks for each job.
-        """
+        """After the job, a key of Dask's, which shows one group of tasks for each job."""
         b = self.block
         again = (f"again{self.number}.{self.unopened}",) if self.number or self.unopened else ()
         return (b.y0, b.x0, b.y1, b.x1, *again)
