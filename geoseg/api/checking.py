@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geoseg.api import fingerprint
+from geoseg.api.holding import STATE
 from geoseg.api.places import place_of_blocks
 from geoseg.api.planning import RunPlan
 from geoseg.errors import ClusterError
@@ -17,6 +18,7 @@ from geoseg.io.bucket import BucketPath
 from geoseg.run.clusters.base import GPU
 from geoseg.run.clusters.joining import expect
 from geoseg.run.clusters.probe import Needs, Seen, ask, clocks, installed, other_packages
+from geoseg.run.lock import NAME as LOCK
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -65,8 +67,22 @@ def check_workers(client: Client, plan: RunPlan) -> list[str]:
     needs = needs_of(plan)
     states = examine_workers(client, plan, needs)
     refuse(states)
-    expect(client, needs, installed(fingerprint.LIBRARIES))
+    expect(client, needs, installed(fingerprint.LIBRARIES), tuple(_locks(plan)))
     return sorted({doubt for state in states for doubt in state.doubts})
+
+
+def _locks(plan: RunPlan) -> Iterator[str]:
+    """Files that this run has in the folders of its products as long as it lasts."""
+    # Where blocks are kept elsewhere, workers need not see the folder of the products.
+    near = (
+        str(task.directory / STATE)
+        for task in plan.tasks
+        if place_of_blocks(plan.workflow.run.work, task.plan.scene.id, task.directory) is None
+    )
+    for folder in _some(near):
+        lock = Path(folder) / LOCK
+        if lock.is_file():
+            yield str(lock)
 
 
 def refuse(states: Sequence[WorkerState]) -> None:

@@ -98,7 +98,7 @@ def tell_of_unfit(client: Client, worker: str, why: str) -> None:
     told = _UNFIT.setdefault(client, set())
     if worker not in told:
         told.add(worker)
-        LOG.warning("%s; worker %s gets no blocks, others do them", why, worker)
+        LOG.warning("%s; worker %s does none of these blocks, others do", why, worker)
 
 
 def _gone(worker: str, blocks: int) -> str:

@@ -151,8 +151,7 @@ class OnDask:
             return facts  # noqa: TRY300 (surveys raise, too)
         except OSError as error:
             raise ClusterLostError(
-                f"cluster: no worker in {self.patience:g} s ({message(error)}); what is done is kept, "
-                f"run again to go on"
+                f"cluster: no worker in {self.patience:g} s ({message(error)}); run again to go on"
             ) from error
 
 

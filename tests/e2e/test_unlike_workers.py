@@ -18,6 +18,7 @@ from geoseg.io.sample import SampleSpec, write_sample
 from geoseg.run.attending import LOG
 from geoseg.run.base import Done
 from geoseg.run.cluster import connect
+from geoseg.run.clusters import probe
 from geoseg.run.clusters.joining import Joining, expect
 from geoseg.run.clusters.probe import Needs, installed
 from geoseg.run.on_dask import OnDask
@@ -77,7 +78,7 @@ def test_a_worker_that_comes_later_and_is_another_does_no_block(site, said):
         for row in range(3000):
             if row == 1:
                 site.spoil()
-            if any("gets no blocks" in text for text in said):
+            if any("does none of these blocks" in text for text in said):
                 return
             yield Window(row, 0, row + 1, 1)
 
@@ -87,13 +88,14 @@ def test_a_worker_that_comes_later_and_is_another_does_no_block(site, said):
         assert len(connected.client.nthreads()) == 2
     assert all(isinstance(one, Done) for one in done)
     assert {one.report["pid"] for one in done} == {site.good.pid}
-    (told,) = [text for text in said if "gets no blocks" in text]
+    (told,) = [text for text in said if "does none of these blocks" in text]
     assert "has pyproj 0.0.1, the client" in told
     with connect(spec(site)) as connected:
         assert plugins(connected.client) == [], "the run is over, and nothing of it is left"
 
 
-def test_what_a_worker_looks_for_by_itself(tmp_path):
+def test_what_a_worker_looks_for_by_itself(tmp_path, monkeypatch):
+    monkeypatch.setattr(probe, "VISIBLE_SECONDS", 0.2)
     file = tmp_path / "scene.tif"
     file.write_bytes(b"1234")
     fine = Needs({str(file): 4}, {str(file): "0" * 64}, (str(tmp_path),))
@@ -102,6 +104,10 @@ def test_what_a_worker_looks_for_by_itself(tmp_path):
     looking.check()  # weights are left to those who load them
     file.unlink()
     looking.check()  # once is enough
+    looking = Joining(Needs(), {}, (str(tmp_path / "state" / "lock"),))
+    looking.setup(ADDRESS)
+    with pytest.raises(ClusterError, match=r"sees another \S+/state than the client"):
+        looking.check()
     for needs, ours, why in (
         (Needs({str(file): 4}), {}, f"does not see {file}"),
         (Needs(folders=(str(tmp_path / "no"),)), {}, "does not see the folder"),

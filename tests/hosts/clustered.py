@@ -127,7 +127,12 @@ def local_run(cluster: Cluster, workflow: Path, out: Path) -> dict[str, str]:
 
 def taken_away(out: Path) -> dict[str, str]:
     """Hashes of all products, of which none is left; nor is what is known of their run."""
-    found = hashes(out)
-    for path in sorted(out.rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() else path.unlink()
+    found, until = hashes(out), time.monotonic() + 30
+    while left := sorted(out.rglob("*"), reverse=True):
+        try:
+            for path in left:
+                path.rmdir() if path.is_dir() else path.unlink(missing_ok=True)
+        except OSError:  # a worker that was given up may still end a block
+            assert time.monotonic() < until, left
+            time.sleep(0.5)
     return found

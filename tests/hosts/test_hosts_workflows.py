@@ -18,7 +18,12 @@ pytestmark = [
 WITHOUT_SCENES = {"hls", "planetscope", "sentinel2-l1c"}
 """They want scenes that are not at hand."""
 
-SMALL = {"quickstart": ["--set", "input.size=512"], "base": ["--set", "input.size=512"]}
+SMALL = {
+    "quickstart": ["--set", "input.size=512"],
+    "base": ["--set", "input.size=512"],
+    # Large enough for a trial of engines, which is made for clusters of this machine alone.
+    "drone": ["--set", "model.engine=torch"],
+}
 SAMPLES = (
     ["products/sample", "--size", "512"],
     ["products/dates/june", "--size", "512", "--date", "1"],

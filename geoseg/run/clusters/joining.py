@@ -12,7 +12,15 @@ from weakref import WeakKeyDictionary
 from distributed import Client, Worker, WorkerPlugin
 
 from geoseg.errors import ClusterError
-from geoseg.run.clusters.probe import Needs, installed, lacking, other_packages, probe, shut
+from geoseg.run.clusters.probe import (
+    Needs,
+    appears,
+    installed,
+    lacking,
+    other_packages,
+    probe,
+    shut,
+)
 
 _EXPECTED: WeakKeyDictionary[Client, str] = WeakKeyDictionary()
 
@@ -23,16 +31,17 @@ class Joining(WorkerPlugin):
     Args:
         needs: What is to be seen. Weights are not hashed: whoever loads them does that.
         ours: The client's versions of packages that results depend on, ``""`` where it has none.
+        held: Files that the client has written to folders of products, and keeps during the run.
     """
 
-    def __init__(self, needs: Needs, ours: Mapping[str, str]) -> None:
-        self.name = f"geoseg-joining-{needs.mark}"
+    def __init__(self, needs: Needs, ours: Mapping[str, str], held: tuple[str, ...] = ()) -> None:
+        self.name, self.held = f"geoseg-joining-{needs.mark}", held
         self.needs, self.ours = replace(needs, weights={}), dict(ours)
 
     def setup(self, worker: Worker) -> None:
         """Get ready; files are looked at in a thread that may wait."""
         self._address, self._lock = worker.address, Lock()
-        self._faults: tuple[str, ...] | None = None
+        self._fault: str | None = None
 
     def check(self) -> None:
         """Refuse to do blocks where something is otherwise than at the client.
@@ -41,10 +50,12 @@ class Joining(WorkerPlugin):
             ClusterError: Says what.
         """
         with self._lock:
-            if self._faults is None:
-                self._faults = tuple(self._look())
-        if self._faults:
-            raise ClusterError(f"cluster: worker {self._address} {self._faults[0]}")
+            if self._fault is None:
+                self._fault = next(
+                    self._look(), ""
+                )  # the first: a folder that hides takes its time
+        if self._fault:
+            raise ClusterError(f"cluster: worker {self._address} {self._fault}")
 
     def _look(self) -> Iterator[str]:
         yield from other_packages(self.ours, installed(self.ours))
@@ -55,11 +66,16 @@ class Joining(WorkerPlugin):
                 yield from (f"cannot write to {place}" for place in shut(folder, name))
             elif not Path(folder).is_dir():
                 yield f"does not see the folder {folder}"
+        for file in self.held:
+            if not appears(Path(file)):
+                yield f"sees another {Path(file).parent} than the client"
 
 
-def expect(client: Client, needs: Needs, ours: Mapping[str, str]) -> None:
-    """From now on have workers look before they do a block for ``client``."""
-    plugin = Joining(needs, ours)
+def expect(
+    client: Client, needs: Needs, ours: Mapping[str, str], held: tuple[str, ...] = ()
+) -> None:
+    """From now on have workers look before they do a block for ``client``; see :class:`Joining`."""
+    plugin = Joining(needs, ours, held)
     with suppress(OSError):  # of a worker that died just now; all others have it
         client.register_plugin(plugin, name=plugin.name)
     _EXPECTED[client] = plugin.name

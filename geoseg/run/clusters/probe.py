@@ -86,6 +86,8 @@ def ask(client: Client, needs: Needs) -> dict[str, Seen]:
     What workers write is looked for, and removed.
     """
     answers: dict[str, Any] = client.run(look, needs, on_error="return")
+    # Who left as it was asked keeps no run from beginning, if others are there.
+    answers = {w: said for w, said in answers.items() if not isinstance(said, OSError)} or answers
     try:
         return {who: _checked(answer) for who, answer in answers.items()}
     finally:
@@ -221,7 +223,7 @@ def _checked(answer: Any) -> Seen:
     if not isinstance(answer, Seen):
         said = " ".join(str(answer).split())[:200]
         return Seen("?", lacks=(f"did not answer ({type(answer).__name__}: {said})",))
-    hidden = [file for file in answer.written if not _appears(Path(file))]
+    hidden = [file for file in answer.written if not appears(Path(file))]
     if not hidden:
         return answer
     elsewhere = tuple(f"writes to another {Path(file).parent} than the client" for file in hidden)
@@ -231,7 +233,8 @@ def _checked(answer: Any) -> Seen:
     )
 
 
-def _appears(file: Path) -> bool:
+def appears(file: Path) -> bool:
+    """Whether a file is seen here, soon."""
     until = time.monotonic() + VISIBLE_SECONDS
     while time.monotonic() < until:
         if file.exists():
