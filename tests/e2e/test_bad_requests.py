@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -321,7 +322,7 @@ def test_debug_shows_where_it_came_from(desk):
     assert code == 2
     assert told.startswith("Traceback (most recent call last):")
     assert "SceneError" in told
-    assert "\nerror: test.yaml:1:59: input.path: in/none.tif: no such file" in told
+    assert re.search(r"\nerror: test.yaml:1:\d+: input.path: in/none.tif: no such file", told)
 
 
 def test_a_tile_that_cannot_be_decoded_fails_its_block(desk):

@@ -174,7 +174,7 @@ def test_a_worker_of_an_earlier_run_puts_nothing_into_this_one(tmp_path):
     (folder / ".geoseg").mkdir(parents=True)
     (folder / ".geoseg" / making.MAKER).write_text("the next run")
     task = SimpleNamespace(directory=folder)
-    late = SimpleNamespace(products=SimpleNamespace(task=task), mark="an earlier run")
+    late = SimpleNamespace(products=SimpleNamespace(task=task), mark="an earlier run", place=None)
     with making._only_while_ours(late), pytest.raises(ProductError, match="another run makes"):
         write_bytes(folder / "classes.tif", b"late")
     write_bytes(folder / "item.json", b"ours")

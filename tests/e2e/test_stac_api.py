@@ -330,6 +330,6 @@ def test_a_workflow_on_an_api_reads_the_pixels_that_lie_on_disk(sample, tmp_path
     assert told[0][0] == 0
     assert told[0][1].splitlines()[1].startswith(f"{here.id} -> ")
     assert [code for code, _, _ in told[1:]] == [2, 2]
-    assert "error: http://127.0.0.1" in told[1][2]
+    assert "input.catalog: http://127.0.0.1" in told[1][2]
     assert "nothing matches time 2001-02-03/2001-02-03" in told[2][2]
     assert not (tmp_path / "out").exists()
