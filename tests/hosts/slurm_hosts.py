@@ -80,7 +80,12 @@ def workflow(package: Path) -> dict:
 def started(folder: Path, package: Path) -> Iterator[tuple["Slurm", Path, dict[str, str]]]:
     """SLURM, a folder with ``workflow.yaml``, and what a run on the login host alone makes of it."""
     (folder / "workflow.yaml").write_text(json.dumps(workflow(package)))
-    environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = {
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        # A job that is gone is sent again after that (15 s otherwise): such runs take less.
+        "DASK_DISTRIBUTED__DEPLOY__LOST_WORKER_TIMEOUT": "1s",
+    }
     names = ("head", "login", *NODES)
     with network(package.parents[1], names=names, environment=environment) as hosts:
         slurm = Slurm(hosts, folder / "daemons", NODES)
