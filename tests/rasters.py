@@ -7,7 +7,9 @@ import rasterio
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
-from geoseg.scene import Band
+from geoseg.grid import full_window
+from geoseg.io.reader import ScenePixels
+from geoseg.scene import Band, Scene
 
 UTM = "EPSG:32629"
 NORTH_UP = Affine(10, 0, 500_000, 0, -10, 5_900_000)
@@ -66,3 +68,16 @@ def band_of(path: str, index: int = 1, **changes: object) -> Band:
     with rasterio.open(path) as file:
         said = {"dtype": file.dtypes[index - 1], "nodata": file.nodatavals[index - 1]}
     return Band(path, index, grid_of(path), **(said | changes))
+
+
+def scene_of(masks=(), **bands):
+    first = next(iter(bands.values()))
+    return Scene("made", bands, first.grid, tuple(masks))
+
+
+def read(scene, names=None, window=None):
+    pixels = ScenePixels(scene)
+    at = full_window(scene.grid) if window is None else window
+    patch = pixels.read(names or list(scene.bands), at)
+    pixels.close()
+    return patch

@@ -14,30 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
-from rasters import NORTH_UP, ROTATED, SOUTH_UP, UTM, band_of, grid_of, write
+from rasters import NORTH_UP, ROTATED, SOUTH_UP, UTM, band_of, grid_of, read, scene_of, write
 
 from geoseg.errors import SceneError
 from geoseg.grid import Window, full_window
 from geoseg.io.handles import Handles
 from geoseg.io.reader import ScenePixels
 from geoseg.io.vrt import Warp, _scales
-from geoseg.scene import Mask, Scene
+from geoseg.scene import Mask
 
 RNG = np.random.default_rng(11)
 TWICE = Affine.scale(2)
-
-
-def scene_of(masks=(), **bands):
-    first = next(iter(bands.values()))
-    return Scene("made", bands, first.grid, tuple(masks))
-
-
-def read(scene, names=None, window=None):
-    pixels = ScenePixels(scene)
-    at = full_window(scene.grid) if window is None else window
-    patch = pixels.read(names or list(scene.bands), at)
-    pixels.close()
-    return patch
 
 
 def test_numbers_stay_as_stored(tmp_path):
@@ -377,41 +364,3 @@ def test_files_that_vanish_or_change(tmp_path):
     Path(path).unlink()
     with pytest.raises(SceneError, match=r"a\.tif cannot be read at rows"):
         read(scene)
-
-
-def test_nothing_is_read_where_nothing_is_valid(tmp_path):
-    path = write(tmp_path / "a.tif", np.ones((9, 9), np.uint8))
-    hidden = write(tmp_path / "hidden.tif", np.zeros((9, 9), np.uint8))
-    scene = scene_of([Mask(hidden, 1, grid_of(hidden), "alpha")], a=band_of(path))
-    Path(path).unlink()
-    patch = read(scene)
-    assert not patch.valid.any()
-    assert patch.values.shape == (1, 9, 9)
-
-
-def test_names_with_characters_that_xml_needs(tmp_path):
-    fine = write(tmp_path / "fine.tif", np.ones((4, 4), np.uint8))
-    path = write(
-        tmp_path / "a & b <c> 'ü'.tif", np.full((2, 2), 7, np.uint8), transform=NORTH_UP @ TWICE
-    )
-    assert (read(scene_of(a=band_of(fine), b=band_of(path))).values[1] == 7).all()
-
-
-def test_bands_of_several_dtypes_in_one_file(tmp_path):
-    """As a VRT may have them; rasterio reads them one by one only."""
-    small = write(tmp_path / "a.tif", np.arange(64, dtype=np.uint8).reshape(8, 8))
-    large = write(tmp_path / "b.tif", np.full((8, 8), 0.5, np.float32))
-    bands = "".join(
-        f'<VRTRasterBand dataType="{kind}" band="{n}"><SimpleSource><SourceFilename>{path}'
-        f"</SourceFilename><SourceBand>1</SourceBand></SimpleSource></VRTRasterBand>"
-        for n, kind, path in ((1, "Byte", small), (2, "Float32", large))
-    )
-    path = tmp_path / "c.vrt"
-    path.write_text(
-        f'<VRTDataset rasterXSize="8" rasterYSize="8"><SRS>{UTM}</SRS>'
-        f"<GeoTransform>500000,10,0,5900000,0,-10</GeoTransform>{bands}</VRTDataset>"
-    )
-    patch = read(scene_of(a=band_of(str(path), 1), b=band_of(str(path), 2)))
-    assert patch.values.dtype == np.float32
-    assert np.array_equal(patch.values[0].ravel(), np.arange(64))
-    assert (patch.values[1] == 0.5).all()
