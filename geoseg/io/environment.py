@@ -41,9 +41,8 @@ _REMOTE = {
     # request (MULTIRANGE=SINGLE_GET) are not understood by S3.
     "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
     "GDAL_HTTP_MULTIPLEX": "YES",
-    # Nothing is fetched ahead on threads of GDAL's own, but when it is wanted: where an answer broke
-    # off, a tile got what another one holds, without any error (GDAL 3.10, one run in two or three
-    # of test_remote_runs.py's bad server). Ranges are still asked for together.
+    # Nothing is fetched ahead on threads of GDAL's own: where an answer broke off, a tile got what
+    # another one holds, without any error (GDAL 3.10).
     "CPL_VSIL_CURL_ADVISE_READ_TOTAL_BYTES_LIMIT": 0,
     # The header of a COG of a whole Sentinel-2 tile, with its overviews, in one request; GDAL's
     # 16 kB are too few.
@@ -54,6 +53,9 @@ _REMOTE = {
     # Counted for run.json; see geoseg.io.traffic.
     "CPL_VSIL_NETWORK_STATS_ENABLED": "YES",
 }
+# Workers set it for files of their own. Threads that unpack tiles ask for each tile by itself; one
+# thread has all ranges of a read fetched at once, and merged. Nobody's setting changes that.
+_FORCED = {"GDAL_NUM_THREADS": 1}
 _SCHEMES = {
     "http": "/vsicurl/http",
     "https": "/vsicurl/https",
@@ -77,6 +79,7 @@ def gdal_env(*, remote: bool = False, cache: int | None = None) -> rasterio.Env:
         settings["GDAL_CACHEMAX"] = cache * 2**20
     if remote:
         settings |= {k: v for k, v in (_REMOTE | _endpoint()).items() if k not in os.environ}
+        settings |= _FORCED
     # rasterio would look for credentials with boto3 (slowly, where there are none), and GDAL does
     # it by itself.
     return rasterio.Env(session=DummySession(), **settings)

@@ -109,6 +109,17 @@ def test_pixels_are_those_of_local_files(server, local, faults, request):
         assert server.failed > 0, "the server has spoilt nothing: the test shows nothing"
 
 
+@pytest.mark.parametrize("threads", ["1", "4"])
+def test_ranges_of_a_read_are_merged_in_workers_too(server, local, threads, monkeypatch):
+    """Each of GDAL's threads that unpack would ask for one tile at a time: 20 a band, here."""
+    monkeypatch.setenv("GDAL_NUM_THREADS", threads)
+    scene = scene_at(server.url, f"?case=threads{threads}")
+    server.reset()
+    patch = read(scene)
+    assert server.requests < 10
+    assert np.array_equal(patch.values, local.values)
+
+
 def test_an_answer_that_broke_off_is_not_kept(server, local):
     scene = scene_at(server.url, "?case=kept")
     pixels = ScenePixels(scene)
