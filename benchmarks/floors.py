@@ -9,11 +9,13 @@ takes longer.
 from __future__ import annotations
 
 import multiprocessing
+import queue
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -177,7 +179,14 @@ def _together(shares: Sequence[Share] | Sequence[Product], floor: str) -> Floor:
     ]
     for process in processes:
         process.start()
-    found = [answers.get() for _ in processes]
+    found: list[tuple[float, float]] = []
+    while len(found) < len(processes):
+        with suppress(queue.Empty):
+            found.append(answers.get(timeout=1))
+        if any(process.exitcode for process in processes):  # has said why
+            for process in processes:
+                process.terminate()
+            sys.exit(f"the floor {floor!r} could not be measured")
     for process in processes:
         process.join()
     return Floor(max(wall for wall, _ in found), sum(cpu for _, cpu in found))

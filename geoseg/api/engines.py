@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from math import prod
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -41,6 +43,9 @@ from geoseg.plan import ScenePlan
 from geoseg.run.ledger_segments import keep_state
 from geoseg.run.reporter import Reporter
 
+if TYPE_CHECKING:
+    from geoseg.api.trial_away import Away
+
 FEWEST, MOST = 2, 8
 """How many chips engines are tried on; the first also warms them up."""
 
@@ -76,13 +81,30 @@ class Engines:
         plan: All that is done.
         reporter: Told of the choice.
         force: Do not look at what an earlier run has chosen.
+        away: Workers elsewhere, one of which is asked; None: they are on this machine.
+        here: This is such a worker, asked by itself.
+        made: What it has chosen for an earlier scene.
+        unable: Engines and precisions that its like lack.
     """
 
-    def __init__(self, plan: RunPlan, reporter: Reporter, *, force: bool = False) -> None:
+    def __init__(
+        self,
+        plan: RunPlan,
+        reporter: Reporter,
+        *,
+        force: bool = False,
+        away: Away | None = None,
+        here: bool = False,
+        made: Chosen | None = None,
+        unable: frozenset[Runtime] = frozenset(),
+    ) -> None:
         self._plan, self._reporter, self._force = plan, reporter, force
         self._choice = plan.workflow.model
         self._members = [member.card for member in plan.committee.members]
-        self._made: Chosen | None = None
+        self._made, self._unable = made, unable
+        # Int8 is made of a scene once, where its networks are to be found by all.
+        self._away = None if self._choice.numbers == "int8" else away
+        self._nobody = plan.workflow.cluster.kind != "local" and away is None and not here
         self._engine, self._numbers = self._asked()
 
     def of(self, task: SceneTask) -> Chosen:
@@ -100,9 +122,12 @@ class Engines:
             return kept
         if self._auto and _pixels(task.plan) < WORTH:
             return Chosen(why=SMALL)
+        if self._auto and self._gpus_away():
+            numbers = "fp32" if self._numbers == "auto" else self._numbers
+            return Chosen(Runtime("torch", numbers), "workers have a GPU")  # type: ignore[arg-type]  # "auto" is none
         first = self._made is None
         try:
-            return self._chosen(task)
+            return self.chosen(task)[0]
         except EngineRefusedError as error:
             if first:
                 raise
@@ -112,6 +137,8 @@ class Engines:
     def will_measure(self, task: SceneTask) -> bool:
         """Whether the choice for a scene takes times, which whatever runs beside would change."""
         if self._fixed() is not None or self._numbers == "int8" or self._made is not None:
+            return False
+        if self._away is not None:  # not on this machine
             return False
         if self._auto and _pixels(task.plan) < WORTH:
             return False
@@ -140,14 +167,12 @@ class Engines:
         return replace(whole, members=tuple(kept_beside(folder, m, sha) for m, sha in pairs))
 
     def _asked(self) -> tuple[Engine | str, str]:
-        """Engine and precision; what runs on other machines, no trial here can choose for."""
+        """Engine and precision; what runs where nobody can be asked, no trial can choose for."""
         engine, numbers = self._choice.engine, self._choice.numbers
         if numbers == "int8":
             return "openvino", numbers
         if engine == "auto" and (
-            self._plan.workflow.cluster.kind != "local"
-            or numbers == "fp16"
-            or self._choice.device == "cuda"
+            self._nobody or numbers == "fp16" or self._choice.device == "cuda"
         ):
             return "torch", "fp32" if numbers == "auto" else numbers
         return engine, numbers
@@ -155,6 +180,10 @@ class Engines:
     @property
     def _auto(self) -> bool:
         return self._engine == "auto"
+
+    def _gpus_away(self) -> bool:
+        """Whether workers elsewhere compute on GPUs, of which nothing is tried."""
+        return self._away is not None and self._choice.device != "cpu" and self._away.gpus()
 
     def _fixed(self) -> Runtime | None:
         """What needs no trial: torch in fp32, and whatever only a GPU can show."""
@@ -191,6 +220,8 @@ class Engines:
         ]
         if self._numbers == "auto" and not has_bf16():
             fits = [one for one in fits if one.precision != "bf16"]
+        # What is asked for and lacks somewhere is refused there, by name.
+        fits = [one for one in fits if one not in self._unable] or fits
         return [one for one in _FIRST if one in fits] + [one for one in fits if one not in _FIRST]
 
     def _kept(self, task: SceneTask) -> Chosen | None:
@@ -201,18 +232,29 @@ class Engines:
             return found
         return None
 
-    def _chosen(self, task: SceneTask) -> Chosen:
+    def chosen(self, task: SceneTask) -> tuple[Chosen, Chosen]:
+        """What a trial or a comparison comes to: for a scene, and for those that follow.
+
+        Raises:
+            EngineRefusedError: What was asked for cannot, or agrees too little.
+        """
         if self._numbers == "int8":
             self._made = self._quantized(task)
             self._reporter.message(f"scene {task.plan.scene.id}: engine: {self._made.told}")
-            return self._made
+            return self._made, self._made
+        if self._made is not None and self._made.runtime.precision == "fp32":
+            return self._made, self._made
+        if self._away is not None:
+            answer = self._away.choose(task, self._made, force=self._force)
+            self._made = answer.run
+            return answer.scene, answer.run
         if self._made is not None:
-            return self._compared(task, self._made)
+            return self._compared(task, self._made), self._made
         made, here = self._cached(task)
         self._reporter.message(f"engine: {made.told}")
         found = made if here else self._compared(task, made)
         self._made = made
-        return found
+        return found, made
 
     def _cached(self, task: SceneTask) -> tuple[Chosen, bool]:
         """What a trial on a CPU like this has come to, for this model and these versions.
@@ -225,7 +267,8 @@ class Engines:
             return found, False
         found = self._tried(task)
         if found.trials:
-            write_chosen(file, key, found)
+            with suppress(OSError):  # a worker may have no place of its own; it tries again then
+                write_chosen(file, key, found)
         return found, True
 
     def _trial_file(self, task: SceneTask) -> tuple[Path, str]:
@@ -233,7 +276,8 @@ class Engines:
         plan = task.plan
         shape = trial_lattice(plan).chip_shape(plan.shape)
         versions = {name: version_of(name) for name in ENGINES}
-        key = fingerprint.digest([self._wish, shape, processor(), versions, code()])
+        lacks = [sorted(map(str, self._unable))] if self._unable else []
+        key = fingerprint.digest([self._wish, shape, processor(), versions, code(), *lacks])
         return cache_folder() / "trials" / f"{key[:32]}.json", key
 
     def _tried(self, task: SceneTask) -> Chosen:

@@ -23,6 +23,7 @@ from geoseg.api.publishing import output_root
 from geoseg.api.results import RunResult, SceneResult
 from geoseg.api.scene_run import SceneRun, Shared
 from geoseg.api.stored import check_stores
+from geoseg.api.trial_away import Away
 from geoseg.errors import ClusterError, GeosegError, StoppedError
 from geoseg.run.clock import Clock
 from geoseg.run.flight import Flight
@@ -161,7 +162,9 @@ class _Run:
             self.warnings.extend(doubts)
 
         crew = Crew(self.plan, reporter, self._stack, tell)
-        engines = Engines(self.plan, reporter, force=self._force)
+        there = self.plan.workflow.cluster.kind not in {"local", "cuda"}
+        away = Away(crew, self.plan, reporter) if there else None
+        engines = Engines(self.plan, reporter, force=self._force, away=away)
         return Shared(
             self.plan, crew, engines, self._diary, here, self._watch, self._force, self.warnings
         )

@@ -21,8 +21,6 @@ WITHOUT_SCENES = {"hls", "planetscope", "sentinel2-l1c"}
 SMALL = {
     "quickstart": ["--set", "input.size=512"],
     "base": ["--set", "input.size=512"],
-    # Large enough for a trial of engines, which is made for clusters of this machine alone.
-    "drone": ["--set", "model.engine=torch"],
 }
 SAMPLES = (
     ["products/sample", "--size", "512"],
