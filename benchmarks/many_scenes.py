@@ -33,7 +33,6 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -146,11 +145,10 @@ def measured(folder: Path, workers: int, options: argparse.Namespace) -> str:
 
 
 def forecast(path: Path, workers: int, options: argparse.Namespace) -> RunForecast:
-    """What ``geoseg plan --simulate`` makes of the record of a scene in the middle of the run."""
+    """What ``geoseg plan --simulate`` makes of the records of its scenes."""
     plan = plan_workflow(load(path))
     task = plan.tasks[len(plan.tasks) // 2]
-    times = times_of_run(task.directory, task.plan)
-    times = replace(times, before=times.look)
+    times = times_of_run(task.directory.parent, task.plan)
     cost = scene_cost(task.plan, times, 0.0, len(plan.tasks), by_workers=True)
     cores = float(available_cores())
     pool = Pool(workers, THREADS, 1, cores, together=workers, dispatch=DISPATCH_SECONDS, near=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,6 +33,9 @@ ledgers, status (``benchmarks/many_scenes.py``)."""
 
 AFTER_RECORD = 1.4
 """Products take about so much more than their record says, as it is made before report and item."""
+
+MOST_RECORDS = 50
+"""Scenes of a run of many whose records are looked at."""
 
 TRIED = 3
 """Blocks of a trial; the first one opens the job, and is not counted."""
@@ -81,8 +84,46 @@ class TaskTimes:
 def times_of_run(folder: Path, plan: ScenePlan) -> TaskTimes:
     """From ``run.json`` of a finished run with the model of ``plan``, on any scene.
 
-    A scene of a run of many, but for its first ones, says what each of many takes: the model and
-    all libraries were loaded before.
+    Or from those of the folders in ``folder``, as a run of many scenes leaves them: the mean of up
+    to :data:`MOST_RECORDS`, as one scene may have come at a good moment. Its later scenes say what
+    each of many takes: the model and all libraries were loaded before.
+
+    Raises:
+        InputError: There is no such record, it is of another model, or nothing was done in it.
+    """
+    if (folder / "run.json").exists():
+        return _times_of_scene(folder, plan)
+    every = sorted(path.parent for path in folder.glob("*/run.json"))
+    if not every:
+        return _times_of_scene(folder, plan)  # which says what is missing
+    some = every[:: -(-len(every) // MOST_RECORDS)]
+    return _mean([_times_of_scene(one, plan) for one in some], f"{folder}: {len(some)} scenes")
+
+
+def _mean(of: Sequence[TaskTimes], source: str) -> TaskTimes:
+    """Of scenes of one run, for each of many: how long the first of them waited says nothing."""
+
+    def mean(values: Iterable[float]) -> float:
+        return sum(values) / len(of)
+
+    names = {name for one in of for name in one.others or {}}
+    look = mean(one.look for one in of)
+    return TaskTimes(
+        mean(one.read for one in of),
+        mean(one.infer for one in of),
+        mean(one.write for one in of),
+        latency=mean(one.latency for one in of),
+        others={name: mean((one.others or {}).get(name, 0.0) for one in of) for name in names},
+        look=look,
+        before=look,
+        after=mean(one.after for one in of),
+        making=mean(one.making for one in of),
+        source=source,
+    )
+
+
+def _times_of_scene(folder: Path, plan: ScenePlan) -> TaskTimes:
+    """See :func:`times_of_run`.
 
     Blocks that had to wait for cores took longer than they would have alone: by what the model took
     on the clock against its thread's CPU time, where the engine tells that (torch on a CPU).

@@ -24,8 +24,8 @@ def plan(
     measured: Annotated[
         Path | None,
         typer.Option(
-            help="Output folder of a finished run that says what tasks take; without it, a few "
-            "blocks are tried.",
+            help="Output folder of a finished run that says what tasks take, or the folder above "
+            "those of many scenes; without it, a few blocks are tried.",
             rich_help_panel=_ON_PAPER,
             show_default=False,
         ),

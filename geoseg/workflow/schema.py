@@ -122,8 +122,8 @@ def _some_time(value: Duration) -> Duration:
     return value
 
 
-LONG_RUN = 25.0
-"""Seconds of a run from which drawing Dask's report is less than 5 % of it
+LONG_RUN = 60.0
+"""Seconds of a run from which drawing Dask's report is less than 3 % of it
 (benchmarks/dask_report.py)."""
 
 
@@ -149,7 +149,7 @@ class RunRules(Section):
     performance_report: Literal["auto"] | bool = "auto"
     """Keep Dask's report of how workers were used, as .geoseg/log/performance.html in the output,
     or in the folder above those of all scenes; auto does where a run took so long that drawing it
-    is less than 5 % of that: 25 s."""
+    is less than 3 % of that: 60 s."""
 
 
 _SEGMENTING = (

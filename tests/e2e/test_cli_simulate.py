@@ -141,3 +141,22 @@ def test_records_that_say_nothing_of_tasks_are_refused(finished, tmp_path):
     (tmp_path / "run.json").write_text("{")
     with pytest.raises(InputError, match="is not the record of a run"):
         simulate_plan(load(path), measured=tmp_path)
+
+
+def test_many_scenes_say_what_each_takes_on_average(finished, tmp_path):
+    path, out = finished
+    record = json.loads((out / "run.json").read_text())
+    for name, times in (("a", 1), ("b", 3)):
+        (tmp_path / name).mkdir()
+        other = json.loads(json.dumps(record))
+        other["seconds"]["segment"]["write"] *= times
+        (tmp_path / name / "run.json").write_text(json.dumps(other))
+    one, many = (simulate_plan(load(path), measured=folder).times for folder in (out, tmp_path))
+    assert many.write == pytest.approx(2 * one.write)
+    assert many.infer == pytest.approx(one.infer)
+    assert many.others["trace"] == pytest.approx(one.others["trace"])
+    assert many.before == many.look == pytest.approx(one.look)
+    assert many.source == f"{tmp_path}: 2 scenes"
+    (tmp_path / "b" / "run.json").write_text("{")
+    with pytest.raises(InputError, match=r"b.run.json: is not the record of a run"):
+        simulate_plan(load(path), measured=tmp_path)
