@@ -15,6 +15,7 @@ import geoseg
 from geoseg.api.holding import STATE
 from geoseg.api.holes import Holes
 from geoseg.api.results import SceneResult
+from geoseg.errors import ClusterLostError
 from geoseg.io.atomic import write_bytes
 from geoseg.run import traces
 from geoseg.run.dask_report import DaskReport
@@ -107,7 +108,9 @@ class Observing:
 
     def ended(self, error: BaseException | None = None) -> None:
         """The run has ended, by ``error`` or well."""
-        if error is None or isinstance(error, Exception):
+        stopped = error is not None and not isinstance(error, Exception)
+        # A cluster that is lost cannot draw; and who asks one that is mute would wait.
+        if not (stopped or isinstance(error, ClusterLostError)):
             self._keep_report()
         state = "done" if error is None else "failed" if isinstance(error, Exception) else "stopped"
         self._run.emit(

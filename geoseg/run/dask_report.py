@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from typing import Any, cast
@@ -10,6 +11,9 @@ from distributed import Client
 
 SECONDS = 120.0
 """Longest wait for the scheduler to draw it."""
+
+ANSWER_SECONDS = 10.0
+"""Longest wait for it to say anything: a run that has ended waits for no scheduler that is mute."""
 
 MOST = 5_000
 """Tasks that it draws: the last ones. Beyond some thousands nobody tells them apart."""
@@ -50,14 +54,18 @@ class DaskReport:
         Raises:
             Exception: Whatever distributed raises where the scheduler cannot, or went away.
         """
-        begin = self._client.run_on_scheduler(_first_drawn(self._began, MOST))
+        client, first = self._client, _first_drawn(self._began, MOST)
 
         async def ask() -> Any:
-            return await cast("Any", self._client.scheduler).performance_report(
+            # In the client's own loop this is a coroutine; outside it would wait without an end.
+            begin = await asyncio.wait_for(
+                cast("Any", client.run_on_scheduler(first)), ANSWER_SECONDS
+            )
+            return await cast("Any", client.scheduler).performance_report(
                 start=begin, last_count=self._count, code="", mode="inline"
             )
 
-        text: str = self._client.sync(ask, callback_timeout=SECONDS)
+        text: str = client.sync(ask, callback_timeout=SECONDS)
         return _ICON.sub("", text).encode()
 
 

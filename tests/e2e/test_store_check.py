@@ -86,6 +86,8 @@ def test_workers_are_asked_whether_they_reach_it(store, keys, tmp_path, chaos_pa
     assert place.startswith("s3://maps/asked/")
     assert _look(needs, "tcp://a")[1:] == ((), ())
     assert not store.keys("asked")
+    if store.behind is not None:
+        return  # SeaweedFS makes a bucket for whoever may write to it
     (why,) = _look(Needs(folders=("s3://nobody-has-this/a",)), "tcp://a")[1]
     assert why.startswith("s3://nobody-has-this/a (s3://nobody-has-this/a/.geoseg-probe-0-")
     assert "there is no such bucket" in why

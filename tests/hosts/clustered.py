@@ -95,7 +95,7 @@ class Cluster:
             done = subprocess.run(
                 [*self.hosts.through(host, self.folder),
                  sys.executable, "-c", SEEN, self.address, *self.tls],
-                capture_output=True, text=True, check=False,
+                capture_output=True, text=True, check=False, timeout=2 * seconds,
                 env={**os.environ, **self.hosts.environment},
             )  # fmt: skip
             found = json.loads(done.stdout) if done.returncode == 0 else {}

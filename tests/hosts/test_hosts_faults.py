@@ -180,9 +180,11 @@ def test_a_scheduler_that_is_frozen_but_connected(site, begun):
     cluster, wanted = site
     session, _ = begun
     frozen = freeze(cluster, "scheduler", cut=False)
-    seconds = ended(session, cluster, wanted[3], code=1)
+    try:
+        seconds = ended(session, cluster, wanted[3], code=1)
+    finally:
+        thaw(cluster, "scheduler", frozen)  # or nobody after this test is answered
     told("scheduler frozen", f"{seconds:.0f} s to the end", "".join(session.other)[-300:])
-    thaw(cluster, "scheduler", frozen)
 
 
 def test_slow_and_lossy_lines(site, begun):

@@ -6,6 +6,7 @@ import pytest
 
 from geoseg.api.observing import LOG, PERFORMANCE, Observing
 from geoseg.api.scene_report import _dask_report
+from geoseg.errors import BlockError, ClusterLostError
 from geoseg.run.reporter import Silent
 from geoseg.workflow import from_data
 from geoseg.workflow.schema import LONG_RUN
@@ -36,6 +37,18 @@ def test_long_runs_keep_it_and_all_that_ask_for_it(tmp_path, monkeypatch, wanted
     observing.ended()
     page = tmp_path / ".geoseg" / LOG / PERFORMANCE
     assert page.exists() == kept
+
+
+@pytest.mark.parametrize(
+    ("error", "asked"),
+    [(BlockError("b"), True), (ClusterLostError("gone"), False), (KeyboardInterrupt(), False)],
+)
+def test_a_cluster_that_is_lost_is_asked_for_nothing(tmp_path, error, asked):
+    plan = SimpleNamespace(workflow=workflow(wanted=True), tasks=(), blocks=0)
+    observing, calls = Observing(plan, tmp_path, Silent()), []
+    observing._dask = SimpleNamespace(page=lambda: calls.append(1) or b"page")
+    observing.ended(error)
+    assert bool(calls) == asked
 
 
 @pytest.mark.parametrize(
