@@ -208,6 +208,12 @@ class Engines:
     @property
     def _candidates(self) -> list[Runtime]:
         """What is tried, the likeliest to be fast first."""
+        # What is asked for and lacks somewhere is refused there, by name.
+        return [one for one in self._fits if one not in self._unable] or self._fits
+
+    @property
+    def _fits(self) -> list[Runtime]:
+        """The same of this machine, whatever others lack."""
         fits = [
             Runtime(name, kind)
             for name in ENGINES
@@ -220,8 +226,6 @@ class Engines:
         ]
         if self._numbers == "auto" and not has_bf16():
             fits = [one for one in fits if one.precision != "bf16"]
-        # What is asked for and lacks somewhere is refused there, by name.
-        fits = [one for one in fits if one not in self._unable] or fits
         return [one for one in _FIRST if one in fits] + [one for one in fits if one not in _FIRST]
 
     def _kept(self, task: SceneTask) -> Chosen | None:
@@ -276,8 +280,11 @@ class Engines:
         plan = task.plan
         shape = trial_lattice(plan).chip_shape(plan.shape)
         versions = {name: version_of(name) for name in ENGINES}
-        lacks = [sorted(map(str, self._unable))] if self._unable else []
-        key = fingerprint.digest([self._wish, shape, processor(), versions, code(), *lacks])
+        # What this machine would not try either makes no other trial.
+        lacks = [str(one) for one in self._fits if one in self._unable]
+        key = fingerprint.digest(
+            [self._wish, shape, processor(), versions, code(), *([lacks] if lacks else [])]
+        )
         return cache_folder() / "trials" / f"{key[:32]}.json", key
 
     def _tried(self, task: SceneTask) -> Chosen:
