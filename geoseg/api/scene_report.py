@@ -273,9 +273,13 @@ def _dask_report(record: Mapping[str, Any]) -> list[ProductFile]:
     rules, output = (record["workflow"].get(key) or {} for key in ("run", "output"))
     kept = rules.get("performance_report")
     if kept == "auto":
-        from geoseg.workflow.schema import LONG_RUN  # noqa: PLC0415 (pydantic, which few pages need)
+        from geoseg.workflow.schema import HERE, LONG_RUN  # noqa: PLC0415 (pydantic, which few pages need)
 
-        kept = sum(float(stage["wall"]) for stage in record["seconds"].values()) >= LONG_RUN
+        elsewhere = (record["workflow"].get("cluster") or {}).get("kind", "local") not in HERE
+        kept = (
+            elsewhere
+            or sum(float(stage["wall"]) for stage in record["seconds"].values()) >= LONG_RUN
+        )
     wanted = kept and "{" not in str(output.get("directory"))
     page = ProductFile(".geoseg/log/performance.html", "how busy workers were, by Dask", "")
     return [page] if wanted else []

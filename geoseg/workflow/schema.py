@@ -122,6 +122,9 @@ def _some_time(value: Duration) -> Duration:
     return value
 
 
+HERE = ("local", "cuda")
+"""Kinds of cluster whose scheduler is a part of the run's own process."""
+
 LONG_RUN = 60.0
 """Seconds of a run from which drawing Dask's report is less than 3 % of it
 (benchmarks/dask_report.py)."""
@@ -148,8 +151,8 @@ class RunRules(Section):
     """Of two runs that share a cluster the blocks of the one with the higher number go first."""
     performance_report: Literal["auto"] | bool = "auto"
     """Keep Dask's report of how workers were used, as .geoseg/log/performance.html in the output,
-    or in the folder above those of all scenes; auto does where a run took so long that drawing it
-    is less than 3 % of that: 60 s."""
+    or in the folder above those of all scenes; auto does on clusters elsewhere, and on this machine
+    where a run took so long that drawing it is less than 3 % of that: 60 s."""
 
 
 _SEGMENTING = (

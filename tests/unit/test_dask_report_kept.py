@@ -12,8 +12,8 @@ from geoseg.workflow import from_data
 from geoseg.workflow.schema import LONG_RUN
 
 
-def workflow(wanted):
-    rules = {} if wanted is None else {"run": {"performance_report": wanted}}
+def workflow(wanted, **more):
+    rules = more | ({} if wanted is None else {"run": {"performance_report": wanted}})
     sample = {"kind": "sample"}
     named = {"geoseg": 1, "name": "kept", "model": "m", "output": {"directory": "out"}}
     return from_data({**named, "input": sample, **rules})
@@ -37,6 +37,16 @@ def test_long_runs_keep_it_and_all_that_ask_for_it(tmp_path, monkeypatch, wanted
     observing.ended()
     page = tmp_path / ".geoseg" / LOG / PERFORMANCE
     assert page.exists() == kept
+
+
+def test_runs_on_clusters_elsewhere_keep_it_however_short(tmp_path):
+    there = workflow(None, cluster={"kind": "address", "address": "tcp://there:8786"})
+    observing = Observing(SimpleNamespace(workflow=there, tasks=(), blocks=0), tmp_path, Silent())
+    observing._dask = SimpleNamespace(page=lambda: b"page")
+    observing.ended()
+    assert (tmp_path / ".geoseg" / LOG / PERFORMANCE).exists()
+    record = {"workflow": there.canonical(), "seconds": {"segment": {"wall": 1.0}}}
+    assert _dask_report(record)
 
 
 @pytest.mark.parametrize(
