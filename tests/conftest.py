@@ -91,18 +91,3 @@ def _no_models_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator
         patch.setenv("GEOSEG_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.delenv("GEOSEG_MODELS", raising=False)
         yield
-
-
-@pytest.fixture(autouse=True)
-def _environment_is_left_as_it_was() -> Iterator[None]:
-    """What a cluster sets for its workers changes how GDAL and torch work in the tests after it."""
-    names = "GDAL_NUM_THREADS", "OMP_NUM_THREADS", "GDAL_CACHEMAX", "MALLOC_ARENA_MAX"
-    before = {name: os.environ.get(name) for name in names}
-    yield
-    after = {name: os.environ.get(name) for name in names}
-    for name, value in before.items():  # for the others
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
-    assert after == before, "the test leaves another environment behind"

@@ -67,8 +67,9 @@ def test_builds_and_runs(name):
         wanted = torch.softmax(network(z), dim=1).numpy()
     scores = TorchSegmenter(card, network, device="cpu", threads=1).scores(batch)
     assert scores.shape == (2, 2, 64, 96)
-    # Norms are folded into convolutions and the memory is laid out anew, which rounds otherwise.
-    np.testing.assert_allclose(scores, wanted, atol=1e-5)
+    # Norms are folded into convolutions and the memory is laid out anew, which rounds otherwise: by
+    # up to 1.2e-5 on a processor without AVX-512.
+    np.testing.assert_allclose(scores, wanted, atol=3e-5)
 
 
 @pytest.mark.parametrize("encoder", ["mobilenetv2_100", "tu-mobilenetv2_100", "mobilenet_v2"])
