@@ -123,8 +123,7 @@ class Engines:
         if self._auto and _pixels(task.plan) < WORTH:
             return Chosen(why=SMALL)
         if self._auto and self._gpus_away():
-            numbers = "fp32" if self._numbers == "auto" else self._numbers
-            return Chosen(Runtime("torch", numbers), "workers have a GPU")  # type: ignore[arg-type]  # "auto" is none
+            return Chosen(self._untried("torch"), "workers have a GPU")
         first = self._made is None
         try:
             return self.chosen(task)[0]
@@ -138,8 +137,8 @@ class Engines:
         """Whether the choice for a scene takes times, which whatever runs beside would change."""
         if self._fixed() is not None or self._numbers == "int8" or self._made is not None:
             return False
-        if self._away is not None:  # not on this machine
-            return False
+        if self._away is not None:
+            return False  # what is measured is another machine
         if self._auto and _pixels(task.plan) < WORTH:
             return False
         if not self._force and self._kept(task) is not None:
@@ -190,9 +189,13 @@ class Engines:
         if self._engine == "torch" and self._numbers == "fp32":
             return Runtime()
         if self._numbers == "fp16" or self._choice.device == "cuda":
-            numbers = "fp32" if self._numbers == "auto" else self._numbers
-            return Runtime(self._engine, numbers)  # type: ignore[arg-type]  # "auto" is none of both
+            return self._untried(self._engine)
         return None
+
+    def _untried(self, engine: str) -> Runtime:
+        """An engine in the precision that is asked for; in fp32 where that is left to a trial."""
+        numbers = "fp32" if self._numbers == "auto" else self._numbers
+        return Runtime(engine, numbers)  # type: ignore[arg-type]  # "auto" is none of both
 
     @property
     def _wish(self) -> str:

@@ -25,7 +25,7 @@ from geoseg.run.reporter import Reporter, Several
 from geoseg.run.run_metrics import RunMetrics
 from geoseg.run.status import StatusFile
 from geoseg.run.watching import takers_of
-from geoseg.workflow.schema import HERE, LONG_RUN
+from geoseg.workflow.schema import LONG_RUN
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -51,7 +51,7 @@ class Observing:
         self._folder = root / STATE / LOG
         self._logs, self._dask = Logs(self._folder), cast("DaskReport | None", None)
         self._wants_report = plan.workflow.run.performance_report
-        self._here = plan.workflow.cluster.kind in HERE
+        self._here = plan.workflow.cluster.here
         self._metrics = RunMetrics(
             plan.workflow.name,
             scenes=len(plan.tasks),

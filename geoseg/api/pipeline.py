@@ -162,8 +162,7 @@ class _Run:
             self.warnings.extend(doubts)
 
         crew = Crew(self.plan, reporter, self._stack, tell)
-        there = self.plan.workflow.cluster.kind not in {"local", "cuda"}
-        away = Away(crew, self.plan, reporter) if there else None
+        away = None if self.plan.workflow.cluster.here else Away(crew, self.plan, reporter)
         engines = Engines(self.plan, reporter, force=self._force, away=away)
         return Shared(
             self.plan, crew, engines, self._diary, here, self._watch, self._force, self.warnings

@@ -273,13 +273,12 @@ def _dask_report(record: Mapping[str, Any]) -> list[ProductFile]:
     rules, output = (record["workflow"].get(key) or {} for key in ("run", "output"))
     kept = rules.get("performance_report")
     if kept == "auto":
-        from geoseg.workflow.schema import HERE, LONG_RUN  # noqa: PLC0415 (pydantic, which few pages need)
+        from geoseg.workflow.cluster import Cluster  # noqa: PLC0415 (pydantic, which few pages need)
+        from geoseg.workflow.schema import LONG_RUN  # noqa: PLC0415 (the same)
 
-        elsewhere = (record["workflow"].get("cluster") or {}).get("kind", "local") not in HERE
-        kept = (
-            elsewhere
-            or sum(float(stage["wall"]) for stage in record["seconds"].values()) >= LONG_RUN
-        )
+        here = Cluster.model_validate(record["workflow"].get("cluster") or {}).here
+        seconds = sum(float(stage["wall"]) for stage in record["seconds"].values())
+        kept = seconds >= LONG_RUN or not here
     wanted = kept and "{" not in str(output.get("directory"))
     page = ProductFile(".geoseg/log/performance.html", "how busy workers were, by Dask", "")
     return [page] if wanted else []

@@ -11,11 +11,11 @@ import pickle
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from geoseg.api.chosen import Chosen, EngineRefusedError
 from geoseg.api.planning import RunPlan, SceneTask
@@ -24,9 +24,14 @@ from geoseg.grid import Window
 from geoseg.models.engines import ENGINES, PRECISIONS, Runtime, has_bf16, is_installed
 from geoseg.run.base import Executor, Failed, Stop
 from geoseg.run.reporter import Reporter, Silent
+from geoseg.run.resources import visible_gpus
 
 if TYPE_CHECKING:
+    from distributed import Client
+
     from geoseg.api.crew import Crew
+
+T = TypeVar("T")
 
 SECONDS = 600.0
 """Longest time that a trial may take; it should take some."""
@@ -101,11 +106,14 @@ class Away:
     def __init__(self, crew: Crew, plan: RunPlan, reporter: Reporter) -> None:
         self._crew, self._plan, self._reporter = crew, plan, reporter
         self._unable: frozenset[Runtime] | None = None
+        self._gpus: bool | None = None
 
     def gpus(self) -> bool:
-        """Whether a worker offers a GPU, or sees one that torch would take."""
-        connected = self._crew.connect().result()
-        return connected.gpus or any(_ask_all(connected.client, _sees_gpu).values())
+        """Whether a worker offers a GPU, or sees one that torch would take; asked once in a run."""
+        if self._gpus is None:
+            connected = self._crew.connect().result()
+            self._gpus = connected.gpus or any(_ask_all(connected.client, _sees_gpu).values())
+        return self._gpus
 
     def choose(self, task: SceneTask, made: Chosen | None, *, force: bool) -> Answer:
         """What one of them chooses for a scene.
@@ -143,13 +151,13 @@ def able() -> dict[Runtime, dict[str, str]]:
     }
 
 
-def unable(workers: Any, client: Abilities) -> frozenset[Runtime]:
+def unable(workers: Iterable[Abilities], client: Abilities) -> frozenset[Runtime]:
     """What some worker lacks, or has in another version than the client, who writes it down.
 
     The client itself need not have the processor for it. Of torch the builds differ; a check before
     the run has compared them.
     """
-    said: list[Abilities] = list(workers)
+    said = list(workers)
     every = [Runtime(name, kind) for name in ENGINES for kind in PRECISIONS[name]]
 
     def fits(runtime: Runtime) -> bool:
@@ -187,10 +195,11 @@ def in_another_process(ask: Ask) -> Answer:
         if done.returncode or not answered.is_file():
             last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
             return _instead(ask, f"a trial ended with {done.returncode} {' '.join(last)}".rstrip())
-        found = pickle.loads(answered.read_bytes())  # noqa: S301 (of the process above)
-    if isinstance(found, BaseException):
+        # From a folder that only this user may enter.
+        found: Answer | GeosegError = pickle.loads(answered.read_bytes())  # noqa: S301 (see above)
+    if isinstance(found, GeosegError):
         raise found
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def _instead(ask: Ask, why: str) -> Answer:
@@ -221,14 +230,16 @@ class _Notes(Silent):
 
 def _choose(asked: Path, answered: Path) -> None:
     """The process of a trial."""
-    from geoseg.api.engines import Engines  # noqa: PLC0415 (it asks for workers, by this module)
+    from geoseg.api.engines import Engines  # noqa: PLC0415 (workers, who start it, do without)
 
     ask: Ask = pickle.loads(asked.read_bytes())  # noqa: S301 (of the worker that has started this)
     notes = _Notes()
     engines = Engines(ask.plan, notes, force=ask.force, made=ask.made, unable=ask.unable, here=True)
     try:
         scene, run = engines.chosen(ask.task)
-        found: Any = Answer(scene, run, tuple(notes.messages), tuple(notes.warnings))
+        found: Answer | GeosegError = Answer(
+            scene, run, tuple(notes.messages), tuple(notes.warnings)
+        )
     except GeosegError as error:
         found = error
     partial = answered.with_suffix(".partial")
@@ -243,19 +254,18 @@ def _answered(executor: Executor, job: ChoosingJob) -> Answer:
                 raise BlockError(f"model.engine: no worker could try engines: {outcome.error}")
             if "raised" in outcome.report:
                 raise outcome.report["raised"]
-            return outcome.report["found"]  # type: ignore[no-any-return]
+            answer: Answer = outcome.report["found"]
+            return answer
     raise BlockError("model.engine: no worker has answered")
 
 
-def _ask_all(client: Any, what: Any) -> dict[str, Any]:
+def _ask_all(client: Client, what: Callable[[], T]) -> dict[str, T]:
     """What each worker answers; those that went meanwhile say nothing."""
-    answers: dict[str, Any] = client.run(what, on_error="ignore")
+    answers: dict[str, T] = client.run(what, on_error="ignore")
     return answers
 
 
 def _sees_gpu() -> bool:
-    from geoseg.run.resources import visible_gpus  # noqa: PLC0415 (run by workers)
-
     return bool(visible_gpus())
 
 

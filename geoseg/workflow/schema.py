@@ -122,9 +122,6 @@ def _some_time(value: Duration) -> Duration:
     return value
 
 
-HERE = ("local", "cuda")
-"""Kinds of cluster whose scheduler is a part of the run's own process."""
-
 LONG_RUN = 60.0
 """Seconds of a run from which drawing Dask's report is less than 3 % of it
 (benchmarks/dask_report.py)."""

@@ -12,7 +12,7 @@ from geoseg.run.cluster import connect
 pytestmark = pytest.mark.cluster
 
 
-def test_no_report_is_waited_for(site, monkeypatch):  # noqa: F811
+def test_no_report_is_waited_for(site, monkeypatch):  # noqa: F811 (the fixture)
     monkeypatch.setattr(dask_report, "ANSWER_SECONDS", 1.0)
     site.worker("--no-nanny")
     with connect(spec(site)) as connected:

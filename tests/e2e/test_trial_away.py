@@ -6,6 +6,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from nights import Listener
 from test_cluster_processes import site  # noqa: F401 (a fixture)
 from test_run import model, workflow  # noqa: F401 (model is a fixture)
 
@@ -13,20 +14,8 @@ import geoseg
 from geoseg.api.chosen import EngineRefusedError
 from geoseg.api.trial_away import Ask, able, in_another_process, unable
 from geoseg.models.engines import Runtime, is_installed
-from geoseg.run.reporter import Silent
 
 pytestmark = pytest.mark.cluster
-
-
-class Told(Silent):
-    def __init__(self):
-        self.lines = []
-
-    def message(self, text):
-        self.lines.append(text)
-
-    def warning(self, text):
-        self.lines.append(text)
 
 
 def asked(folder, model, site, **more):  # noqa: F811 (the fixtures' values)
@@ -38,13 +27,13 @@ def asked(folder, model, site, **more):  # noqa: F811 (the fixtures' values)
     return path
 
 
-def test_a_worker_tries_for_all(site, tmp_path, model, monkeypatch):  # noqa: F811
+def test_a_worker_tries_for_all(site, tmp_path, model, monkeypatch):  # noqa: F811 (fixtures)
     monkeypatch.setattr("geoseg.api.engines.WORTH", 0)
     theirs, ours = tmp_path / "cache-of-worker", tmp_path / "cache-of-client"
     monkeypatch.setenv("GEOSEG_CACHE", str(theirs))
     site.worker("--no-nanny")
     monkeypatch.setenv("GEOSEG_CACHE", str(ours))
-    path, told = asked(tmp_path, model, site), Told()
+    path, told = asked(tmp_path, model, site), Listener()
     result = geoseg.run(path, reporter=told)
     record = json.loads((tmp_path / "out" / "run.json").read_text())["engine"]
     tried = [trial["runtime"] for trial in record["trials"]]
@@ -61,7 +50,7 @@ def test_a_worker_tries_for_all(site, tmp_path, model, monkeypatch):  # noqa: F8
     assert not geoseg.run(path).scenes[0].fresh
 
 
-def test_small_scenes_are_not_tried(site, tmp_path, model):  # noqa: F811
+def test_small_scenes_are_not_tried(site, tmp_path, model):  # noqa: F811 (fixtures)
     site.worker("--no-nanny")
     geoseg.run(asked(tmp_path, model, site))
     record = json.loads((tmp_path / "out" / "run.json").read_text())["engine"]
@@ -70,7 +59,7 @@ def test_small_scenes_are_not_tried(site, tmp_path, model):  # noqa: F811
 
 
 def test_what_does_not_agree_there_is_refused_before_anything_is_written(
-    site, tmp_path, model  # noqa: F811
+    site, tmp_path, model  # noqa: F811 (fixtures)
 ):  # fmt: skip
     site.worker("--no-nanny")
     path = asked(tmp_path, model, site, engine="torch", precision="bf16", agreement=1.0)
