@@ -13,10 +13,11 @@ import multiprocessing
 import os
 import re
 import signal
+import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from multiprocessing import forkserver
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing import forkserver, util
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +25,9 @@ from geoseg.run.resources import worker_environment
 
 METHOD: Final = "forkserver" if sys.platform == "linux" else "spawn"
 """How workers are started; macOS has libraries that do not bear a fork, and Windows has no forks."""
+
+FORKS: Final = METHOD == "forkserver"
+"""Whether workers are forks."""
 
 WORKERS_LOAD: Final = (
     "geoseg.run.forked",
@@ -41,6 +45,7 @@ WORKERS_LOAD: Final = (
 imported (a test looks)."""
 
 
+_PARENT: Final = "__DASK_PARENT_PID"
 _ELSEWHERE: Final = re.compile(r"://|\b(address|cuda|slurm|pbs|kubernetes|gateway)\b")
 _TORCH: Final = re.compile(r"\bengine[\"']?\s*:\s*[\"']?torch\b")
 
@@ -68,26 +73,43 @@ def begin(modules: Sequence[str] = (), *, environment: Mapping[str, str] | None 
         modules: To load on top of :data:`WORKERS_LOAD`; those that are missing are passed over.
         environment: Of the workers, as far as libraries look at it when they are loaded.
     """
-    if METHOD != "forkserver" or _runs():
+    if not FORKS or _runs():
         return
+    # distributed writes it down again for each worker: a name that is there already moves nothing.
+    os.environ.setdefault(_PARENT, str(os.getpid()))
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*WORKERS_LOAD, *modules])
     wanted = worker_environment(1, 1) if environment is None else environment
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
-    try:
+    with _started_with(wanted):
         forkserver.ensure_running()
+
+
+@contextmanager
+def _started_with(wanted: Mapping[str, str]) -> Iterator[None]:
+    """Processes that multiprocessing starts of its own have ``wanted`` in their environment.
+
+    It can only hand on this process's own. And to set that while other threads run, which may read
+    it at that moment (GDAL does all the time), ends in a segmentation fault: no lock guards it.
+    """
+
+    def start(path: bytes, args: Sequence[str | bytes], passfds: Iterable[int]) -> int:
+        process = subprocess.Popen(
+            args, executable=path, env=os.environ | dict(wanted), pass_fds=tuple(passfds)
+        )
+        process.returncode = 0  # whoever waits for it is multiprocessing
+        return process.pid
+
+    module: Any = util
+    before, module.spawnv_passfds = module.spawnv_passfds, start
+    try:
+        yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        module.spawnv_passfds = before
 
 
 def settings() -> dict[str, object]:
     """How distributed starts worker processes; given to :func:`dask.config.set`."""
-    if METHOD == "forkserver":
+    if FORKS:
         import distributed.utils  # noqa: PLC0415 (takes a second, in which the server begins)
 
         # It would load numpy, pandas and others in this process, to have them loaded in the other.
@@ -101,7 +123,7 @@ def end() -> None:
     By itself it ends with the client. But then nobody waits for it, and nobody is told what CPU time
     it and its workers took.
     """
-    if METHOD != "forkserver" or not _runs():
+    if not FORKS or not _runs():
         return
     server: Any = forkserver._forkserver  # noqa: SLF001 (there is no public way, and it is our child)
     pid, alive = server._forkserver_pid, server._forkserver_alive_fd  # noqa: SLF001 (as above)

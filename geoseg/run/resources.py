@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from math import ceil
 from pathlib import Path
+from typing import Final
 
 GDAL_CACHE_MB = 64
 """A worker reads each window once: GDAL's default (5 % of the machine, per process) is waste."""
@@ -87,6 +88,10 @@ def give_back_arrays() -> None:
         library.mallopt(_TRIM_THRESHOLD, _KEPT)
 
 
+NANNY_ENVIRONMENT: Final = "distributed.nanny.environ"
+"""Where distributed is told of the environment of worker processes."""
+
+
 def worker_environment(cores: int, workers: int) -> dict[str, str]:
     """Environment of one of ``workers`` processes that share ``cores``.
 
@@ -117,7 +122,7 @@ def dask_settings(environment: Mapping[str, str]) -> dict[str, object]:
     return {
         "distributed.nanny.pre-spawn-environ": dict(environment),
         # Forks have the environment of the process they come from.
-        "distributed.nanny.environ": dict(environment),
+        NANNY_ENVIRONMENT: dict(environment),
         # Two deaths, then the block is tried alone (see OnDask).
         "distributed.scheduler.allowed-failures": 1,
         # No task holds data: nothing to spill or to rebalance, and a worker that is paused for

@@ -20,6 +20,7 @@ from geoseg.run import forking
 from geoseg.run.base import Done
 from geoseg.run.cluster import ClusterSpec, connect
 from geoseg.run.on_dask import OnDask
+from geoseg.run.resources import available_cores
 
 pytestmark = pytest.mark.cluster
 
@@ -220,6 +221,7 @@ def listening(process):
 
 def test_local_clusters_are_seen_from_this_machine_only_and_leave_nothing_behind(recwarn):
     before, environment = set(psutil.Process().children(recursive=True)), dict(os.environ)
+    environment.pop("__DASK_PARENT_PID", None)
     spec = ClusterSpec(workers=3, threads=1, memory=2**30)
     with connect(spec, blocks=2) as connected:
         assert (connected.workers, connected.threads) == (2, 2), "no more workers than blocks"
@@ -246,7 +248,7 @@ def test_local_clusters_are_seen_from_this_machine_only_and_leave_nothing_behind
     left = [p for p in left if p.is_running()]
     assert not [p for p in left if "multiprocessing.resource_tracker" not in " ".join(p.cmdline())]
     assert not [room for room in rooms if Path(room).exists()]
-    assert dict(os.environ) == environment
+    assert {n: v for n, v in os.environ.items() if n != "__DASK_PARENT_PID"} == environment
     # Another program may take the port between our look at it and the dashboard's.
     taken = ("already in use", "unclosed <socket")
     said = [str(one.message) for one in recwarn.list]
@@ -265,3 +267,46 @@ def test_local_clusters_are_seen_from_this_machine_only_and_leave_nothing_behind
 def test_specs_that_make_no_sense(wrong, message):
     with pytest.raises(ClusterError, match=message):
         ClusterSpec(**wrong)
+
+
+HEARD = """
+import os, signal, sys, time
+from geoseg.run import forking
+from geoseg.run.cluster import ClusterSpec, connect
+
+def listen(event, about):
+    if event in ("os.putenv", "os.unsetenv"):
+        heard.add(os.fsdecode(about[0]))
+
+def told(name):
+    return os.environ[name], os.getpid()
+
+if __name__ == "__main__":
+    os.environ |= {"OMP_NUM_THREADS": "7", "GDAL_NUM_THREADS": "5"}
+    forking.begin()
+    import numpy, rasterio  # which set some themselves
+    heard = set()
+    sys.addaudithook(listen)
+    with connect(ClusterSpec(workers=2, threads=1, dashboard=False)) as connected:
+        client = connected.client
+        first = client.run(told, "GDAL_NUM_THREADS")
+        os.kill(min(pid for _, pid in first.values()), signal.SIGKILL)
+        while first.keys() == client.run(told, "OMP_NUM_THREADS", on_error="ignore").keys():
+            time.sleep(0.1)
+        client.wait_for_workers(2)
+        second = client.run(told, "OMP_NUM_THREADS")
+    print(sorted({n for n, _ in [*first.values(), *second.values()]}), sorted(heard))
+    print(os.environ["OMP_NUM_THREADS"], os.environ["GDAL_NUM_THREADS"])
+"""
+
+
+def test_workers_come_and_go_while_the_environment_stays(tmp_path):
+    """Threads that read files look at it: where it moves, they end the process."""
+    file = tmp_path / "heard.py"
+    file.write_text(HEARD)
+    done = subprocess.run(
+        [sys.executable, str(file)], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    threads = str(max(1, available_cores() // 2))
+    assert done.stdout.split("\n")[:2] == [f"['{threads}'] ['__DASK_PARENT_PID']", "7 5"]

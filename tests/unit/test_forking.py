@@ -93,16 +93,24 @@ def _alive(pid: int) -> bool:
 
 def test_the_environment_of_this_process_stays() -> None:
     said = python("""
-        import os
+        import os, sys
+        from multiprocessing import forkserver
         from geoseg.run import forking
         os.environ["OMP_NUM_THREADS"] = "7"
         os.environ.pop("MALLOC_ARENA_MAX", None)
         before = dict(os.environ)
+        heard = []
+        sys.addaudithook(lambda event, of: heard.append(of) if "env" in event else None)
         forking.begin(environment={"OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"})
-        print(dict(os.environ) == before)
+        named = os.environ.pop("__DASK_PARENT_PID")
+        print(dict(os.environ) == before, named == str(os.getpid()))
+        server = forkserver._forkserver._forkserver_pid
+        theirs = open(f"/proc/{server}/environ").read().split("\\0")
+        print("OMP_NUM_THREADS=1" in theirs, "MALLOC_ARENA_MAX=1" in theirs)
+        print(sorted({name.decode() for name, *_ in heard}))
         forking.end()
         """)
-    assert said.split() == ["True"]
+    assert said.split("\n")[:3] == ["True True", "True True", "['__DASK_PARENT_PID']"]
 
 
 @pytest.mark.parametrize(

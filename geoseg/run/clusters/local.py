@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
@@ -18,7 +18,13 @@ from geoseg.errors import ClusterError
 from geoseg.run import forking
 from geoseg.run.clusters.base import GPU, LOOPBACK, PRELOAD, ClusterSpec
 from geoseg.run.clusters.scaling import adapt
-from geoseg.run.resources import available_cores, dask_settings, visible_gpus, worker_environment
+from geoseg.run.resources import (
+    NANNY_ENVIRONMENT,
+    available_cores,
+    dask_settings,
+    visible_gpus,
+    worker_environment,
+)
 
 DASHBOARD_PORT = 8787
 DASHBOARD_TRIES = 100
@@ -35,9 +41,8 @@ def start(spec: ClusterSpec, blocks: int | None = None) -> Iterator[Client]:
     environment = worker_environment(cores, workers)
     with ExitStack() as stack:
         room = stack.enter_context(tempfile.TemporaryDirectory(prefix="geoseg-workers-"))
-        stack.enter_context(_environment_kept())
-        for name in environment:  # which distributed would prefer to what it is told
-            os.environ.pop(name, None)
+        if not forking.FORKS:  # see _Nanny
+            stack.enter_context(_environment_kept(environment))
         forking.begin(environment=environment)
         stack.enter_context(dask.config.set(dask_settings(environment) | forking.settings()))
         options = _options(spec, room)
@@ -58,6 +63,22 @@ def start(spec: ClusterSpec, blocks: int | None = None) -> Iterator[Client]:
             cluster.sync(_end, list(cluster.workers.values()))
 
 
+class _Nanny(Nanny):
+    """Gives a fork its environment, and leaves that of this process alone.
+
+    distributed sets it here before each start of a worker, also of one that died. A new name moves
+    all of them in memory, which no lock of glibc guards: threads that read files at that moment, for
+    GDAL looks at the environment all the time, end the process by a segmentation fault.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        # Without what this process has of the same names, which distributed would prefer.
+        told = {name: str(value) for name, value in dask.config.get(NANNY_ENVIRONMENT).items()}
+        self.env = {**self.env, **told, **(options.get("env") or {})}
+        self.pre_spawn_env = {}
+
+
 def _workers(spec: ClusterSpec, cores: int, blocks: int | None) -> int:
     """Processes at most: never more than there are blocks."""
     wanted = spec.elastic.maximum if spec.elastic else spec.workers or cores
@@ -69,7 +90,7 @@ def _options(spec: ClusterSpec, room: str) -> dict[str, Any]:
     dashboard = free_port(first) if first else None
     return {
         "threads_per_worker": spec.threads,
-        "processes": True,
+        "worker_class": _Nanny if forking.FORKS else Nanny,
         "host": LOOPBACK,
         "dashboard_address": f"{LOOPBACK}:{dashboard or 0}",
         "scheduler_kwargs": {"dashboard": dashboard is not None},
@@ -150,9 +171,11 @@ def free_port(first: int) -> int:
 
 
 @contextmanager
-def _environment_kept() -> Iterator[None]:
-    """Undo what distributed changes in this process's environment."""
+def _environment_kept(names: Iterable[str]) -> Iterator[None]:
+    """Undo what distributed changes in this process's environment; meanwhile ``names`` are free."""
     before = dict(os.environ)
+    for name in names:  # which distributed would prefer to what it is told
+        os.environ.pop(name, None)
     try:
         yield
     finally:
