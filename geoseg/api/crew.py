@@ -130,7 +130,9 @@ class Crew:
         plan = self._plan
         spec = spec_of(plan.workflow.cluster, plan.resources)
         begun = perf_counter()
-        connected = self._cluster.enter_context(connect(spec, blocks=plan.blocks))
+        connected = self._cluster.enter_context(
+            connect(spec, blocks=plan.blocks, tell=self._reporter.warning)
+        )
         if not spec.here:
             self._doubts = check_workers(connected.client, plan)
         self._start = perf_counter() - begun

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
+
+from geoseg.cli import starting
 
 if TYPE_CHECKING:
     from geoseg.run.reporter import Reporter
@@ -59,7 +62,14 @@ def reporter(*, log_json: bool, quiet: bool) -> Reporter:
     """Who tells of the run: on stderr, as stdout is for results."""
     from geoseg.run.progress import make_reporter  # noqa: PLC0415 (not for --help)
 
-    return make_reporter("json" if log_json else "quiet" if quiet else "auto", sys.stderr)
+    teller = make_reporter("json" if log_json else "quiet" if quiet else "auto", sys.stderr)
+    if starting.is_ours():  # what Python warns of is a line like all others, JSON where they are
+
+        def show(message: Warning | str, *_about: object) -> None:
+            teller.warning(" ".join(str(message).split()))
+
+        warnings.showwarning = cast("Any", show)
+    return teller
 
 
 def print_json(value: Any) -> None:

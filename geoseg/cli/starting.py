@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import gc
 import sys
+import threading
 
 from geoseg.run.putting_off import collect_later, defer
+
+_STARTED = threading.Event()
+
+
+def is_ours() -> bool:
+    """Whether this process is the command line's, and nobody else's."""
+    return _STARTED.is_set()
 
 
 def start_fast() -> None:
@@ -13,6 +21,7 @@ def start_fast() -> None:
 
     For the command line only: in a process of somebody else's, modules are not ours to hold back.
     """
+    _STARTED.set()
     collect_later()
     # rasterio looks whether there is boto3, odc-geo whether there is dask, numba whether there
     # are BLAS functions for kernels that multiply matrices: all three by loading them.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -43,8 +43,12 @@ class Connected:
 
 
 @contextmanager
-def connect(spec: ClusterSpec, *, blocks: int | None = None) -> Iterator[Connected]:
+def connect(
+    spec: ClusterSpec, *, blocks: int | None = None, tell: Callable[[str], None] | None = None
+) -> Iterator[Connected]:
     """The cluster of ``spec``, with at most as many local workers as there are ``blocks``.
+
+    ``tell`` hears what distributed logs of workers that are replaced; None: its own handlers do.
 
     Raises:
         ClusterError: Nothing answers, there are no workers, or their versions are not ours.
@@ -52,7 +56,7 @@ def connect(spec: ClusterSpec, *, blocks: int | None = None) -> Iterator[Connect
     messages_heed_no_clock()
     module = import_module(f"geoseg.run.clusters.{_MODULES[spec.kind]}")
     start = cast("Starter", module.start)
-    with _quiet_logs(), ExitStack() as stack:
+    with _quiet_logs(tell), ExitStack() as stack:
         client = stack.enter_context(start(spec, blocks))
         shown = spec.dashboard or spec.kind in {"address", "kubernetes", "gateway"}
         dashboard = client.dashboard_link if shown else None
@@ -75,7 +79,7 @@ def _agree(facts: Mapping[str, WorkerFacts]) -> None:
 
 
 @contextmanager
-def _quiet_logs() -> Iterator[None]:
+def _quiet_logs(tell: Callable[[str], None] | None) -> Iterator[None]:
     """Let distributed speak of what matters only: workers that were replaced."""
     levels = {
         "distributed": logging.CRITICAL,
@@ -86,8 +90,24 @@ def _quiet_logs() -> Iterator[None]:
     before = {logger: logger.level for logger in loggers}
     for logger, level in loggers.items():
         logger.setLevel(level)
+    root = logging.getLogger("distributed")
+    handlers = root.handlers[:]
+    if tell is not None:  # its lines would stand between ours, which may be JSON
+        root.handlers[:] = [_Telling(tell)]
     try:
         yield
     finally:
+        root.handlers[:] = handlers
         for logger, level in before.items():
             logger.setLevel(level)
+
+
+class _Telling(logging.Handler):
+    """Hands on what is logged."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        super().__init__()
+        self._tell = tell
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._tell(f"{record.name}: {record.getMessage()}")

@@ -1,8 +1,10 @@
 """Schedulers and workers that were started by someone else, and what may become of them."""
 
+import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -310,3 +312,31 @@ def test_workers_come_and_go_while_the_environment_stays(tmp_path):
     assert done.returncode == 0, done.stderr
     threads = str(max(1, available_cores() // 2))
     assert done.stdout.split("\n")[:2] == [f"['{threads}'] ['__DASK_PARENT_PID']", "7 5"]
+
+
+def test_what_distributed_says_of_workers_is_handed_on(capfd):
+    said = []
+    with connect(ClusterSpec(workers=1, threads=1, dashboard=False), tell=said.append) as connected:
+        client = connected.client
+        (first,) = client.run(os.getpid).values()
+        os.kill(first, signal.SIGKILL)
+        until = time.monotonic() + 60
+        while first in client.run(os.getpid, on_error="ignore").values() or not said:
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        client.wait_for_workers(1)
+    assert any("Restarting worker" in text for text in said), said
+    assert not capfd.readouterr().err
+
+
+def test_warnings_of_python_are_lines_like_all_others(tmp_path):
+    code = (
+        "import sys, warnings\nfrom geoseg.cli import options, starting\nstarting.start_fast()\n"
+        "options.reporter(log_json=True, quiet=False)\nwarnings.warn('Port 8787 is taken.\\nHosting')"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    (line,) = done.stderr.splitlines()
+    assert json.loads(line) | {"time": ""} == {
+        "time": "", "event": "warning", "text": "Port 8787 is taken. Hosting",
+    }  # fmt: skip

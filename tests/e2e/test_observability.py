@@ -57,6 +57,7 @@ class Watched:
         command = [sys.executable, "-m", "geoseg", "run", str(workflow), "--log-json"]
         with subprocess.Popen(command, stderr=subprocess.PIPE, env=env, text=True) as process:
             for line in process.stderr:
+                assert line.startswith("{"), line + process.stderr.read()[:4000]
                 event = json.loads(line)
                 self.lines.append(event)
                 if event["event"] == "stage_started" and event["stage"] == "products":
