@@ -10,7 +10,10 @@ import time
 import pytest
 from dask_pages import Panels, do_something
 from distributed import Client, LocalCluster
+from packages import write_package
+from small_runs import geoseg, workflow
 
+from geoseg.cli import run
 from geoseg.run.dask_page import page_of
 from geoseg.run.dask_report import DaskReport
 
@@ -149,3 +152,25 @@ def test_drawing_says_nothing_and_leaves_no_warning(noted, tmp_path):
     command = [sys.executable, "-W", "error", "-c", code, str(tmp_path / "record")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_short_run_keeps_its_record_and_no_page(tmp_path):
+    path = workflow(tmp_path, write_package(tmp_path), output={"vector": False})
+    geoseg("run", path, "-q", check=0)
+    log = tmp_path / "out/.geoseg/log"
+    assert (log / "performance.json.gz").exists()
+    assert not (log / "performance.html").exists()
+    linked = b"performance.html"
+    assert linked not in (tmp_path / "out/report.html").read_bytes()
+    assert run(["report", str(tmp_path / "out"), "--dask"]) == 0
+    assert run(["report", str(tmp_path / "out"), "-q"]) == 0
+    assert linked in (tmp_path / "out/report.html").read_bytes()
+    drawn = Panels((log / "performance.html").read_text()).drawn("Task Stream")
+    assert len(drawn["start"]) > 0
+
+
+def test_a_run_that_wants_none_keeps_none(tmp_path):
+    package, none = write_package(tmp_path), {"performance_report": False}
+    path = workflow(tmp_path, package, output={"vector": False}, run=none)
+    geoseg("run", path, "-q", check=0)
+    assert {one.name for one in (tmp_path / "out/.geoseg/log").iterdir()} == {"events.jsonl"}
