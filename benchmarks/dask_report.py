@@ -3,8 +3,9 @@
     python benchmarks/dask_report.py --blocks 5000 --times 3
 
 Blocks that do nothing, on two workers whose scheduler is in the client's process, as in a local run:
-without the report; with the last 5,000 tasks kept, as runs do; and with Dask's own 100,000. The first
-page of a process costs more, as bokeh is imported for it: each is made in a process of its own.
+without the report; with the last 5,000 tasks kept, as runs do; and with Dask's own 100,000. Each run
+keeps the record, some draw the page of it. The first page of a process costs more, as bokeh is imported
+for it: each is made in a process of its own.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -23,13 +25,14 @@ from scale import many, measured
 
 from geoseg.run import dask_report
 from geoseg.run.cluster import ClusterSpec, connect
+from geoseg.run.dask_page import page_of
 from geoseg.run.on_dask import OnDask
 
 KEPT = {"without": 0, "kept 5,000": dask_report.MOST, "kept 100,000": 100_000}
 
 
 def one(count: int, kept: int, *, dashboard: bool) -> dict[str, float]:
-    """CPU milliseconds a block; of the page: CPU seconds, seconds, MB; and MB that memory gained."""
+    """CPU milliseconds a block; of record and page CPU seconds, seconds, MB; MB that memory gained."""
     own = psutil.Process()
     spec = ClusterSpec(workers=2, threads=3, dashboard=dashboard)
     with tempfile.TemporaryDirectory() as room, connect(spec) as connected:
@@ -41,13 +44,21 @@ def one(count: int, kept: int, *, dashboard: bool) -> dict[str, float]:
         cpu, wall = measured(executor, many(count), Path(room), [])
         told = {"ms": 1000 * cpu / count, "wall": wall}
         if report is not None:
-            begun, spent = time.perf_counter(), time.process_time()
-            page = report.page()
-            told["page_cpu"] = time.process_time() - spent
-            told["page_wall"] = time.perf_counter() - begun
-            told["page_mb"] = len(page) / 1e6
+            record = timed(told, "record", report.record)
+            told["record_gained_mb"] = (own.memory_info().rss - rss) / 1e6
+            timed(told, "page", lambda: page_of(record, named="record"))
         told["gained_mb"] = (own.memory_info().rss - rss) / 1e6
     return told
+
+
+def timed(told: dict[str, float], name: str, make: Callable[[], bytes]) -> bytes:
+    """What ``make`` makes; what that took goes to ``told``."""
+    begun, spent = time.perf_counter(), time.process_time()
+    made = make()
+    told[f"{name}_cpu"] = time.process_time() - spent
+    told[f"{name}_wall"] = time.perf_counter() - begun
+    told[f"{name}_mb"] = len(made) / 1e6
+    return made
 
 
 def main() -> None:
@@ -69,7 +80,7 @@ def main() -> None:
     print(f"{given.blocks:,} blocks that do nothing, median of {given.times}")
     for name, runs in took.items():
         middle = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
-        print(f"  {name}: " + ", ".join(f"{key} {value:.2f}" for key, value in middle.items()))
+        print(f"  {name}: " + ", ".join(f"{key} {value:.3f}" for key, value in middle.items()))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from geoseg.api.observing import LOG
+from geoseg.api.dask_files import LOG
 from geoseg.api.states import state_files
 from geoseg.errors import InputError
 from geoseg.run.event_log import NAME, read_events

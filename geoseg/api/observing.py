@@ -12,11 +12,11 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Literal, cast
 
 import geoseg
+from geoseg.api.dask_files import LOG, draw_record, keep_record
 from geoseg.api.holding import STATE
 from geoseg.api.holes import Holes
 from geoseg.api.results import SceneResult
 from geoseg.errors import ClusterLostError
-from geoseg.io.atomic import write_bytes
 from geoseg.run import traces
 from geoseg.run.dask_report import DaskReport
 from geoseg.run.event_log import Event, EventLog
@@ -31,12 +31,6 @@ if TYPE_CHECKING:
     from distributed import Client
 
     from geoseg.api.planning import RunPlan, SceneTask
-
-LOG = "log"
-"""Folder of events inside a state folder; nothing that a run needs to go on is in it."""
-
-PERFORMANCE = "performance.html"
-"""Dask's report in that folder of the output above all scenes."""
 
 _OVERVIEW = {"run_started", "run_ended", "scene_started", "scene_ended"}
 """What stands in the log above all scenes."""
@@ -110,9 +104,9 @@ class Observing:
     def ended(self, error: BaseException | None = None) -> None:
         """The run has ended, by ``error`` or well."""
         stopped = error is not None and not isinstance(error, Exception)
-        # A cluster that is lost cannot draw; and who asks one that is mute would wait.
-        if not (stopped or isinstance(error, ClusterLostError)):
-            self._keep_report()
+        # A cluster that is lost says nothing any more; and who asks one that is mute would wait.
+        if self._dask is not None and not (stopped or isinstance(error, ClusterLostError)):
+            self._keep_report(self._dask)
         state = "done" if error is None else "failed" if isinstance(error, Exception) else "stopped"
         self._run.emit(
             "run_ended",
@@ -126,14 +120,17 @@ class Observing:
         if self._traces is not None and self._traces.complaint:
             self.reporter.warning(f"traces: not all were delivered: {self._traces.complaint}")
 
-    def _keep_report(self) -> None:
+    def _keep_report(self, dask: DaskReport) -> None:
         short = self._here and perf_counter() - self._begun < LONG_RUN
-        if self._dask is None or (self._wants_report == "auto" and short):
-            return
+        what = "kept"
         try:
-            write_bytes(self._folder / PERFORMANCE, self._dask.page())
+            record = dask.record()
+            keep_record(self._folder, record)
+            if self._wants_report is True or not short:
+                what = "drawn"
+                draw_record(self._folder, record)
         except Exception as error:  # noqa: BLE001 (a full disk, a scheduler that went: no run needs it)
-            self._say(f"run.performance_report: was not kept: {error}")
+            self._say(f"run.performance_report: was not {what}: {error}")
 
     def _say(self, what: str) -> None:
         """Only to those who asked for the report."""

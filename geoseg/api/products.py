@@ -341,7 +341,7 @@ class Products:
         paths = self.paths()
         write_bytes(paths["run"], (json.dumps(record, indent=2, default=str) + "\n").encode())
         if "report" in paths:
-            write_scene_report(self.task.directory)
+            write_scene_report(self.task.directory, running=True)
         fingerprint.check_states(self.made_from.files)  # pictures show the scene itself
         self._write_item(paths)
 

@@ -11,6 +11,8 @@ import rasterio
 from odc.geo.geobox import GeoBox
 
 from geoseg.api import report_facts as facts
+from geoseg.api.dask_files import LOG, PAGE
+from geoseg.api.holding import STATE
 from geoseg.api.report_areas import Adjusted, areas_of
 from geoseg.errors import InputError, ProductError
 from geoseg.io.atomic import write_bytes
@@ -53,8 +55,12 @@ _GROWING = ("run.json", "item.json", "collection.json")
 """Files whose sizes are not told: one tells times, the others are written last."""
 
 
-def write_scene_report(folder: Path, *, adjusted: Adjusted | None = None) -> Path:
+def write_scene_report(
+    folder: Path, *, adjusted: Adjusted | None = None, running: bool = False
+) -> Path:
     """Make ``report.html`` from the products in ``folder``; the same folder gives the same page.
+
+    In a run that is still ``running`` it links to what comes last, too.
 
     Raises:
         InputError: The folder has no record of a run, or one that cannot be read.
@@ -62,7 +68,7 @@ def write_scene_report(folder: Path, *, adjusted: Adjusted | None = None) -> Pat
     """
     record = read_record(folder)
     try:
-        page = scene_page(_scene_report(folder, record, adjusted))
+        page = scene_page(_scene_report(folder, record, adjusted, running=running))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
             f"{folder / RECORD}: is not what a run of geoseg wrote ({error!r}); run the workflow again"
@@ -92,7 +98,7 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 
 def _scene_report(
-    folder: Path, record: Mapping[str, Any], adjusted: Adjusted | None
+    folder: Path, record: Mapping[str, Any], adjusted: Adjusted | None, *, running: bool
 ) -> SceneReport:
     raster = folder / "classes.tif"
     place, found = place_of(grid_of(raster)), occurring(raster, record)
@@ -114,7 +120,7 @@ def _scene_report(
         polygons=_polygons(record),
         origin=origin_of(record, facts.source_tables(record), settings="workflow"),
         where=facts.where_facts(record, place, when),
-        files=[*sized(folder, _FILES), *_dask_report(record)],
+        files=[*sized(folder, _FILES), *_dask_page(folder, record, running=running)],
         **_pictures(folder, found, place),
         **_confidence(folder, found, place),
         **_tables(record),
@@ -268,20 +274,26 @@ def _polygons(record: Mapping[str, Any]) -> str:
     return f"{told['count']:,} polygons{out if told['left_out'] else ''}."
 
 
-def _dask_report(record: Mapping[str, Any]) -> list[ProductFile]:
-    """The page that comes last, when all scenes are done; of many it lies in the folder above."""
-    rules, output = (record["workflow"].get(key) or {} for key in ("run", "output"))
-    kept = rules.get("performance_report")
-    if kept == "auto":
-        from geoseg.workflow.cluster import Cluster  # noqa: PLC0415 (pydantic, which few pages need)
-        from geoseg.workflow.schema import LONG_RUN  # noqa: PLC0415 (the same)
+def _dask_page(folder: Path, record: Mapping[str, Any], *, running: bool) -> list[ProductFile]:
+    """Dask's page, if it is in the folder, or will be: a run draws it last."""
+    page = f"{STATE}/{LOG}/{PAGE}"
+    there = _is_drawn(record) if running else (folder / page).exists()
+    return [ProductFile(page, "how busy workers were, by Dask", "")] if there else []
 
-        here = Cluster.model_validate(record["workflow"].get("cluster") or {}).here
-        seconds = sum(float(stage["wall"]) for stage in record["seconds"].values())
-        kept = seconds >= LONG_RUN or not here
-    wanted = kept and "{" not in str(output.get("directory"))
-    page = ProductFile(".geoseg/log/performance.html", "how busy workers were, by Dask", "")
-    return [page] if wanted else []
+
+def _is_drawn(record: Mapping[str, Any]) -> bool:
+    """Whether a run draws it in this folder; of many scenes it lies in the one above them."""
+    rules, output = (record["workflow"].get(key) or {} for key in ("run", "output"))
+    wanted, directory = rules.get("performance_report"), str(output.get("directory"))
+    if "{" in directory or "://" in directory:  # in no store: the page is where the run was
+        return False
+    if wanted != "auto":
+        return bool(wanted)
+    from geoseg.workflow.cluster import Cluster  # noqa: PLC0415 (pydantic, which few pages need)
+    from geoseg.workflow.schema import LONG_RUN  # noqa: PLC0415 (the same)
+
+    here = Cluster.model_validate(record["workflow"].get("cluster") or {}).here
+    return not here or sum(float(one["wall"]) for one in record["seconds"].values()) >= LONG_RUN
 
 
 def sized(folder: Path, files: Mapping[str, str]) -> list[ProductFile]:

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from geoseg.cli.options import AsJson, Silent, print_json
+from geoseg.errors import InputError
 
 
 def report(
@@ -26,6 +27,13 @@ def report(
             show_default=False,
         ),
     ] = None,
+    dask: Annotated[
+        bool,
+        typer.Option(
+            "--dask",
+            help="Draw Dask's page of how busy workers were in the last run, and nothing else.",
+        ),
+    ] = False,
     as_json: AsJson = False,
     quiet: Silent = False,
 ) -> None:
@@ -33,9 +41,16 @@ def report(
 
     A run makes it by itself; this makes it again, from what lies in the folder alone.
     """
-    from geoseg.api.reporting import make_reports
+    if dask and areas is not None:
+        raise InputError("report: --areas is for report.html, which --dask does not make")
+    if dask:
+        from geoseg.api.dask_files import draw_page
 
-    made = make_reports(folder, areas=areas)
+        made = [draw_page(folder)]
+    else:
+        from geoseg.api.reporting import make_reports
+
+        made = make_reports(folder, areas=areas)
     if as_json:
         print_json([str(path) for path in made])
         return

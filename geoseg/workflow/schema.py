@@ -147,9 +147,11 @@ class RunRules(Section):
     priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
     """Of two runs that share a cluster the blocks of the one with the higher number go first."""
     performance_report: Literal["auto"] | bool = "auto"
-    """Keep Dask's report of how workers were used, as .geoseg/log/performance.html in the output,
-    or in the folder above those of all scenes; auto does on clusters elsewhere, and on this machine
-    where a run took so long that drawing it is less than 3 % of that: 60 s."""
+    """Draw Dask's report of how workers were used at the end of a run, as
+    .geoseg/log/performance.html in the output, or in the folder above those of all scenes; auto does
+    on clusters elsewhere, and on this machine where a run took so long that drawing it is less than
+    3 % of that: 60 s. Of all other runs lies beside it what it is drawn from, and geoseg report
+    --dask draws it; false keeps neither."""
 
 
 _SEGMENTING = (

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from datetime import datetime
 
 import jsonschema
 import pytest
+from dask_pages import Panels
 from otlp_receiver import about, receiving
 from packages import write_package
 from prometheus_client.parser import text_string_to_metric_families
@@ -145,6 +147,22 @@ def test_dasks_report_needs_nothing_else(watched):
     # Tags only: bokeh would fetch a typesetter for formulas, of which there are none.
     assert re.findall(r"""<(?:script|link|img)\b[^>]*\b(?:src|href)=["']?https?:""", page) == []
     assert name in (watched.out / "report.html").read_text()
+
+
+def test_what_dask_noted_draws_the_same_page_again(watched, tmp_path, capsys):
+    log = tmp_path / ".geoseg/log"
+    log.mkdir(parents=True)
+    shutil.copy(watched.out / ".geoseg/log/performance.json.gz", log)
+    assert run(["report", str(tmp_path), "--dask"]) == 0
+    assert capsys.readouterr().out.strip() == str(log / "performance.html")
+    first, again = (
+        Panels((folder / ".geoseg/log/performance.html").read_text())
+        for folder in (watched.out, tmp_path)
+    )
+    drawn = first.drawn("Task Stream")
+    assert again.drawn("Task Stream") == drawn
+    assert len(drawn["start"]) >= 2 * BLOCKS
+    assert len(set(drawn["worker"])) == 2
 
 
 def test_products_are_told_once_they_are_there(watched):
