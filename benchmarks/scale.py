@@ -228,6 +228,8 @@ def one_run(plan: RunPlan, workers: int, cores: int | None = None) -> Took:
     busy, own, children = _busy(), time.process_time(), _children()
     with held_to(cores):
         begun = time.perf_counter()
+        # As geoseg.run does while it reads the workflow: torch is loaded once for all workers.
+        forking.begin(["torch"] if plan.workflow.model.engine.startswith("torch") else [])
         result = run_plan(plan, Silent(), force=True)
         whole = time.perf_counter() - begun
         forking.end()  # else nobody counts what it and the workers took

@@ -81,23 +81,26 @@ class Footprint:
 _MIB: Final = 2**20
 
 _FOOTPRINTS: Final = {
-    Runtime("torch", "fp32"): Footprint(920 * _MIB, 5, 1.0),
-    Runtime("torch", "bf16"): Footprint(830 * _MIB, 6, 0.7),
-    Runtime("onnxruntime", "fp32"): Footprint(210 * _MIB, 7, 0.7),
-    Runtime("openvino", "fp32"): Footprint(210 * _MIB, 2, 1.0),
-    Runtime("openvino", "bf16"): Footprint(215 * _MIB, 2, 0.7),
-    Runtime("openvino", "int8"): Footprint(215 * _MIB, 2, 0.7),
+    Runtime("torch", "fp32"): Footprint(415 * _MIB, 5, 1.6),
+    Runtime("torch", "bf16"): Footprint(600 * _MIB, 6, 1.1),
+    Runtime("torch-compile", "fp32"): Footprint(920 * _MIB, 5, 1.6),
+    Runtime("torch-compile", "bf16"): Footprint(920 * _MIB, 6, 1.1),
+    Runtime("onnxruntime", "fp32"): Footprint(130 * _MIB, 7, 0.7),
+    Runtime("openvino", "fp32"): Footprint(135 * _MIB, 2, 0.95),
+    Runtime("openvino", "bf16"): Footprint(140 * _MIB, 2, 0.7),
+    Runtime("openvino", "int8"): Footprint(140 * _MIB, 2, 0.7),
 }
-"""Of a process alone by ``benchmarks/engines.py --memory``, then raised to what workers of a run show
-by ``benchmarks/memory.py`` (``docs/speed.md``): they keep freed memory for the next array."""
+"""By what workers of a run show in ``benchmarks/memory.py`` (``docs/speed.md``): chips of two sizes, one
+and two of them at once. They keep freed memory for the next array, so that a chip takes more than what is
+alive of it."""
 
 
 def memory_of(runtime: Runtime) -> Footprint:
-    """What ``runtime`` takes of a worker's memory on a CPU; torch's where nothing else is known.
+    """What ``runtime`` takes of a worker's memory on a CPU; as in fp32 where nothing else is known.
 
     A worker that computes by another engine never loads torch.
     """
-    return _FOOTPRINTS.get(_plain(runtime), _FOOTPRINTS[Runtime()])
+    return _FOOTPRINTS.get(runtime, _FOOTPRINTS[Runtime(runtime.engine)])
 
 
 def _plain(runtime: Runtime) -> Runtime:
