@@ -85,10 +85,10 @@ _FOOTPRINTS: Final = {
     Runtime("torch", "bf16"): Footprint(600 * _MIB, 6, 1.1),
     Runtime("torch-compile", "fp32"): Footprint(920 * _MIB, 5, 1.6),
     Runtime("torch-compile", "bf16"): Footprint(920 * _MIB, 6, 1.1),
-    Runtime("onnxruntime", "fp32"): Footprint(130 * _MIB, 7, 0.7),
-    Runtime("openvino", "fp32"): Footprint(135 * _MIB, 2, 0.95),
-    Runtime("openvino", "bf16"): Footprint(140 * _MIB, 2, 0.7),
-    Runtime("openvino", "int8"): Footprint(140 * _MIB, 2, 0.7),
+    Runtime("onnxruntime", "fp32"): Footprint(150 * _MIB, 7, 0.7),
+    Runtime("openvino", "fp32"): Footprint(185 * _MIB, 2, 0.95),
+    Runtime("openvino", "bf16"): Footprint(190 * _MIB, 2, 0.7),
+    Runtime("openvino", "int8"): Footprint(190 * _MIB, 2, 0.7),
 }
 """By what workers of a run show in ``benchmarks/memory.py`` (``docs/speed.md``): chips of two sizes, one
 and two of them at once. They keep freed memory for the next array, so that a chip takes more than what is

@@ -362,8 +362,8 @@ def test_a_trial_ends_with_the_first_that_agrees_and_gains_enough():
 
 def test_other_engines_take_less_memory_than_torch():
     torch, small = memory_of(TORCH), memory_of(BF16)
-    assert small.base(2_000_000) < 0.4 * torch.base(2_000_000)
-    assert torch.chip(1000, 374) == 374_000
+    assert small.base(2_000_000) < 0.5 * torch.base(2_000_000)
+    assert torch.chip(1000, 374) == 598_400  # with what is kept of it for the next
     assert small.chip(1000, 374) < torch.chip(1000, 374)
     assert memory_of(Runtime("torch", "fp16")) == torch  # not measured: the largest
 
