@@ -97,7 +97,8 @@ def test_the_environment_of_this_process_stays() -> None:
         from multiprocessing import forkserver
         from geoseg.run import forking
         os.environ["OMP_NUM_THREADS"] = "7"
-        os.environ.pop("MALLOC_ARENA_MAX", None)
+        for name in ("MALLOC_ARENA_MAX", "__DASK_PARENT_PID"):
+            os.environ.pop(name, None)
         before = dict(os.environ)
         heard = []
         sys.addaudithook(lambda event, of: heard.append(of) if "env" in event else None)
