@@ -53,7 +53,7 @@ def page_of(packed: bytes, *, named: str) -> bytes:
             text = beside.submit(lambda: asyncio.run(_draw(noted))).result()
     except ImportError as error:
         raise InputError(f"{named}: to draw it takes bokeh: pip install bokeh ({error})") from error
-    except Exception as error:
+    except Exception as error:  # whatever another version's code makes of what it does not know
         raise InputError(
             f"{named}: was noted by distributed {noted.versions.distributed} and cannot be drawn by "
             f"{_HERE['Dask.Distributed']}, which is here: {error!r}"

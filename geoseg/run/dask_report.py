@@ -38,7 +38,7 @@ class DaskReport:
         def watch(dask_scheduler: Any) -> tuple[float, int]:
             from time import time  # noqa: PLC0415 (as above)
 
-            from distributed.diagnostics.task_stream import TaskStreamPlugin  # noqa: PLC0415
+            from distributed.diagnostics.task_stream import TaskStreamPlugin  # noqa: PLC0415 (as above)
 
             if TaskStreamPlugin.name not in dask_scheduler.plugins:
                 dask_scheduler.add_plugin(TaskStreamPlugin(dask_scheduler, maxlen=most))
@@ -85,7 +85,7 @@ def _profiled(began: float, patience: float) -> Any:
     async def tell(dask_scheduler: Any) -> dict[str, Any]:
         import asyncio  # noqa: PLC0415 (travels by value)
 
-        from distributed import profile  # noqa: PLC0415
+        from distributed import profile  # noqa: PLC0415 (travels by value)
 
         async def one(**which: bool) -> Any:
             try:
@@ -115,7 +115,7 @@ def _noted(began: float, count: int, most: int, shown: int) -> Any:
 
     def tell(dask_scheduler: Any) -> dict[str, Any]:
         from importlib.metadata import version  # noqa: PLC0415 (travels by value)
-        from time import time  # noqa: PLC0415
+        from time import time  # noqa: PLC0415 (travels by value)
 
         dask_scheduler.monitor.update()  # its page does so, too: a short run has a moment at least
         moments = dask_scheduler.monitor.range_query(start=count)

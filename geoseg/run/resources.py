@@ -121,7 +121,7 @@ def dask_settings(environment: Mapping[str, str]) -> dict[str, object]:
     """How our own clusters differ from distributed's defaults; given to :func:`dask.config.set`."""
     return {
         "distributed.nanny.pre-spawn-environ": dict(environment),
-        # Forks have the environment of the process they come from.
+        # Forks, which nobody sets anything for before they start, set this themselves.
         NANNY_ENVIRONMENT: dict(environment),
         # Two deaths, then the block is tried alone (see OnDask).
         "distributed.scheduler.allowed-failures": 1,
