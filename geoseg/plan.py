@@ -32,9 +32,7 @@ LARGEST_BLOCK = 2560
 CHIP_BYTES = 768 * 2**20
 """What the activations of one chip may take where the plan chooses its size."""
 
-_PEAK = (
-    1.05  # peaks were up to 3 % above what was planned (docs/faults.md): blocks leave room for it
-)
+_PEAK = 1.05  # by its measured peaks a worker may take 3 % more than planned: blocks leave room
 _TORCH = memory_of(Runtime())  # which needs the most of all engines
 
 
