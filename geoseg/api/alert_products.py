@@ -269,7 +269,7 @@ def _write_polygons(
     traced = each_block(trace, windows, name="trace", reporter=teller, workers=workers)
     with closing(traced):
         polygons = Polygons(traced, made.grid, metric, wanted=_wanted(min_area))
-        passing = Passing(AlertPolygons(polygons, laid.regions))
+        passing = Passing(AlertPolygons(polygons, laid.regions), source=traced)
         fields = attributes(passing.schema)
         about = About(
             {LAYER: polygon_qml(_LEVELS, fields, labels_below=label_scale(made.grid))},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Protocol
 
 from geoseg.api import fingerprint
 from geoseg.api.sources import CodeSource
-from geoseg.errors import BlockError, SceneError
+from geoseg.errors import BlockError, SceneError, StoppedError
 from geoseg.grid import GeoBox, Window, blocks
 from geoseg.io.arcs import load_all_arcs
 from geoseg.io.atomic import remove_abandoned, room_in
@@ -21,7 +21,7 @@ from geoseg.run.base import BlockWork, Executor, Job, Report
 from geoseg.run.ledger import Ledger
 from geoseg.run.loop import run_blocks
 from geoseg.run.reporter import Reporter
-from geoseg.run.threads import each_block
+from geoseg.run.threads import Closable, each_block
 from geoseg.steps.vectorize import TraceBlock, Tracer
 
 BLOCK = 1024
@@ -67,7 +67,7 @@ class Machine(Protocol):
     def run(self, job: Job, name: str) -> list[Report]:
         """Do a job for all blocks; what each says of itself, in any order."""
 
-    def trace(self, codes: CodeSource, confidence: Path | None) -> Generator[BlockArcs, None, None]:
+    def trace(self, codes: CodeSource, confidence: Path | None) -> Closable[BlockArcs]:
         """The arcs of all blocks, in order."""
 
 
@@ -115,7 +115,7 @@ class _Threads:
         with closing(work):
             return list(each_block(work, self.windows, name=name, reporter=self.reporter))
 
-    def trace(self, codes: CodeSource, confidence: Path | None) -> Generator[BlockArcs, None, None]:
+    def trace(self, codes: CodeSource, confidence: Path | None) -> Closable[BlockArcs]:
         percent = None if confidence is None else PercentRaster(confidence, self.grid).read
         trace = Tracer(codes.open().read, measure_grid(self.grid), codes.nodata, percent)
         return each_block(trace, self.windows, name="trace", reporter=self.reporter)
@@ -140,15 +140,18 @@ class _Processes:
                 if error.wrong_input:  # nothing was written: the same to users as on threads
                     raise SceneError(error.wrong_input) from error
                 raise
+            except StoppedError as stopped:  # the room goes, so nothing is there to go on from
+                said = str(stopped).partition(";")[0]
+                raise StoppedError(said, exit_code=stopped.exit_code) from stopped
             return [done.report for done in ledger.reports()]
 
-    def trace(self, codes: CodeSource, confidence: Path | None) -> Generator[BlockArcs, None, None]:
+    def trace(self, codes: CodeSource, confidence: Path | None) -> Closable[BlockArcs]:
         arcs = self.room / "arcs"
         percent = None if confidence is None else confidence.resolve()
         job = OutlineJob(f"outline-{self.digest}", codes, self.grid, arcs, percent)
         self.run(job, "trace")
         shape = int(self.grid.shape[0]), int(self.grid.shape[1])
-        yield from load_all_arcs(arcs, self.windows, shape)
+        return Closable(load_all_arcs(arcs, self.windows, shape))
 
 
 @contextmanager

@@ -138,7 +138,7 @@ def outline(
             # Known after the last polygon, before formats write what they say of themselves.
             told["areas"] = areas_record(polygons.written, names)
 
-        passing = stack.enter_context(closing(Passing(polygons, at_end=note_areas)))
+        passing = stack.enter_context(closing(Passing(polygons, source=traced, at_end=note_areas)))
         write_polygons(
             passing, out, grid=grid, classes=chosen, tags=tags, title=stem(raster),
             themes=plan.themes, styled="present",

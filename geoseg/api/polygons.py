@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 
@@ -14,7 +14,7 @@ from geoseg.grid import GeoBox, blocks
 from geoseg.io.bucket import Place
 from geoseg.io.vector import LAND_USE, PolygonSource, Theme, write_vector
 from geoseg.legend import LandClass, Legend
-from geoseg.run.threads import InBackground
+from geoseg.run.threads import Closable, InBackground
 from geoseg.steps.polygons import Wanted
 from geoseg.steps.vectorize import assemble
 
@@ -78,13 +78,18 @@ class PolygonStream(Protocol):
 class Passing:
     """Polygons on their way to one file, made while it is opened and written.
 
-    ``at_end`` is called after the last of them.
+    ``at_end`` is called after the last of them. ``source`` is what they are made from, if it can be
+    closed.
     """
 
     def __init__(
-        self, polygons: PolygonSource, *, at_end: Callable[[], None] | None = None
+        self,
+        polygons: PolygonSource,
+        *,
+        source: Closable[Any] | None = None,
+        at_end: Callable[[], None] | None = None,
     ) -> None:
-        self._batches = InBackground(polygons)
+        self._batches = InBackground(polygons, source=source)
         self._at_end = at_end
         self.schema = polygons.schema
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any
@@ -76,7 +76,7 @@ def load_arcs(folder: str | Place, window: Window, shape: tuple[int, int]) -> Bl
 
 def load_all_arcs(
     folder: str | Place, windows: Iterable[Window], shape: tuple[int, int]
-) -> Iterator[BlockArcs]:
+) -> Generator[BlockArcs, None, None]:
     """Read the arcs of many blocks, one at a time."""
     if not isinstance(as_place(folder), BucketPath):
         for window in windows:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Final, Generic, TypeVar, cast
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from typing import Any, Final, Generic, TypeVar, cast
 
 from geoseg.grid import Window
 from geoseg.run.patience import LateError, Patience, allowed
@@ -16,6 +18,8 @@ T = TypeVar("T")
 Item = TypeVar("Item")
 
 _END: Final = object()
+_PAUSE = 0.005
+"""Seconds between looks whether another thread is still in a generator."""
 
 
 def each_block(
@@ -25,7 +29,7 @@ def each_block(
     name: str,
     reporter: Reporter,
     workers: int | None = None,
-) -> Generator[T, None, None]:
+) -> Closable[T]:
     """What ``work`` gives for each window, in the order of the windows.
 
     At most two blocks a thread are in hand: memory does not grow with the raster. A block that
@@ -51,11 +55,48 @@ def each_item(
     name: str,
     reporter: Reporter,
     workers: int | None = None,
-) -> Generator[T, None, None]:
+) -> Closable[T]:
     """As :func:`each_block`, for anything that has ``sizes``, in pixels."""
     # Asked for now, and not when the first is: that may be on another thread.
     one = _Stage(name, work, allowed())
-    return _in_order(one, items, sizes, reporter, workers)
+    return Closable(_in_order(one, items, sizes, reporter, workers))
+
+
+class Closable(Generic[T]):
+    """Items of a generator that any thread may close, also while another one asks for the next.
+
+    Ctrl-C comes to the main thread at any moment, and the items may be asked for on another one. A
+    generator can't be closed while it runs.
+    """
+
+    def __init__(self, made: Generator[T, None, None]) -> None:
+        self._made = made
+        self._closed = threading.Event()
+
+    def __iter__(self) -> Iterator[T]:
+        """Itself: the items come once."""
+        return self
+
+    def __next__(self) -> T:
+        """The next one.
+
+        Raises:
+            CancelledError: Closed: what was made must not pass for all of them.
+        """
+        if self._closed.is_set():
+            raise CancelledError
+        return next(self._made)
+
+    def close(self) -> None:
+        """Make no more of them; ends when the one in hand is made."""
+        self._closed.set()
+        while True:
+            try:
+                return self._made.close()
+            except ValueError as error:  # another thread is in it, for one item more
+                if "already executing" not in str(error):
+                    raise
+                time.sleep(_PAUSE)
 
 
 class _Stage(Generic[Item, T]):
@@ -106,14 +147,21 @@ class InBackground(Generic[T]):
 
     Args:
         items: Iterated over on one thread, but not on the caller's.
+        source: What they are made from, if it can be closed: the one in hand then ends soon.
         held: Items that are made ahead at most.
     """
 
-    def __init__(self, items: Iterable[T], *, held: int = 2) -> None:
-        self._iterator, self._held = iter(items), held
+    def __init__(
+        self, items: Iterable[T], *, source: Closable[Any] | None = None, held: int = 2
+    ) -> None:
+        self._iterator, self._source, self._held = iter(items), source, held
         self._waiting = deque[Future[object]]()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="background")
-        self._fill()
+        try:
+            self._fill()
+        except BaseException:  # Ctrl-C, say: nobody has this yet, who could close it
+            self.close()
+            raise
 
     def __iter__(self) -> Iterator[T]:
         """The items; once."""
@@ -125,9 +173,11 @@ class InBackground(Generic[T]):
             yield cast("T", item)
 
     def close(self) -> None:
-        """Make no more of them; ends when the one in hand is made."""
+        """Make no more of them; ends when the one in hand is made, or what it is made from ends."""
         for future in self._waiting:
             future.cancel()
+        if self._source is not None:
+            self._source.close()
         self._pool.shutdown()
 
     def _fill(self) -> None:

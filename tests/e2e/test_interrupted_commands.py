@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager, suppress
 
 import numpy as np
 import pytest
@@ -23,6 +24,22 @@ COMMANDS = {
     "alerts update": ("alerts", "update", "a.zarr", "2021-06-05.tif", "2022-06-10.tif", "--forest", "Trees"),
     "train": ("train", "train.yaml"),
 }  # fmt: skip
+AT_ONCE = """
+import sys, threading, time
+
+start, seconds = threading.Thread.start, float(sys.argv.pop())
+
+def interrupted(thread):
+    start(thread)
+    if thread.name.startswith("background"):
+        time.sleep(seconds)
+        raise KeyboardInterrupt
+
+threading.Thread.start = interrupted
+from geoseg.cli import main
+
+main()
+"""
 SAID = {
     "run": "blocks",
     "vectorize": "nothing half-made has a product's name",
@@ -58,20 +75,31 @@ def folder(tmp_path_factory):
     return folder
 
 
+@contextmanager
+def begun(arguments, folder, *, start=("-m", "geoseg")):
+    """A command under way, in a process group of its own; killed where the test fails."""
+    with subprocess.Popen(
+        [sys.executable, *start, *arguments],
+        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    ) as process:  # fmt: skip
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_ctrl_c_ends_with_one_line_that_says_what_is_kept(folder, command):
     before = {path.name for path in folder.iterdir()}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "geoseg", *COMMANDS[command], "--log-json"],
-        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True,
-    )  # fmt: skip
-    begun = {"train": '"event": "advance"', "run": '"event": "advance"'}
-    for line in process.stderr:  # until work is under way
-        if begun.get(command, '"event": "stage"') in line and "sample" not in line:
-            break
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-    out, told = process.communicate(timeout=60)
+    with begun([*COMMANDS[command], "--log-json"], folder) as process:
+        last = {"train": '"event": "advance"', "run": '"event": "advance"'}
+        for line in process.stderr:  # until work is under way
+            if last.get(command, '"event": "stage"') in line and "sample" not in line:
+                break
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        out, told = process.communicate(timeout=60)
     said = [line for line in told.splitlines() if not line.startswith("{")]
     assert process.returncode == 130, f"{out}\n{told}"
     assert out == ""
@@ -79,3 +107,30 @@ def test_ctrl_c_ends_with_one_line_that_says_what_is_kept(folder, command):
     assert SAID[command] in said[0]
     left = {path.name for path in folder.iterdir()} - before
     assert not left & {"patches.gpkg", "changed"}
+
+
+@pytest.mark.parametrize("seconds", [0, 0.05, 0.5])
+def test_ctrl_c_as_polygons_begin_ends_as_well(folder, seconds):
+    # They are begun on a thread, which at that moment nobody has who could close it.
+    arguments = [*COMMANDS["vectorize"], "--log-json", str(seconds)]
+    with begun(arguments, folder, start=("-c", AT_ONCE)) as process:
+        out, told = process.communicate(timeout=60)
+    said = [line for line in told.splitlines() if not line.startswith("{")]
+    assert (process.returncode, out, len(said)) == (130, "", 1), told
+    assert SAID["vectorize"] in said[0]
+    assert not list(folder.glob("*patches*"))
+
+
+def test_ctrl_c_with_worker_processes_says_what_is_so(folder):
+    arguments = [*COMMANDS["vectorize"], "--workers", "1", "--log-json"]
+    with begun(arguments, folder) as process:
+        for line in process.stderr:
+            if '"event": "advance"' in line:
+                break
+        os.killpg(process.pid, signal.SIGINT)
+        out, told = process.communicate(timeout=60)
+    said = [line for line in told.splitlines() if not line.startswith("{")]
+    assert (process.returncode, out, len(said)) == (130, "", 1), told
+    assert "trace: stopped by SIGINT with" in said[0]
+    assert "the same command begins again" in said[0]
+    assert not list(folder.glob("*patches*"))
