@@ -55,7 +55,7 @@ def on_whole_scene(pixels, model, multiple):
 
 
 @pytest.mark.parametrize("seams", SEAMS)
-@settings(max_examples=50)
+@settings(max_examples=25)
 @given(
     lattice=lattices(), h=st.integers(1, 60), w=st.integers(1, 60), cells=st.integers(1, 4),
     batch=st.integers(1, 5), weights=st.sampled_from(sorted(TAPERS)), seed=st.integers(0, 99),
@@ -68,7 +68,7 @@ def test_any_block_size_gives_the_same_bits(seams, lattice, h, w, cells, batch, 
     np.testing.assert_array_equal(whole[1], cut[1])
 
 
-@settings(max_examples=80)
+@settings(max_examples=40)
 @given(
     lattice=lattices(least_margin=3), h=st.integers(1, 70), w=st.integers(1, 70),
     seed=st.integers(0, 99),
@@ -82,7 +82,7 @@ def test_crop_with_a_margin_of_the_reach_equals_the_untiled_model(lattice, h, w,
     np.testing.assert_array_equal(confidence, true_confidence)
 
 
-@settings(max_examples=500)
+@settings(max_examples=100)
 @given(
     lattice=lattices(), h=st.integers(1, 60), w=st.integers(1, 60), cells=st.integers(1, 3),
     seams=st.sampled_from(SEAMS), weights=st.sampled_from(sorted(TAPERS)), batch=st.integers(1, 3),

@@ -89,7 +89,7 @@ def test_difficult_shapes_are_those_of_gdal(array, block):
     assert as_set(ours, table["class_code"].to_pylist()) == expected
 
 
-@pytest.mark.parametrize(("connectivity", "size"), [(4, 2000), (8, 500)])
+@pytest.mark.parametrize(("connectivity", "size"), [(4, 1200), (8, 500)])
 def test_a_large_map_is_that_of_gdal(connectivity, size):
     array = realistic((size, size))
     table = table_of(array, nodata=0, block=256, wanted=Wanted(connectivity=connectivity))
