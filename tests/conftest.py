@@ -40,6 +40,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason="takes long: with --chaos 8, or more"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def dashboards_apart() -> Iterator[None]:
+    """Dashboards of this process: away from 8787 on, where commands that tests run have theirs.
+
+    Who takes the port between another's look at it and Dask's makes Dask warn, which fails a test.
+    """
+    from geoseg.run.clusters import local
+
+    one = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(local, "DASHBOARD_PORT", 8900 + 100 * one)
+        yield
+
+
 @pytest.fixture(scope="session")
 def chaos(pytestconfig: pytest.Config) -> int:
     """How many kills, or damages, are tried."""

@@ -1,5 +1,6 @@
 """Schedulers and workers that were started by someone else, and what may become of them."""
 
+import gc
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from geoseg.grid import Window
 from geoseg.run import forking
 from geoseg.run.base import Done
 from geoseg.run.cluster import ClusterSpec, connect
+from geoseg.run.clusters import local
 from geoseg.run.on_dask import OnDask
 from geoseg.run.resources import available_cores
 
@@ -327,6 +330,25 @@ def test_what_distributed_says_of_workers_is_handed_on(capfd):
         client.wait_for_workers(1)
     assert any("Restarting worker" in text for text in said), said
     assert not capfd.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore:unclosed <socket")  # the one that Dask tried
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_dashboard_whose_port_is_taken_at_that_moment_gets_another(monkeypatch):
+    look, others = local.free_port, []
+
+    def taken(first):
+        others.append(socket.create_server(("127.0.0.1", look(first))))
+        return others[-1].getsockname()[1]
+
+    monkeypatch.setattr(local, "free_port", taken)
+    with connect(ClusterSpec(workers=1)) as connected:
+        (other,) = others
+        assert f":{other.getsockname()[1]}/" not in connected.dashboard_link
+        with urllib.request.urlopen(connected.dashboard_link, timeout=10) as page:  # noqa: S310
+            assert page.status == 200
+        gc.collect()
+    other.close()
 
 
 def test_warnings_of_python_are_lines_like_all_others(tmp_path):

@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
@@ -161,7 +162,14 @@ async def _end(nannies: list[Nanny]) -> None:
 
 
 def free_port(first: int) -> int:
-    """The first free port of this machine from there on; 0 (any) where none is."""
+    """The first free port of this machine from there on; 0 (any) where none is.
+
+    Another program may take it before Dask does. Dask then finds one by itself, and warns of it in
+    vain: what is told is the address that it has.
+    """
+    warnings.filterwarnings(
+        "ignore", r"Port \d+ is already in use", UserWarning, r"distributed\.node"
+    )
     for port in range(first, min(first + DASHBOARD_TRIES, 65536)):
         with socket.socket() as probe, suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
