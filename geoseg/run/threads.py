@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
@@ -18,8 +17,6 @@ T = TypeVar("T")
 Item = TypeVar("Item")
 
 _END: Final = object()
-_PAUSE = 0.005
-"""Seconds between looks whether another thread is still in a generator."""
 
 
 def each_block(
@@ -71,7 +68,8 @@ class Closable(Generic[T]):
 
     def __init__(self, made: Generator[T, None, None]) -> None:
         self._made = made
-        self._closed = threading.Event()
+        self._one = threading.Lock()
+        self._closed = False
 
     def __iter__(self) -> Iterator[T]:
         """Itself: the items come once."""
@@ -83,20 +81,16 @@ class Closable(Generic[T]):
         Raises:
             CancelledError: Closed: what was made must not pass for all of them.
         """
-        if self._closed.is_set():
-            raise CancelledError
-        return next(self._made)
+        with self._one:
+            if self._closed:
+                raise CancelledError
+            return next(self._made)
 
     def close(self) -> None:
         """Make no more of them; ends when the one in hand is made."""
-        self._closed.set()
-        while True:
-            try:
-                return self._made.close()
-            except ValueError as error:  # another thread is in it, for one item more
-                if "already executing" not in str(error):
-                    raise
-                time.sleep(_PAUSE)
+        self._closed = True  # before the lock is had: nobody begins another one meanwhile
+        with self._one:
+            self._made.close()
 
 
 class _Stage(Generic[Item, T]):

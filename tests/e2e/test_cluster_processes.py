@@ -254,10 +254,9 @@ def test_local_clusters_are_seen_from_this_machine_only_and_leave_nothing_behind
     assert not [p for p in left if "multiprocessing.resource_tracker" not in " ".join(p.cmdline())]
     assert not [room for room in rooms if Path(room).exists()]
     assert {n: v for n, v in os.environ.items() if n != "__DASK_PARENT_PID"} == environment
-    # Another program may take the port between our look at it and the dashboard's.
-    taken = ("already in use", "unclosed <socket")
+    # Another program may take the port between our look at it and the dashboard's; Dask leaves its try.
     said = [str(one.message) for one in recwarn.list]
-    assert not [text for text in said if not any(word in text for word in taken)]
+    assert not [text for text in said if "unclosed <socket" not in text]
 
 
 @pytest.mark.parametrize(
@@ -345,7 +344,7 @@ def test_a_dashboard_whose_port_is_taken_at_that_moment_gets_another(monkeypatch
     with connect(ClusterSpec(workers=1)) as connected:
         (other,) = others
         assert f":{other.getsockname()[1]}/" not in connected.dashboard_link
-        with urllib.request.urlopen(connected.dashboard_link, timeout=10) as page:  # noqa: S310
+        with urllib.request.urlopen(connected.dashboard_link, timeout=10) as page:  # noqa: S310 (ours)
             assert page.status == 200
         gc.collect()
     other.close()

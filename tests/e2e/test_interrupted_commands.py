@@ -32,7 +32,7 @@ start, seconds = threading.Thread.start, float(sys.argv.pop())
 def interrupted(thread):
     start(thread)
     if thread.name.startswith("background"):
-        time.sleep(seconds)
+        time.sleep(seconds)  # by then the thread is in its first block, or beyond
         raise KeyboardInterrupt
 
 threading.Thread.start = interrupted
