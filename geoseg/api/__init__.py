@@ -47,6 +47,9 @@ __all__ = [
 def plan(workflow: AnyWorkflow, *, overrides: Sequence[str] = ()) -> RunPlan:
     """Say what a run would do. Reads headers, but no pixel, and imports no torch.
 
+    Memory is that of the engine which computes a scene, where that is known before a trial; else of
+    the one that takes the most.
+
     Args:
         workflow: A YAML file, or a workflow that was read.
         overrides: Settings like ``output.directory=maps``, for a file.
@@ -54,11 +57,12 @@ def plan(workflow: AnyWorkflow, *, overrides: Sequence[str] = ()) -> RunPlan:
     Raises:
         InputError: Workflow, scenes, area and model do not fit together.
     """
+    from geoseg.api.engines import with_known_engines
     from geoseg.api.planning import plan_workflow
 
     read = _read(workflow, overrides)
     with read.pointing():
-        return plan_workflow(read)
+        return with_known_engines(plan_workflow(read))
 
 
 def run(

@@ -241,7 +241,7 @@ def _workflow(
 
 def _plan(seen: ArrayScene, workflow: Workflow, committee: Committee) -> ScenePlan:
     """Blocks enough for all cores, and so small that a look at a corner takes seconds."""
-    wish, resources = wish_of(workflow, committee), Resources(available_cores(), 1)
+    wish, resources = wish_of(workflow, committee, gpu=False), Resources(available_cores(), 1)
     plan = plan_scene(seen.scene, committee.card, wish, resources)
     lattice = plan.lattice
     whole = any(lattice.padded(side) <= lattice.size for side in plan.shape)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from geoseg.api import fingerprint
+from geoseg.api.candidates import fitting
 from geoseg.api.chosen import (
     SMALL,
     Chosen,
@@ -29,19 +30,15 @@ from geoseg.models.converted import cache_folder, code
 from geoseg.models.engine_trial import REFERENCE, Opening, Trial, allowance, fastest, try_engines
 from geoseg.models.engines import (
     ENGINES,
-    ONLY_ASKED,
-    PRECISIONS,
     Engine,
     Runtime,
-    has_bf16,
-    is_installed,
     processor,
     version_of,
 )
 from geoseg.models.quantizing import beside, intact, keep_beside, kept_beside, quantized
 from geoseg.plan import ScenePlan
 from geoseg.run.ledger_segments import keep_state
-from geoseg.run.reporter import Reporter
+from geoseg.run.reporter import Reporter, Silent
 
 if TYPE_CHECKING:
     from geoseg.api.trial_away import Away
@@ -60,18 +57,12 @@ WORTH = 5_000_000
 takes about 3 s, once for a model on a CPU; an engine that is three times as fast saves that
 in 9 million pixels."""
 
+TRIED = "as tried before on this CPU"
+
 FILE = "engine.json"
 """In the state folder of an output: what began it, and goes on with it."""
 
 INT8 = Runtime("openvino", "int8")
-
-# As fast as they were where it was measured: a trial ends with the first that gains enough.
-_FIRST = (
-    Runtime("openvino", "bf16"),
-    Runtime("onnxruntime"),
-    Runtime("openvino"),
-    Runtime("torch", "bf16"),
-)
 
 
 class Engines:
@@ -132,6 +123,27 @@ class Engines:
                 raise
             self._reporter.warning(f"scene {task.plan.scene.id}: torch fp32 instead: {error}")
             return Chosen(why=f"instead of what does not agree here: {error}")
+
+    def known(self, task: SceneTask) -> Chosen | None:
+        """What :meth:`of` is to come to, where nothing needs to be asked, tried or compared for it."""
+        fixed = self._fixed()
+        if fixed is not None:
+            return Chosen(fixed)
+        kept = None if self._force else self._kept(task)
+        if kept is not None:
+            return kept
+        if self._auto and _pixels(task.plan) < WORTH:
+            return Chosen(why=SMALL)
+        only, *others = self._fits
+        if not (self._auto or others):
+            return Chosen(only)
+        if not self._plan.workflow.cluster.here:
+            return None  # a trial there is on other processors
+        return read_chosen(*self._trial_file(task), TRIED)
+
+    def planned(self, task: SceneTask, chosen: Chosen) -> SceneTask:
+        """``task`` with the memory that what computes it takes."""
+        return self._plan.computed_by(task, chosen, gpu=self._gpus_away())
 
     def will_measure(self, task: SceneTask) -> bool:
         """Whether the choice for a scene takes times, which whatever runs beside would change."""
@@ -217,19 +229,7 @@ class Engines:
     @property
     def _fits(self) -> list[Runtime]:
         """The same of this machine, whatever others lack."""
-        fits = [
-            Runtime(name, kind)
-            for name in ENGINES
-            for kind in PRECISIONS[name]
-            if (
-                name == self._engine
-                or (self._auto and name not in ONLY_ASKED and is_installed(name))
-            )
-            and (kind == self._numbers or (self._numbers == "auto" and kind not in ONLY_ASKED))
-        ]
-        if self._numbers == "auto" and not has_bf16():
-            fits = [one for one in fits if one.precision != "bf16"]
-        return [one for one in _FIRST if one in fits] + [one for one in fits if one not in _FIRST]
+        return fitting(self._engine, self._numbers)
 
     def _kept(self, task: SceneTask) -> Chosen | None:
         """What a map was begun with, if that is still there."""
@@ -269,7 +269,7 @@ class Engines:
         And whether it was on this scene, just now.
         """
         file, key = self._trial_file(task)
-        found = read_chosen(file, key, "as tried before on this CPU")
+        found = read_chosen(file, key, TRIED)
         if found is not None:
             return found, False
         found = self._tried(task)
@@ -391,3 +391,10 @@ class Engines:
 def _pixels(plan: ScenePlan) -> float:
     """How many the networks will see, at most."""
     return plan.chips * prod(plan.lattice.chip_shape(plan.shape)) * plan.passes
+
+
+def with_known_engines(plan: RunPlan) -> RunPlan:
+    """``plan`` with what is known to compute its scenes before anything runs."""
+    engines = Engines(plan, Silent(), here=not plan.workflow.cluster.here)
+    known = [(task, engines.known(task)) for task in plan.tasks]
+    return replace(plan, tasks=tuple(t if e is None else plan.computed_by(t, e) for t, e in known))

@@ -57,7 +57,8 @@ CODE = (
     "api/minimum.py",
     "grid.py",
     "legend.py",
-    "plan.py",
+    "plan/scene.py",
+    "plan/wishes.py",
     "scene.py",
 )
 """What of the package changes the pixels and polygons of a result: all that workers load to make

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import cast
 
+from geoseg.api.chosen import Chosen
 from geoseg.api.clusters import resources_of
+from geoseg.api.footprints import may_take, on_gpu, taken
 from geoseg.api.inputs import Found, find_scenes
 from geoseg.api.places import check_folder
 from geoseg.api.refining import check_steps, refinement, wanted_layers
@@ -21,7 +22,6 @@ from geoseg.io.target_grid import where_data_can_be
 from geoseg.models.base import ModelCard
 from geoseg.models.card_rules import check_architecture
 from geoseg.models.committee import Committee
-from geoseg.models.engines import Precision, Runtime, memory_of
 from geoseg.models.formats import SAFETENSORS
 from geoseg.models.intact import check_weights
 from geoseg.models.registry import check_classes, check_scene, find, pinned
@@ -35,27 +35,43 @@ from geoseg.workflow.model import ModelChoice, expand_model
 
 @dataclass(frozen=True, slots=True)
 class SceneTask:
-    """One scene to do: its plan, where its products go, and what has to be written first."""
+    """One scene to do: its plan, where its products go, and what has to be written first.
+
+    ``engine`` is what computes it, once that is known.
+    """
 
     plan: ScenePlan
     directory: Path
     found: Found
+    engine: Chosen | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """All that a workflow will do."""
+    """All that a workflow will do.
+
+    ``gpu`` says whether workers compute on GPUs, as far as that is known before they are asked.
+    """
 
     workflow: Workflow
     committee: Committee
     resources: Resources
     tasks: tuple[SceneTask, ...]
     warnings: tuple[str, ...]
+    gpu: bool = False
 
     @property
     def blocks(self) -> int:
         """Blocks of all scenes."""
         return sum(len(task.plan.blocks) for task in self.tasks)
+
+    def computed_by(self, task: SceneTask, engine: Chosen, *, gpu: bool = False) -> SceneTask:
+        """``task``, planned with the memory that its engine takes of a worker.
+
+        ``gpu`` says that workers turned out to have one.
+        """
+        footprint = taken(self.workflow, engine.runtime, gpu=gpu or self.gpu)
+        return replace(task, plan=task.plan.computed_by(footprint), engine=engine)
 
 
 def plan_workflow(workflow: Workflow, *, now: datetime | None = None) -> RunPlan:
@@ -73,8 +89,8 @@ def plan_workflow(workflow: Workflow, *, now: datetime | None = None) -> RunPlan
         for key, names in vector.class_names().items():
             check_classes(card.legend, names, what=f"output.vector.{key}")
     check_steps(workflow, card)
-    resources = resources_of(workflow.cluster)
-    wish = wish_of(workflow, committee)
+    resources, gpu = resources_of(workflow.cluster), on_gpu(workflow)
+    wish = wish_of(workflow, committee, gpu=gpu)
     if wish.size is not None and wish.margin is not None:
         Lattice(wish.size, wish.margin, card.stride)
     tasks, warnings = [], []
@@ -86,7 +102,7 @@ def plan_workflow(workflow: Workflow, *, now: datetime | None = None) -> RunPlan
         tasks.append(SceneTask(plan, found.directory, found))
     _check_directories(tasks)
     _check_apart(workflow, tasks)
-    return RunPlan(workflow, committee, resources, tuple(tasks), tuple(warnings))
+    return RunPlan(workflow, committee, resources, tuple(tasks), tuple(warnings), gpu)
 
 
 def choose_models(choice: ModelChoice) -> Committee:
@@ -126,14 +142,9 @@ def touching(scene: Scene) -> Callable[[Window], bool]:
     return touches
 
 
-def wish_of(workflow: Workflow, committee: Committee) -> TilingWish:
-    """What a workflow asks for of chips, blocks and layers."""
+def wish_of(workflow: Workflow, committee: Committee, *, gpu: bool) -> TilingWish:
+    """What a workflow asks for of chips, blocks and layers; ``gpu`` as of :class:`RunPlan`."""
     tiling, choice = workflow.tiling, workflow.model
-    # Which engine auto takes is not known yet: torch needs the most of all.
-    runtime = Runtime(
-        "torch" if choice.engine == "auto" else choice.engine,
-        cast("Precision", "fp32" if choice.numbers == "auto" else choice.numbers),
-    )
     files = [member.weights for member in committee.members]
     return TilingWish(
         size=None if tiling.size == "auto" else tiling.size,
@@ -146,7 +157,7 @@ def wish_of(workflow: Workflow, committee: Committee) -> TilingWish:
         passes=committee.passes,
         min_valid=tiling.min_valid,
         observations=workflow.output.raster.quality,
-        footprint=memory_of(runtime),
+        footprints=may_take(workflow, gpu=gpu),
         weight_bytes=sum(
             file.stat().st_size for file in files if file is not None and file.exists()
         ),

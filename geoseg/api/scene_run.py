@@ -115,8 +115,9 @@ class SceneRun:
                 self._crew.connect()
                 found.begin()
             engine = self._engines.of(task)
-        if begun:
-            self._crew.connect()
+            if begun:
+                self._crew.connect()
+                task = self._engines.planned(task, engine)
         from geoseg.api.products import Products  # noqa: PLC0415 (numba; while the workers start)
 
         made_from = self._made_from(task, engine, found.hashed())

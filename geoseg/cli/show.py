@@ -88,6 +88,9 @@ def plan_json(plan: RunPlan) -> dict[str, Any]:
                 "bytes_read": p.bytes_read,
                 "bytes_written": p.bytes_written,
                 "memory_per_worker": p.memory_per_worker,
+                "memory_at_most": p.memory_at_most,
+                "engine": None if task.engine is None else str(task.engine.runtime),
+                "engine_why": None if task.engine is None else task.engine.why,
             }
         )
     return {
@@ -152,7 +155,6 @@ def _scene_lines(s: dict[str, Any], allowed: int | None) -> list[str]:
     passes = "" if s["passes"] == 1 else f", each {s['passes']:g} times (models, views, scales)"
     halo = f"  refined with {s['refine_halo']} px around each block"
     volume = f"reads {s['bytes_read'] / 1e6:,.0f} MB, writes {s['bytes_written'] / 1e6:,.0f} MB"
-    memory = f"{s['memory_per_worker'] / 1e9:.1f} GB per worker"
     granted = "" if allowed is None else f" ({allowed / 1e9:.1f} GB allowed)"
     seams = f"seams ({s['seams']}) depend on the tiling; run.json will tell the seam index"
     return [
@@ -161,10 +163,19 @@ def _scene_lines(s: dict[str, Any], allowed: int | None) -> list[str]:
         f"  {s['shape'][0]} x {s['shape'][1]} pixels in {blocks} {skipped}",
         f"  pixels {pixel}",
         f"  {chips}: {s['predictions_per_pixel']:.2f} predictions per pixel{passes}",
-        f"  {volume} before compression; {memory}{granted}",
+        f"  {volume} before compression; {_memory_text(s)}{granted}",
         f"  {'the map equals the model run on the whole scene' if s['exact'] else seams}",
         *([] if s["refine_halo"] is None else [halo]),
     ]
+
+
+def _memory_text(s: dict[str, Any]) -> str:
+    """What a worker takes, by which engine, and what another that may be taken would."""
+    needs, most = (s[key] / 1e9 for key in ("memory_per_worker", "memory_at_most"))
+    if s["engine"] is None:
+        return f"at most {most:.1f} GB per worker (a trial chooses the engine)"
+    other = "" if most - needs < 0.05 else f"; at most {most:.1f} GB by another"
+    return f"{needs:.1f} GB per worker by {s['engine']}{other}"
 
 
 def _combined_line(combined: dict[str, Any]) -> str:

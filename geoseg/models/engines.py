@@ -95,11 +95,22 @@ and two of them at once. They keep freed memory for the next array, so that a ch
 alive of it."""
 
 
-def memory_of(runtime: Runtime) -> Footprint:
-    """What ``runtime`` takes of a worker's memory on a CPU; as in fp32 where nothing else is known.
+_ON_GPU: Final = {
+    "torch": Footprint(1240 * _MIB, 3, 0.05),
+    "torch-compile": Footprint(1290 * _MIB, 3, 0.05),
+}
+"""Of the host's memory, as ``benchmarks/memory.py --gpu`` shows it (``docs/gpu.md``): CUDA's libraries,
+mostly; activations are on the GPU, and what travels there is pinned."""
 
-    A worker that computes by another engine never loads torch.
+
+def memory_of(runtime: Runtime, *, gpu: bool = False) -> Footprint:
+    """What ``runtime`` takes of a worker's memory; as in fp32 where nothing else is known.
+
+    A worker that computes by another engine never loads torch. With ``gpu`` it is the memory of the
+    host, where a GPU computes; of onnxruntime on one, torch's, as it was not measured.
     """
+    if gpu:
+        return _ON_GPU.get(runtime.engine, _ON_GPU["torch"])
     return _FOOTPRINTS.get(runtime, _FOOTPRINTS[Runtime(runtime.engine)])
 
 

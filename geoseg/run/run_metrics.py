@@ -31,6 +31,7 @@ class RunMetrics:
 
     def __init__(self, workflow: str, *, scenes: int, memory_planned: int) -> None:
         self._lock, self._client, self._sent = Lock(), cast("Client | None", None), 0.0
+        self._planned = 0  # for the scenes so far, whose engines are known
         self._scenes: dict[str, str] = {}
         self._of_run: Snapshot = {
             "workflow": workflow,
@@ -90,6 +91,8 @@ class RunMetrics:
             self._count_block(event)
         elif what == "scene_started":
             self._scenes[event["scene"]] = "running"
+            self._planned = max(self._planned, event["memory_planned"])
+            run["memory_planned"] = self._planned
         elif what == "scene_ended":
             self._scenes[event["scene"]] = event["state"]
         elif what == "stage_started":

@@ -8,7 +8,12 @@ import rasterio
 from packages import BANDS
 from test_run import geoseg, model, untiled, workflow  # noqa: F401 (model is a fixture)
 
-from geoseg.models.engines import is_installed
+from geoseg.api.chosen import Chosen
+from geoseg.api.engines import Engines
+from geoseg.api.planning import plan_workflow
+from geoseg.models.engines import Runtime, is_installed, memory_of
+from geoseg.run.reporter import Silent
+from geoseg.workflow.loading import load
 
 pytestmark = [
     pytest.mark.cluster,
@@ -45,6 +50,27 @@ def test_a_map_by_openvino_is_torchs_and_stays(tmp_path, model):  # noqa: F811
     np.testing.assert_array_equal(found[sure], (scores.argmax(axis=0) + 1)[sure])
     again = geoseg("run", path, check=0)
     assert "up to date" in again.stdout + again.stderr
+
+
+def test_memory_is_planned_again_once_the_engine_is_known(tmp_path, model):  # noqa: F811
+    path = workflow(tmp_path, model)
+    plan = plan_workflow(load(path))
+    (task,) = plan.tasks
+    # As a trial on a scene that is large enough for one would have it.
+    Engines(plan, Silent()).keep(task, Chosen(Runtime("openvino"), "the fastest", (), 0.995))
+    geoseg("run", path, check=0)
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert record["engine"]["runtime"]["engine"] == "openvino"
+    planned = record["memory"]["planned_per_worker"]
+    assert planned == task.plan.memory.of(memory_of(Runtime("openvino")))
+    assert planned < task.plan.memory_at_most
+    (log,) = (tmp_path / "out" / ".geoseg").rglob("events*.jsonl")
+    events = [json.loads(line) for line in log.read_text().splitlines()]
+    (begun,) = (one for one in events if one["event"] == "scene_started")
+    assert begun["memory_planned"] == planned
+    said = json.loads(geoseg("plan", path, "--json", check=0).stdout)["scenes"][0]
+    assert (said["engine"], said["memory_per_worker"]) == ("openvino fp32", planned)
+    assert said["memory_at_most"] == task.plan.memory_at_most
 
 
 def test_an_engine_that_agrees_too_little_writes_nothing(tmp_path, model):  # noqa: F811

@@ -40,6 +40,8 @@ NO_PIXELS = {
     "geoseg.io.refs": "which bands are meant, which is part of the scene",
     "geoseg.io.traffic": "counts",
     "geoseg.io.truncation": "refuses",
+    "geoseg.plan": "public names",
+    "geoseg.plan.memory": "counts",
     "geoseg.run": "a floor",
     "geoseg.run.base": "protocols",
 }

@@ -27,7 +27,7 @@ def event(what, **values):
 
 def counted():
     run = RunMetrics("nightly", scenes=3, memory_planned=10)
-    run(event("scene_started", scene="a"))
+    run(event("scene_started", scene="a", memory_planned=8))
     run(event("stage_started", scene="a", stage="segment", resumed=4))
     block = {"scene": "a", "stage": "segment", "block": [0, 0, 10, 20], "tries": 3}
     run(
@@ -115,6 +115,7 @@ def test_numbers_are_those_of_the_events():
     assert told["retries"] == [["segment", 4]]
     assert told["pixels"] == [["segment", 200]], "of what is done"
     assert (told["received"], told["memory_most"], told["warnings"]) == (7, 9, 1)
+    assert told["memory_planned"] == 8, "of the engine that was chosen"
 
 
 def test_a_scheduler_keeps_the_last_run_of_each_workflow():
