@@ -79,8 +79,11 @@ def memory_needed(
         # Chunks are as large as blocks, whatever the scene.
         kept = ceil(kept * block * block / (shape[0] * shape[1]))
     held = KEPT_BYTES + resources.lanes * combining_bytes(scene, card, edge, block)
+    # The next one is put together of its tiles while arrays of the last are still to be given back.
+    for height, width in _largest(shape, block, resources.lanes + 1):
+        held += (height + 2 * halo) * (width + 2 * halo) * seen
     for height, width in _largest(shape, block, resources.lanes):
-        held += (height + 2 * halo) * (width + 2 * halo) * seen + height * width * kept
+        held += height * width * kept
     # The scores of a block in the model are held in full, as a sum and as a mean.
     blended = block * block * 8 * len(card.legend.classes) if wish.seams == "blend" else 0
     return Memory(

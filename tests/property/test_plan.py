@@ -121,7 +121,8 @@ def test_memory_is_set_by_the_block_not_by_the_scene(shape, card, grows, cells):
     wish = TilingWish(size=card.size, margin=card.margin)
     lattice = plan_scene(scene((1, 1)), card, wish, ONE).lattice
     block = cells * lattice.stride
-    shape = tuple(max(n, block, card.size) for n in shape)
+    # More blocks than a worker has in hand, and the next.
+    shape = tuple(max(n, 2 * block, card.size) for n in shape)
     larger = tuple(n * grows for n in shape)
     small, large = (
         memory_needed(scene(s), card, lattice, wish, block, ONE) for s in (shape, larger)
