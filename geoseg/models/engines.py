@@ -85,7 +85,7 @@ _FOOTPRINTS: Final = {
     Runtime("torch", "bf16"): Footprint(600 * _MIB, 6, 1.1),
     Runtime("torch-compile", "fp32"): Footprint(920 * _MIB, 5, 1.6),
     Runtime("torch-compile", "bf16"): Footprint(920 * _MIB, 6, 1.1),
-    Runtime("onnxruntime", "fp32"): Footprint(150 * _MIB, 7, 0.75),
+    Runtime("onnxruntime", "fp32"): Footprint(150 * _MIB, 7, 0.8),
     Runtime("openvino", "fp32"): Footprint(185 * _MIB, 2, 0.8),
     Runtime("openvino", "bf16"): Footprint(190 * _MIB, 2, 0.7),
     Runtime("openvino", "int8"): Footprint(190 * _MIB, 2, 0.7),
