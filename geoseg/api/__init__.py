@@ -57,7 +57,7 @@ def plan(workflow: AnyWorkflow, *, overrides: Sequence[str] = ()) -> RunPlan:
     Raises:
         InputError: Workflow, scenes, area and model do not fit together.
     """
-    from geoseg.api.engines import with_known_engines
+    from geoseg.api.known_engines import with_known_engines
     from geoseg.api.planning import plan_workflow
 
     read = _read(workflow, overrides)

@@ -38,7 +38,7 @@ from geoseg.models.engines import (
 from geoseg.models.quantizing import beside, intact, keep_beside, kept_beside, quantized
 from geoseg.plan import ScenePlan
 from geoseg.run.ledger_segments import keep_state
-from geoseg.run.reporter import Reporter, Silent
+from geoseg.run.reporter import Reporter
 
 if TYPE_CHECKING:
     from geoseg.api.trial_away import Away
@@ -141,9 +141,11 @@ class Engines:
             return None  # a trial there is on other processors
         return read_chosen(*self._trial_file(task), TRIED)
 
-    def planned(self, task: SceneTask, chosen: Chosen) -> SceneTask:
-        """``task`` with the memory that what computes it takes."""
-        return self._plan.computed_by(task, chosen, gpu=self._gpus_away())
+    def planned(self, task: SceneTask, chosen: Chosen, *, ask: bool) -> SceneTask:
+        """``task`` with the memory that it takes now; ``ask`` workers elsewhere for their GPUs."""
+        torch = chosen.runtime.engine.startswith("torch")
+        gpu = ask and torch and self._choice.device == "auto" and self._gpus_away()
+        return self._plan.computed_by(task, chosen, gpu=gpu)
 
     def will_measure(self, task: SceneTask) -> bool:
         """Whether the choice for a scene takes times, which whatever runs beside would change."""
@@ -391,10 +393,3 @@ class Engines:
 def _pixels(plan: ScenePlan) -> float:
     """How many the networks will see, at most."""
     return plan.chips * prod(plan.lattice.chip_shape(plan.shape)) * plan.passes
-
-
-def with_known_engines(plan: RunPlan) -> RunPlan:
-    """``plan`` with what is known to compute its scenes before anything runs."""
-    engines = Engines(plan, Silent(), here=not plan.workflow.cluster.here)
-    known = [(task, engines.known(task)) for task in plan.tasks]
-    return replace(plan, tasks=tuple(t if e is None else plan.computed_by(t, e) for t, e in known))

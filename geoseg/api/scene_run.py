@@ -117,7 +117,7 @@ class SceneRun:
             engine = self._engines.of(task)
             if begun:
                 self._crew.connect()
-                task = self._engines.planned(task, engine)
+            task = self._engines.planned(task, engine, ask=begun)
         from geoseg.api.products import Products  # noqa: PLC0415 (numba; while the workers start)
 
         made_from = self._made_from(task, engine, found.hashed())

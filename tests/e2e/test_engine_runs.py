@@ -71,6 +71,11 @@ def test_memory_is_planned_again_once_the_engine_is_known(tmp_path, model):  # n
     said = json.loads(geoseg("plan", path, "--json", check=0).stdout)["scenes"][0]
     assert (said["engine"], said["memory_per_worker"]) == ("openvino fp32", planned)
     assert said["memory_at_most"] == task.plan.memory_at_most
+    # The same where products are there, and something else is asked of them.
+    geoseg("run", path, "--set", "output.raster.entropy=true", check=0)
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert record["engine"]["runtime"]["engine"] == "openvino"
+    assert planned < record["memory"]["planned_per_worker"] < task.plan.memory_at_most
 
 
 def test_an_engine_that_agrees_too_little_writes_nothing(tmp_path, model):  # noqa: F811

@@ -8,7 +8,8 @@ from packages import write_package
 
 import geoseg
 from geoseg.api.chosen import SMALL, Chosen
-from geoseg.api.engines import TRIED, Engines, with_known_engines
+from geoseg.api.engines import TRIED, Engines
+from geoseg.api.known_engines import with_known_engines
 from geoseg.api.planning import plan_workflow
 from geoseg.models import converted
 from geoseg.models.engines import Runtime, is_installed, memory_of
