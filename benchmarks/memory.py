@@ -80,6 +80,10 @@ CASES = {
     "onnxruntime": Case("{name: landcover-s2, engine: onnxruntime, precision: fp32}"),
     "openvino": Case("{name: landcover-s2, engine: openvino, precision: fp32}"),
     "openvino-bf16": Case("{name: landcover-s2, engine: openvino, precision: bf16}"),
+    "openvino-int8": Case(
+        "{name: landcover-s2, engine: openvino, precision: int8, agreement: 0.9}"
+    ),
+    "auto": Case("landcover-s2"),
     "one-worker": Case(cluster="workers: 1"),
     "small-chips": Case(tiling="{size: 512}"),
     "large-blocks": Case(tiling="{size: 512, margin: 48, block: 2080}"),

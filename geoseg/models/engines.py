@@ -82,7 +82,7 @@ _MIB: Final = 2**20
 
 _FOOTPRINTS: Final = {
     Runtime("torch", "fp32"): Footprint(445 * _MIB, 5, 1.6),
-    Runtime("torch", "bf16"): Footprint(600 * _MIB, 6, 1.1),
+    Runtime("torch", "bf16"): Footprint(445 * _MIB, 6, 0.8),
     Runtime("torch-compile", "fp32"): Footprint(920 * _MIB, 5, 1.6),
     Runtime("torch-compile", "bf16"): Footprint(920 * _MIB, 6, 1.1),
     Runtime("onnxruntime", "fp32"): Footprint(150 * _MIB, 7, 0.8),

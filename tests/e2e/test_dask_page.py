@@ -31,9 +31,8 @@ def noted():
     with cluster, Client(cluster) as client:
         report = DaskReport(client)
         count = do_something(client)
-        until = (
-            time.monotonic() + 60
-        )  # heartbeats tell how fast data came, seconds where threads were
+        # Heartbeats tell how fast data came, seconds where threads were.
+        until = time.monotonic() + 60
 
         def known(dask_scheduler):
             return bool(dask_scheduler.bandwidth_workers and dask_scheduler.bandwidth_types)
@@ -43,14 +42,27 @@ def noted():
         ):
             assert time.monotonic() < until
             time.sleep(0.1)
-        record = report.record()
 
         async def draw():
             return await client.scheduler.performance_report(
                 start=report._began, last_count=report._count, code="", mode="inline"
             )
 
-        return record, client.sync(draw), count
+        def sent(dask_scheduler):
+            s = dask_scheduler
+            return s.bandwidth, dict(s.bandwidth_workers), dict(s.bandwidth_types)
+
+        def quiet(dask_worker):
+            dask_worker.periodic_callbacks["heartbeat"].stop()
+
+        # Each heartbeat moves what the scheduler thinks of bandwidth; one may be on its way.
+        client.run(quiet)
+        while True:
+            before = client.run_on_scheduler(sent)
+            record, page = report.record(), client.sync(draw)
+            if client.run_on_scheduler(sent) == before:
+                return record, page, count
+            assert time.monotonic() < until
 
 
 @pytest.fixture(scope="module")
