@@ -105,14 +105,9 @@ class Engines:
             EngineRefusedError: What was asked for cannot, or agrees too little, on the first scene
                 that is looked at. Later ones take torch in fp32 instead, and it is said.
         """
-        fixed = self._fixed()
-        if fixed is not None:
-            return Chosen(fixed)
-        kept = None if self._force else self._kept(task)
-        if kept is not None:
-            return kept
-        if self._auto and _pixels(task.plan) < WORTH:
-            return Chosen(why=SMALL)
+        found = self._settled(task)
+        if found is not None:
+            return found
         if self._auto and self._gpus_away():
             return Chosen(self._untried("torch"), "workers have a GPU")
         first = self._made is None
@@ -126,20 +121,25 @@ class Engines:
 
     def known(self, task: SceneTask) -> Chosen | None:
         """What :meth:`of` is to come to, where nothing needs to be asked, tried or compared for it."""
-        fixed = self._fixed()
-        if fixed is not None:
-            return Chosen(fixed)
-        kept = None if self._force else self._kept(task)
-        if kept is not None:
-            return kept
-        if self._auto and _pixels(task.plan) < WORTH:
-            return Chosen(why=SMALL)
+        found = self._settled(task)
+        if found is not None:
+            return found
         only, *others = self._fits
         if not (self._auto or others):
             return Chosen(only)
         if not self._plan.workflow.cluster.here:
             return None  # a trial there is on other processors
         return read_chosen(*self._trial_file(task), TRIED)
+
+    def _settled(self, task: SceneTask) -> Chosen | None:
+        """What is asked for and needs no look, what began the map, or that none is worth a trial."""
+        fixed = self._fixed()
+        if fixed is not None:
+            return Chosen(fixed)
+        kept = None if self._force else self._kept(task)
+        if kept is not None:
+            return kept
+        return Chosen(why=SMALL) if self._auto and _pixels(task.plan) < WORTH else None
 
     def planned(self, task: SceneTask, chosen: Chosen, *, ask: bool) -> SceneTask:
         """``task`` with the memory that it takes now; ``ask`` workers elsewhere for their GPUs."""

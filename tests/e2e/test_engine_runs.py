@@ -52,7 +52,7 @@ def test_a_map_by_openvino_is_torchs_and_stays(tmp_path, model):  # noqa: F811
     assert "up to date" in again.stdout + again.stderr
 
 
-def test_memory_is_planned_again_once_the_engine_is_known(tmp_path, model):  # noqa: F811
+def test_memory_is_planned_again_once_the_engine_is_known(tmp_path, model):  # noqa: F811 (the fixture's value)
     path = workflow(tmp_path, model)
     plan = plan_workflow(load(path))
     (task,) = plan.tasks
